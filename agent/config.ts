@@ -1,0 +1,76 @@
+/** `agent.yaml`: every setting of the agent, with its default, unit, and what gets worse. */
+import { z } from "zod";
+import { HostId, Name } from "../shared/domain.ts";
+import { ReplaySettings } from "../shared/replay.ts";
+
+export const AgentConfig = z.strictObject({
+  dataDir: z.string().min(1).describe("Keys, chunks, activated trees; only the agent writes here."),
+  coordinator: z.url().describe("https://HOST:PORT of the coordinator."),
+  host: HostId.describe("Name of this host; bound into its certificate at join."),
+  site: Name.default("default").describe("Group of hosts with fast links between them."),
+  router: z
+    .strictObject({
+      host: z.string().default("0.0.0.0").describe("Address the router listens on."),
+      port: z.number().int().min(0).max(65535).default(7480).describe("0 takes any free port."),
+      announce: z
+        .url()
+        .optional()
+        .describe("http://HOST:PORT by which other routers reach it; default: from mesh.announce."),
+    })
+    .prefault({}),
+  mesh: z
+    .strictObject({
+      listen: z.string().default("0.0.0.0").describe("Address of the chunk mesh."),
+      port: z.number().int().min(0).max(65535).default(7481),
+      announce: z
+        .string()
+        .optional()
+        .describe("IP address other hosts reach this one by; default: the listen address."),
+    })
+    .prefault({}),
+  store: z
+    .strictObject({
+      quotaBytes: z
+        .number()
+        .int()
+        .min(1 << 20)
+        .default(20 * 2 ** 30)
+        .describe("Disk for chunks and trees. Higher: more fits; lower: more is fetched twice."),
+    })
+    .prefault({}),
+  environments: z
+    .strictObject({
+      memoryBytes: z
+        .number()
+        .int()
+        .min(1 << 20)
+        .default(4 * 2 ** 30)
+        .describe("Memory for all environments. Higher: fewer misses, less left for others."),
+      max: z.number().int().min(1).max(10_000).default(200).describe("Environments at once."),
+    })
+    .prefault({}),
+  sampleMs: z
+    .number()
+    .int()
+    .min(100)
+    .max(60_000)
+    .default(5_000)
+    .describe("Between host samples. Lower: a peak is seen sooner, more CPU."),
+  reportMs: z
+    .number()
+    .int()
+    .min(50)
+    .max(60_000)
+    .default(5_000)
+    .describe("Between reports when nothing changes. Lower: fresher plans, more traffic."),
+  recordsMs: z
+    .number()
+    .int()
+    .min(50)
+    .max(60_000)
+    .default(2_000)
+    .describe("Between batches of demand and outcomes. Lower: forecasts learn sooner."),
+  logLevel: z.enum(["error", "warn", "info", "debug"]).default("info"),
+  replay: ReplaySettings.optional().describe("Only for demos: demand time runs faster."),
+});
+export type AgentConfig = z.infer<typeof AgentConfig>;
