@@ -1,0 +1,71 @@
+/** What the HTTP API can ask of the coordinator. The conductor carries it out. */
+import type {
+  ApiTokenGiven,
+  ApiTokenList,
+  ApiTokenRequest,
+  Applied,
+  ArtifactList,
+  AuditQuery,
+  AuditView,
+  DoctorView,
+  Enrolled,
+  EnrollRequest,
+  ForecastQuery,
+  ForecastView,
+  HistoryRow,
+  HostList,
+  Imported,
+  ImportQuery,
+  JoinTokenGiven,
+  JoinTokenRequest,
+  LedgerList,
+  LedgerQuery,
+  Paused,
+  PlanQuery,
+  PlanView,
+  Revoked,
+  Role,
+  StageRequest,
+  StageStatus,
+  Status,
+  WhyView,
+  WorkloadList,
+} from "../../shared/api.ts";
+import type { WorkloadsFile } from "../../shared/workload.ts";
+
+/** Who asks: for the audit trail, and for decisions that need more than the route's role. */
+export type Caller = { name: string; role: Role; address: string };
+
+export type Operations = {
+  status(): Promise<Status> | Status;
+  hosts(): Promise<HostList> | HostList;
+  plan(query: PlanQuery): Promise<PlanView> | PlanView;
+  forecast(query: ForecastQuery): Promise<ForecastView> | ForecastView;
+  why(target: string): Promise<WhyView> | WhyView;
+  ledger(query: LedgerQuery): Promise<LedgerList> | LedgerList;
+  doctor(): Promise<DoctorView> | DoctorView;
+  workloads(): Promise<WorkloadList> | WorkloadList;
+  artifacts(): Promise<ArtifactList> | ArtifactList;
+
+  apply(file: WorkloadsFile, by: Caller): Promise<Applied>;
+  removeWorkload(name: string, by: Caller): Promise<Applied>;
+  stage(request: StageRequest, by: Caller): Promise<StageStatus>;
+  stageStatus(id: string): Promise<StageStatus> | StageStatus;
+  pause(by: Caller): Promise<Paused>;
+  resume(by: Caller): Promise<Paused>;
+  /** `rows` fails with the first bad line; what came before must then not have been taken. */
+  importHistory(query: ImportQuery, rows: AsyncIterable<HistoryRow>, by: Caller): Promise<Imported>;
+
+  createJoinToken(request: JoinTokenRequest, by: Caller): Promise<JoinTokenGiven>;
+  revokeHost(host: string, by: Caller): Promise<Revoked>;
+  createApiToken(request: ApiTokenRequest, by: Caller): Promise<ApiTokenGiven>;
+  apiTokens(): Promise<ApiTokenList> | ApiTokenList;
+  revokeApiToken(name: string, by: Caller): Promise<ApiTokenList>;
+  audit(query: AuditQuery): Promise<AuditView> | AuditView;
+
+  /** The fleet root certificate as PEM; public. */
+  ca(): string;
+  enroll(request: EnrollRequest, address: string): Promise<Enrolled>;
+  /** `host` and `serial` are of the certificate the caller proved to own. */
+  renew(identity: { host: string; serial: string }, address: string): Promise<Enrolled>;
+};
