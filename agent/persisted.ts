@@ -1,0 +1,73 @@
+/**
+ * What the agent last heard from the coordinator, on disk, so that an agent that restarts while
+ * the coordinator is away routes again at once (static stability).
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import {
+  ArtifactRef,
+  HoldArtifact,
+  KeepEnvironment,
+  Member,
+  RouteTable,
+} from "../shared/domain.ts";
+import type { Log } from "../shared/runtime/log.ts";
+import { Workload } from "../shared/workload.ts";
+
+const Persisted = z.object({
+  members: z.object({ epoch: z.number(), members: z.array(Member) }),
+  routes: RouteTable,
+  desired: z.object({
+    version: z.number(),
+    hold: z.array(HoldArtifact),
+    environments: z.array(KeepEnvironment),
+    workloads: z.array(Workload),
+    paused: z.boolean(),
+  }),
+  /** `NAME:TAG` or `NAME@VERSION` → what it was when last resolved. */
+  resolved: z.record(z.string(), z.object({ ref: ArtifactRef, manifestHash: z.string() })),
+});
+export type Persisted = z.infer<typeof Persisted>;
+
+const nothing = (): Persisted => ({
+  members: { epoch: 0, members: [] },
+  routes: { version: 0, entries: [] },
+  desired: { version: 0, hold: [], environments: [], workloads: [], paused: false },
+  resolved: {},
+});
+
+export class LastKnown {
+  readonly #file: string;
+  readonly value: Persisted;
+
+  constructor(dataDir: string, log: Log) {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    this.#file = join(dataDir, "last-known.json");
+    this.value = read(this.#file, log);
+  }
+
+  /** Replaces parts and writes the whole, atomically. It can be had again, so no fsync. */
+  update(part: Partial<Persisted>): void {
+    Object.assign(this.value, part);
+    const temporary = `${this.#file}.tmp`;
+    writeFileSync(temporary, JSON.stringify(this.value), { mode: 0o600 });
+    renameSync(temporary, this.#file);
+  }
+}
+
+function read(file: string, log: Log): Persisted {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return nothing();
+    throw cause;
+  }
+  try {
+    return Persisted.parse(JSON.parse(text));
+  } catch (cause) {
+    log.warn({ file, cause }, "last known state unreadable, starting without it");
+    return nothing();
+  }
+}
