@@ -1,0 +1,52 @@
+/**
+ * ONNX models in onnxruntime: its only importer on this side, loaded when first needed because it
+ * brings tens of megabytes. One thread and no spinning: the network is tiny, and the machine
+ * belongs to others.
+ */
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+
+export type Values = { data: Float32Array; shape: readonly number[] };
+
+export class OnnxSession {
+  readonly #session: InferenceSession;
+  readonly #tensor: typeof Tensor;
+
+  private constructor(session: InferenceSession, tensor: typeof Tensor) {
+    this.#session = session;
+    this.#tensor = tensor;
+  }
+
+  static async open(model: Uint8Array): Promise<OnnxSession> {
+    const runtime = await import("onnxruntime-node");
+    const session = await runtime.InferenceSession.create(model, {
+      executionProviders: ["cpu"],
+      executionMode: "sequential",
+      intraOpNumThreads: 1,
+      interOpNumThreads: 1,
+      enableCpuMemArena: false,
+      extra: { session: { intra_op: { allow_spinning: "0" } } },
+    });
+    return new OnnxSession(session, runtime.Tensor);
+  }
+
+  /** Computes only the outputs named. */
+  async run(
+    inputs: Readonly<Record<string, Values>>,
+    outputs: readonly string[],
+  ): Promise<Record<string, Float32Array>> {
+    const feeds: Record<string, Tensor> = {};
+    for (const [name, { data, shape }] of Object.entries(inputs))
+      feeds[name] = new this.#tensor("float32", data, shape);
+    const results = await this.#session.run(feeds, outputs);
+    const values: Record<string, Float32Array> = {};
+    for (const name of outputs) {
+      const data = results[name]?.data;
+      if (data instanceof Float32Array) values[name] = data;
+    }
+    return values;
+  }
+
+  close(): Promise<void> {
+    return this.#session.release();
+  }
+}
