@@ -52,6 +52,8 @@ export const Status = z.object({
     wasted: z.number(),
   }),
   bytes: z.object({ peer: z.number(), origin: z.number(), wasted: z.number() }),
+  /** Memory held by environments of all hosts so far: byte-milliseconds of demand time. */
+  memoryByteMs: z.number(),
   calibration: z
     .object({ coverage90: z.number(), pinball: z.number(), samples: z.number() })
     .nullable(),
