@@ -1,0 +1,275 @@
+/**
+ * P(a category has a request in a minute | it was idle until then), for categories that are
+ * neither constant nor predictable from a rate: timers, cron jobs, people, retries.
+ *
+ * The idea is that of context-mixing compressors (Mahoney 2005, "Adaptive weighing of context
+ * models for lossless data compression"): a minute with or without a request is one bit, several
+ * experts each give odds for it, and a logistic mixer, trained online on the log loss, adds up
+ * what each says beyond the base rate. Mixer and base rates are shared by all categories, so that
+ * a new one starts from what others have taught. A histogram of idle times alone (Shahrad et al.,
+ * ATC 2020) was refused: it cannot see a timer among other arrivals.
+ */
+import { PooledTable } from "./pooled.ts";
+import { CYCLES, RATE_MINUTES, type Recency, type Track } from "./track.ts";
+
+/** A frequency of a category counts like that many minutes of its base rate. */
+const PRIOR_MINUTES = 2;
+/** The same for what is pooled. */
+const PRIOR_POOLED = 4;
+/** Evidence of one expert, log-odds. */
+const EVIDENCE_MAX = 7;
+const WEIGHT_START = 0.15;
+const LEARNING_RATE = 0.01;
+const HAZARD_MIN = 0.0005;
+const HAZARD_MAX = 0.995;
+
+/** Upper ends of the classes of idle time, minutes. */
+const IDLE_CLASSES = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 60, 90, 120, 240];
+const IDLES = IDLE_CLASSES.length + 1;
+/** Classes of a category's general rate: 1/2, 1/4 … of minutes active. */
+const RATES = 8;
+/** Upper ends of the classes of how many arrivals were seen. */
+const EXPERIENCES = [4, 16, Number.POSITIVE_INFINITY];
+
+const RECENT_LAGS = [1, 2, 3, 4, 5, 6, 7, 8];
+const TIMER_LAGS = [1, 5, 10, 15, 20, 30, 60, 120];
+const DAY = 1440;
+/** How far off yesterday's arrival may have been. */
+const DAY_SLACK = 2;
+
+const GAP = 1; // idle as long as its gaps were
+const GAP_SMOOTH = 2; // the same, give or take a tenth
+const CYCLE = 3; // minute of the clock, by cycle
+const RATE = CYCLE + CYCLES.length; // rate, now and lately
+const RHYTHM = RATE + 2; // how idle time compares with the last two gaps
+const LAGS = RHYTHM + 1; // active whole timer periods ago
+const RECENT = LAGS + 1; // pattern of the last minutes
+const DAILY = RECENT + 1; // active at this minute of earlier days
+const HOUR = DAILY + 1; // rate in this hour of earlier days
+const BIAS = HOUR + 1;
+const INPUTS = BIAS + 1;
+
+type Contexts = { base: number; rhythm: number; lags: number; recent: number; daily: number };
+
+export type HazardState = { weights: number[]; tables: Record<keyof Contexts, number[]> };
+
+export class HazardModel {
+  readonly #weights = new Float64Array(EXPERIENCES.length * IDLES * INPUTS);
+  readonly #tables: Record<keyof Contexts, PooledTable> = {
+    base: new PooledTable(RATES * IDLES, 2000),
+    rhythm: new PooledTable(RATES * 7 * 7 * 3, 1000),
+    lags: new PooledTable(RATES * 2 ** TIMER_LAGS.length, 1000),
+    recent: new PooledTable(RATES * 2 ** RECENT_LAGS.length, 1000),
+    daily: new PooledTable(RATES * 2 ** 5, 1000),
+  };
+  /** Of the last `hazard()`: what `learn()` corrects. */
+  readonly #inputs = new Float64Array(INPUTS);
+  readonly #contexts: Contexts = { base: 0, rhythm: 0, lags: 0, recent: 0, daily: 0 };
+  #weightsAt = 0;
+
+  constructor() {
+    this.#weights.fill(WEIGHT_START);
+    for (let at = 0; at < this.#weights.length; at += INPUTS) {
+      this.#weights[at] = 1;
+      this.#weights[at + BIAS] = 0;
+    }
+  }
+
+  /** P(request in `minute` | none between `track.current.minute` and it); a later minute. */
+  hazard(track: Track, minute: number): number {
+    const recency = track.current;
+    const idle = minute - recency.last;
+    const idleClass = classOf(IDLE_CLASSES, idle);
+    const rateClass = this.#rateClass(recency, minute);
+    const base = this.#base(rateClass, idleClass, idle);
+    const inputs = this.#inputs;
+    inputs[0] = logit(base);
+    inputs[BIAS] = 1;
+    this.#gapEvidence(track, idle, base);
+    this.#clockEvidence(track, minute, base);
+    this.#rateEvidence(recency, minute, base);
+    this.#pooledEvidence(track, minute, rateClass, base);
+    const experience = classOf(EXPERIENCES, recency.arrivals);
+    this.#weightsAt = (experience * IDLES + idleClass) * INPUTS;
+    let sum = 0;
+    for (let i = 0; i < INPUTS; i++) {
+      sum += (this.#weights[this.#weightsAt + i] ?? 0) * (inputs[i] ?? 0);
+    }
+    return Math.min(HAZARD_MAX, Math.max(HAZARD_MIN, 1 / (1 + Math.exp(-sum))));
+  }
+
+  /** Of a category that was never seen: that of the rarest ones, long idle. */
+  newcomerHazard(): number {
+    return this.#base(RATES - 1, IDLES - 1, DAY);
+  }
+
+  /** Learns the minute after the last settled one, then settles it in the track. */
+  learn(track: Track, active: boolean): void {
+    track.preview([]);
+    const probability = this.hazard(track, track.settled.minute + 1);
+    const step = LEARNING_RATE * ((active ? 1 : 0) - probability);
+    for (let i = 0; i < INPUTS; i++) {
+      const at = this.#weightsAt + i;
+      this.#weights[at] = (this.#weights[at] ?? 0) + step * (this.#inputs[i] ?? 0);
+    }
+    for (const name of TABLES) this.#tables[name].learn(this.#contexts[name], active);
+    track.settle(active);
+  }
+
+  state(): HazardState {
+    const table = (name: keyof Contexts) => this.#tables[name].state();
+    return {
+      weights: [...this.#weights],
+      tables: {
+        base: table("base"),
+        rhythm: table("rhythm"),
+        lags: table("lags"),
+        recent: table("recent"),
+        daily: table("daily"),
+      },
+    };
+  }
+
+  restore(state: HazardState): void {
+    this.#weights.set(state.weights);
+    for (const name of TABLES) this.#tables[name].restore(state.tables[name]);
+  }
+
+  #rateClass(recency: Recency, minute: number): number {
+    const slowest = RATE_MINUTES.length - 1;
+    const keep = keepOf(slowest, minute - 1 - recency.minute);
+    const hits = (recency.hits[slowest] ?? 0) * keep + 1;
+    const span = RATE_MINUTES[slowest] ?? 1;
+    const trials = span - (span - (recency.trials[slowest] ?? 0)) * keep + 5;
+    return Math.min(RATES - 1, Math.max(0, Math.floor(-Math.log2(hits / trials))));
+  }
+
+  #base(rateClass: number, idleClass: number, idle: number): number {
+    const context = rateClass * IDLES + idleClass;
+    this.#contexts.base = context;
+    const table = this.#tables.base;
+    // Before anything was learned: an arrival is as likely as the idle time was long.
+    const prior = 0.35 / (idle + 1) + 0.005;
+    return (table.hits(context) + PRIOR_POOLED * prior) / (table.trials(context) + PRIOR_POOLED);
+  }
+
+  #gapEvidence(track: Track, idle: number, base: number): void {
+    const due = track.gapsAtLeast(idle);
+    this.#frequency(GAP, track.gapsBetween(idle, idle), due, base, PRIOR_MINUTES);
+    const slack = 1 + Math.floor(idle / 10);
+    const near = track.gapsBetween(Math.max(1, idle - slack), idle + slack) / (2 * slack + 1);
+    const nearDue = track.gapsAtLeast(idle - slack);
+    this.#frequency(GAP_SMOOTH, near, nearDue, base, PRIOR_MINUTES);
+  }
+
+  #clockEvidence(track: Track, minute: number, base: number): void {
+    for (let i = 0; i < CYCLES.length; i++) {
+      const slot = track.cycleSlot(i, minute);
+      const trials = track.cycleTrials(slot);
+      this.#frequency(CYCLE + i, track.cycleHits(slot), trials, base, PRIOR_MINUTES);
+    }
+    const hour = Math.floor(minute / 60) % 24;
+    this.#frequency(HOUR, track.hourHits(hour), track.hourTrials(hour), base, 30);
+  }
+
+  #rateEvidence(recency: Recency, minute: number, base: number): void {
+    for (let i = 0; i < 2; i++) {
+      const keep = keepOf(i, minute - 1 - recency.minute);
+      const span = RATE_MINUTES[i] ?? 1;
+      const trials = span - (span - (recency.trials[i] ?? 0)) * keep;
+      this.#frequency(RATE + i, (recency.hits[i] ?? 0) * keep, trials, base, PRIOR_MINUTES);
+    }
+  }
+
+  #pooledEvidence(track: Track, minute: number, rateClass: number, base: number): void {
+    const { gap1, gap2 } = track.current;
+    const idle = minute - track.current.last;
+    const steady = gap1 === gap2 ? 1 : Math.abs(gap1 - gap2) <= 1 ? 2 : 0;
+    this.#pooled(
+      "rhythm",
+      RHYTHM,
+      ((compare(idle, gap1) * 7 + compare(idle, gap2)) * 3 + steady) * RATES + rateClass,
+      base,
+    );
+    this.#pooled("lags", LAGS, pattern(track, minute, TIMER_LAGS) * RATES + rateClass, base);
+    this.#pooled("recent", RECENT, pattern(track, minute, RECENT_LAGS) * RATES + rateClass, base);
+    if (minute - track.born < DAY) {
+      this.#inputs[DAILY] = 0;
+      this.#contexts.daily = 31 * RATES + rateClass;
+    } else {
+      this.#pooled("daily", DAILY, days(track, minute) * RATES + rateClass, base);
+    }
+  }
+
+  #pooled(name: keyof Contexts, input: number, context: number, base: number): void {
+    this.#contexts[name] = context;
+    const table = this.#tables[name];
+    this.#frequency(input, table.hits(context), table.trials(context), base, PRIOR_POOLED);
+  }
+
+  /** What a frequency says beyond the base rate, as log-odds; nothing when nothing was seen. */
+  #frequency(input: number, hits: number, trials: number, base: number, prior: number): void {
+    if (trials <= 0) {
+      this.#inputs[input] = 0;
+      return;
+    }
+    const yes = Math.min(hits, trials) + prior * base;
+    const no = trials + prior - yes;
+    const evidence = Math.log((yes * (1 - base)) / (Math.max(no, 1e-6) * base));
+    this.#inputs[input] = Math.min(EVIDENCE_MAX, Math.max(-EVIDENCE_MAX, evidence));
+  }
+}
+
+const TABLES = ["base", "rhythm", "lags", "recent", "daily"] as const;
+
+/** What is left of a rate's memory after so many more minutes, by time constant. */
+const KEEPS = RATE_MINUTES.map((minutes) =>
+  Float64Array.from({ length: 256 }, (_, i) => (1 - 1 / minutes) ** i),
+);
+
+function keepOf(rate: number, minutes: number): number {
+  return KEEPS[rate]?.[minutes] ?? (1 - 1 / (RATE_MINUTES[rate] ?? 1)) ** minutes;
+}
+
+function logit(probability: number): number {
+  return Math.log(probability / (1 - probability));
+}
+
+function classOf(upperEnds: readonly number[], value: number): number {
+  let i = 0;
+  while (i < upperEnds.length && value > (upperEnds[i] ?? 0)) i++;
+  return i;
+}
+
+/** Seven ways an idle time can stand to a gap (0 = there was none). */
+function compare(idle: number, gap: number): number {
+  if (gap === 0) return 0;
+  if (idle === gap) return 1;
+  if (idle === gap + 1) return 2;
+  if (idle === gap - 1) return 3;
+  if (idle < gap) return 4;
+  return idle > 2 * gap + 2 ? 6 : 5;
+}
+
+function pattern(track: Track, minute: number, lags: readonly number[]): number {
+  let bits = 0;
+  for (let i = 0; i < lags.length; i++) bits |= track.active(minute - (lags[i] ?? 0)) << i;
+  return bits;
+}
+
+/** Active at that minute yesterday, about then, the day before about then, a week ago. */
+function days(track: Track, minute: number): number {
+  return (
+    track.active(minute - DAY) |
+    (near(track, minute - DAY) << 1) |
+    (near(track, minute - 2 * DAY) << 2) |
+    (near(track, minute - 7 * DAY) << 3)
+  );
+}
+
+function near(track: Track, minute: number): number {
+  for (let at = minute - DAY_SLACK; at <= minute + DAY_SLACK; at++) {
+    if (track.active(at) === 1) return 1;
+  }
+  return 0;
+}
