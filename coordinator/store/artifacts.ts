@@ -1,0 +1,133 @@
+/** Published artifact versions (immutable) and the tags that move over them. */
+import type { SignedManifest } from "../../shared/domain.ts";
+import type { Database } from "./open.ts";
+
+/** What the caller read from the manifest's body. */
+export type ManifestFacts = {
+  name: string;
+  version: string;
+  bytes: number;
+  files: number;
+  createdMs: number;
+  publisher: string;
+  originUrl: string | null;
+};
+export type ArtifactRow = ManifestFacts & { hash: string; tags: string[] };
+/** `conflict`: the version exists with other content; `hash` is what it has. */
+export type PutResult = { kind: "added" | "present" } | { kind: "conflict"; hash: string };
+
+type Columns = {
+  hash: string;
+  name: string;
+  version: string;
+  bytes: number;
+  files: number;
+  created_ms: number;
+  publisher: string;
+  origin_url: string | null;
+};
+const COLUMNS = "hash, name, version, bytes, files, created_ms, publisher, origin_url";
+
+export class ArtifactTable {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /** Keeps the manifest and moves the tags to it, together. A conflict moves nothing. */
+  put(signed: SignedManifest, facts: ManifestFacts, tags: readonly string[]): Promise<PutResult> {
+    return this.#db.commit(() => {
+      const present = this.#db.get<{ hash: string }>(
+        "SELECT hash FROM manifests WHERE name = ? AND version = ?",
+        facts.name,
+        facts.version,
+      );
+      if (present && present.hash !== signed.hash) return { kind: "conflict", hash: present.hash };
+      if (!present)
+        this.#db.run(
+          `INSERT INTO manifests (${COLUMNS}, body, signature, public_key)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+          signed.hash,
+          facts.name,
+          facts.version,
+          facts.bytes,
+          facts.files,
+          Math.round(facts.createdMs),
+          facts.publisher,
+          facts.originUrl,
+          signed.body,
+          signed.signature,
+          signed.publicKey,
+        );
+      for (const tag of tags)
+        this.#db.run(
+          `INSERT INTO tags VALUES (?, ?, ?, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+             ON CONFLICT (name, tag) DO UPDATE
+             SET hash = excluded.hash, changed_ms = excluded.changed_ms`,
+          facts.name,
+          tag,
+          signed.hash,
+        );
+      return { kind: present ? "present" : "added" };
+    });
+  }
+
+  /** By exact version, or by tag. Null when there is none. */
+  resolve(name: string, by: { version: string } | { tag: string }): ArtifactRow | null {
+    const row =
+      "version" in by
+        ? this.#db.get<Columns>(
+            `SELECT ${COLUMNS} FROM manifests WHERE name = ? AND version = ?`,
+            name,
+            by.version,
+          )
+        : this.#db.get<Columns>(
+            `SELECT ${COLUMNS} FROM manifests
+               WHERE hash = (SELECT hash FROM tags WHERE name = ? AND tag = ?)`,
+            name,
+            by.tag,
+          );
+    return row ? this.#withTags(row) : null;
+  }
+
+  manifest(hash: string): SignedManifest | null {
+    const row = this.#db.get<{ body: string; signature: string; public_key: string }>(
+      "SELECT body, signature, public_key FROM manifests WHERE hash = ?",
+      hash,
+    );
+    return row
+      ? { body: row.body, hash, signature: row.signature, publicKey: row.public_key }
+      : null;
+  }
+
+  facts(hash: string): ArtifactRow | null {
+    const row = this.#db.get<Columns>(`SELECT ${COLUMNS} FROM manifests WHERE hash = ?`, hash);
+    return row ? this.#withTags(row) : null;
+  }
+
+  list(): ArtifactRow[] {
+    return this.#db
+      .all<Columns>(`SELECT ${COLUMNS} FROM manifests ORDER BY name, created_ms, version`)
+      .map((row) => this.#withTags(row));
+  }
+
+  #withTags(row: Columns): ArtifactRow {
+    const tags = this.#db.all<{ tag: string }>(
+      "SELECT tag FROM tags WHERE name = ? AND hash = ? ORDER BY tag",
+      row.name,
+      row.hash,
+    );
+    return {
+      hash: row.hash,
+      name: row.name,
+      version: row.version,
+      bytes: row.bytes,
+      files: row.files,
+      createdMs: row.created_ms,
+      publisher: row.publisher,
+      originUrl: row.origin_url,
+      tags: tags.map(({ tag }) => tag),
+    };
+  }
+}
