@@ -1,0 +1,169 @@
+/**
+ * Whether an idle environment is worth its memory for another minute, and whether an absent one is
+ * worth starting now: one small dynamic program over the hazard of the next minutes.
+ *
+ * With h_k = P(arrival in minute k | none before), M what a cold arrival costs, c what a minute of
+ * the memory costs, L the minutes from starting to ready and s what starting costs besides:
+ *
+ *   wait_k   = h_k·M + (1 − h_k)·J_absent(k+1)
+ *   hold_k   = c + (1 − h_k)·J_ready(k+1)
+ *   start_k  = s + Σ_{j<L} S_j·(c + h_{k+j}·M) + S_L·J_ready(k+L),   S_j = Π_{i<j} (1 − h_{k+i})
+ *   J_absent(k) = min(wait_k, start_k)      J_ready(k) = min(hold_k, wait_k)      J(H) = 0
+ *
+ * An arrival ends the window: afterwards the environment is there either way, so that both sides go
+ * on alike (renewal). `min(hold, wait)` includes "drop now, start again in time", which for timers
+ * is much cheaper than keeping, and starts fall on the latest minute that still makes it.
+ *
+ * This is optimal stopping of a renewal process by its hazard rate (Ross, Applied Probability
+ * Models with Optimization Applications, 1970). Refused: the hybrid histogram (Shahrad et al.,
+ * Serverless in the Wild, ATC 2020): its fixed percentiles know no price, so neither the memory of
+ * an environment nor the cost of its miss moves them.
+ */
+
+/** Minutes looked ahead. */
+export const WINDOW_MINUTES = 120;
+const LEAD_MINUTES_MAX = 60;
+
+export type Economics = {
+  /** Cost units of one cold arrival. */
+  missCost: number;
+  /** Cost units per minute of the environment's memory. */
+  holdCost: number;
+  /** Cost units of starting besides its memory: bytes moved. */
+  startCost: number;
+  /** Whole minutes from start to ready, at least 1. */
+  leadMinutes: number;
+};
+
+/** What the best course is, from one of the two states. Gains are against doing nothing. */
+export type Decision = {
+  /** Hold (when it is there) or start now (when it is not). */
+  act: boolean;
+  /** Cost units saved by acting now; negative when it does not pay. */
+  gain: number;
+  /** Minutes it would be held at most before it is dropped again, lead included. */
+  windowMinutes: number;
+  /** P(arrival while it is ready within the window), 0..1. */
+  probability: number;
+  /** Expected cost of the memory over the window. */
+  expectedHoldCost: number;
+};
+
+const NOTHING: Decision = {
+  act: false,
+  gain: 0,
+  windowMinutes: 0,
+  probability: 0,
+  expectedHoldCost: 0,
+};
+
+type Courses = { ready: Float64Array; absent: Float64Array };
+
+const ready = new Float64Array(WINDOW_MINUTES + LEAD_MINUTES_MAX + 2);
+const absent = new Float64Array(WINDOW_MINUTES + LEAD_MINUTES_MAX + 2);
+
+/** Fills J_ready and J_absent; the arrays are reused by the next call. */
+function solve(hazard: ArrayLike<number>, e: Economics, lead: number, from: number): Courses {
+  const horizon = Math.min(WINDOW_MINUTES, hazard.length);
+  ready.fill(0, horizon, horizon + lead + 2);
+  absent.fill(0, horizon, horizon + lead + 2);
+  const peak = peakHazard(hazard, horizon);
+  const startPays = peak * e.missCost > e.holdCost;
+  for (let k = horizon - 1; k >= from; k--) {
+    const h = hazard[k] ?? 0;
+    const wait = h * e.missCost + (1 - h) * (absent[k + 1] ?? 0);
+    const hold = e.holdCost + (1 - h) * (ready[k + 1] ?? 0);
+    ready[k] = Math.min(hold, wait);
+    absent[k] = startPays ? Math.min(wait, startAt(hazard, e, lead, k)) : wait;
+  }
+  return { ready, absent };
+}
+
+function startAt(hazard: ArrayLike<number>, e: Economics, lead: number, k: number): number {
+  let survival = 1;
+  let cost = e.startCost;
+  for (let j = 0; j < lead && survival > 1e-9; j++) {
+    const h = hazard[k + j] ?? 0;
+    cost += survival * (e.holdCost + h * e.missCost);
+    survival *= 1 - h;
+  }
+  return cost + survival * (ready[k + lead] ?? 0);
+}
+
+function peakHazard(hazard: ArrayLike<number>, horizon: number): number {
+  let peak = 0;
+  for (let k = 0; k < horizon; k++) peak = Math.max(peak, hazard[k] ?? 0);
+  return peak;
+}
+
+/** For an environment that is there and idle: hold it through the coming minute? */
+export function decideKeep(hazard: ArrayLike<number>, e: Economics): Decision {
+  const horizon = Math.min(WINDOW_MINUTES, hazard.length);
+  if (horizon === 0) return NOTHING;
+  const lead = wholeLead(e);
+  const courses = solve(hazard, e, lead, 1);
+  const h = hazard[0] ?? 0;
+  const hold = e.holdCost + (1 - h) * (courses.ready[1] ?? 0);
+  const drop = Math.min(
+    h * e.missCost + (1 - h) * (courses.absent[1] ?? 0),
+    startAt(hazard, e, lead, 0),
+  );
+  const gain = drop - hold;
+  return { act: gain > 0, gain, ...windowFrom(hazard, e, courses, 0, 1) };
+}
+
+/** For an environment that is not there: start it now, to be ready `leadMinutes` from now? */
+export function decideStart(hazard: ArrayLike<number>, e: Economics): Decision {
+  const horizon = Math.min(WINDOW_MINUTES, hazard.length);
+  const lead = wholeLead(e);
+  if (horizon <= lead) return NOTHING;
+  const courses = solve(hazard, e, lead, 1);
+  const h = hazard[0] ?? 0;
+  const wait = h * e.missCost + (1 - h) * (courses.absent[1] ?? 0);
+  const gain = wait - startAt(hazard, e, lead, 0);
+  return { act: gain > 0, gain, ...windowFrom(hazard, e, courses, lead, lead) };
+}
+
+function wholeLead(e: Economics): number {
+  return Math.min(LEAD_MINUTES_MAX, Math.max(1, Math.ceil(e.leadMinutes)));
+}
+
+/** Follows the course that is ready from minute `readyFrom` and surely held before `sureUntil`. */
+function windowFrom(
+  hazard: ArrayLike<number>,
+  e: Economics,
+  courses: Courses,
+  readyFrom: number,
+  sureUntil: number,
+): { windowMinutes: number; probability: number; expectedHoldCost: number } {
+  const horizon = Math.min(WINDOW_MINUTES, hazard.length);
+  let survival = 1;
+  let probability = 0;
+  let expectedHoldCost = 0;
+  let k = 0;
+  for (; k < horizon; k++) {
+    const h = hazard[k] ?? 0;
+    const wait = h * e.missCost + (1 - h) * (courses.absent[k + 1] ?? 0);
+    const hold = e.holdCost + (1 - h) * (courses.ready[k + 1] ?? 0);
+    if (k >= sureUntil && hold >= wait) break;
+    expectedHoldCost += survival * e.holdCost;
+    if (k >= readyFrom) probability += survival * h;
+    survival *= 1 - h;
+  }
+  return { windowMinutes: k, probability: Math.min(1, probability), expectedHoldCost };
+}
+
+/**
+ * The two decisions as a replay needs them: only the yes or no, with the cheap certain answers
+ * first. `h_0·M > c` always pays for what is there; no hazard over `c / M` never pays for anything.
+ */
+export function shouldHold(
+  hazard: ArrayLike<number>,
+  peak: number,
+  isReady: boolean,
+  e: Economics,
+): boolean {
+  if (peak * e.missCost <= e.holdCost) return false;
+  if (isReady && (hazard[0] ?? 0) * e.missCost > e.holdCost) return true;
+  return (isReady ? decideKeep(hazard, e) : decideStart(hazard, e)).act;
+}
