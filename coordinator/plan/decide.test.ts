@@ -75,10 +75,12 @@ test("decision: never starts what it would not keep (any hazard)", () => {
 });
 
 test("decision: always keeps what pays in the very next minute (any later hazard)", () => {
+  const share = fc.double({ min: 0.01, max: 0.99, noNaN: true });
   fc.assert(
-    fc.property(hazards, anyEconomics, (hazard, e) => {
-      fc.pre((hazard[0] ?? 0) * e.missCost > e.holdCost * (1 + 1e-9));
-      expect(decideKeep(hazard, e).act).toBe(true);
+    fc.property(hazards, share, share, anyEconomics, (later, first, part, e) => {
+      const missCost = e.missCost + 0.1;
+      const pays = { ...e, missCost, holdCost: first * missCost * part };
+      expect(decideKeep([first, ...later], pays).act).toBe(true);
     }),
   );
 });
