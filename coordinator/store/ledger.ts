@@ -157,10 +157,7 @@ type DecisionColumns = {
   reward: number | null;
   body: string;
 };
-type DecisionBody = Pick<
-  LedgerRow,
-  "order" | "forecast" | "alternatives" | "context" | "arm"
->;
+type DecisionBody = Pick<LedgerRow, "order" | "forecast" | "alternatives" | "context" | "arm">;
 
 function fromColumns({ id, at_ms, outcome, reward, body }: DecisionColumns): LedgerRow {
   const rest = JSON.parse(body) as DecisionBody;

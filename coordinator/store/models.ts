@@ -17,10 +17,7 @@ export class ModelTable {
   }
 
   /** Keeps a version and drops all but the newest `keep` of its kind. A version never changes. */
-  put(
-    model: Omit<StoredModel, "createdMs">,
-    { keep = 5 }: { keep?: number } = {},
-  ): Promise<void> {
+  put(model: Omit<StoredModel, "createdMs">, { keep = 5 }: { keep?: number } = {}): Promise<void> {
     const { kind, version, meta, body } = model;
     return this.#db.commit(() => {
       this.#db.run(
