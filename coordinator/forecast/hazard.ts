@@ -9,6 +9,7 @@
  * a new one starts from what others have taught. A histogram of idle times alone (Shahrad et al.,
  * ATC 2020) was refused: it cannot see a timer among other arrivals.
  */
+import { fastLog } from "./log.ts";
 import { PooledTable } from "./pooled.ts";
 import { CYCLES, RATE_MINUTES, type Recency, type Track } from "./track.ts";
 
@@ -31,7 +32,7 @@ const RATES = 8;
 /** Upper ends of the classes of how many arrivals were seen. */
 const EXPERIENCES = [4, 16, Number.POSITIVE_INFINITY];
 
-const RECENT_LAGS = [1, 2, 3, 4, 5, 6, 7, 8];
+const RECENT_MINUTES = 8;
 const TIMER_LAGS = [1, 5, 10, 15, 20, 30, 60, 120];
 const DAY = 1440;
 /** How far off yesterday's arrival may have been. */
@@ -59,7 +60,7 @@ export class HazardModel {
     base: new PooledTable(RATES * IDLES, 2000),
     rhythm: new PooledTable(RATES * 7 * 7 * 3, 1000),
     lags: new PooledTable(RATES * 2 ** TIMER_LAGS.length, 1000),
-    recent: new PooledTable(RATES * 2 ** RECENT_LAGS.length, 1000),
+    recent: new PooledTable(RATES * 2 ** RECENT_MINUTES, 1000),
     daily: new PooledTable(RATES * 2 ** 5, 1000),
   };
   /** Of the last `hazard()`: what `learn()` corrects. */
@@ -83,7 +84,7 @@ export class HazardModel {
     const rateClass = this.#rateClass(recency, minute);
     const base = this.#base(rateClass, idleClass, idle);
     const inputs = this.#inputs;
-    inputs[0] = logit(base);
+    inputs[0] = fastLog(base / (1 - base));
     inputs[BIAS] = 1;
     this.#gapEvidence(track, idle, base);
     this.#clockEvidence(track, minute, base);
@@ -191,8 +192,9 @@ export class HazardModel {
       ((compare(idle, gap1) * 7 + compare(idle, gap2)) * 3 + steady) * RATES + rateClass,
       base,
     );
-    this.#pooled("lags", LAGS, pattern(track, minute, TIMER_LAGS) * RATES + rateClass, base);
-    this.#pooled("recent", RECENT, pattern(track, minute, RECENT_LAGS) * RATES + rateClass, base);
+    this.#pooled("lags", LAGS, timers(track, minute) * RATES + rateClass, base);
+    const recent = track.activity(minute - RECENT_MINUTES, RECENT_MINUTES);
+    this.#pooled("recent", RECENT, recent * RATES + rateClass, base);
     if (minute - track.born < DAY) {
       this.#inputs[DAILY] = 0;
       this.#contexts.daily = 31 * RATES + rateClass;
@@ -215,7 +217,7 @@ export class HazardModel {
     }
     const yes = Math.min(hits, trials) + prior * base;
     const no = trials + prior - yes;
-    const evidence = Math.log((yes * (1 - base)) / (Math.max(no, 1e-6) * base));
+    const evidence = fastLog((yes * (1 - base)) / (no * base));
     this.#inputs[input] = Math.min(EVIDENCE_MAX, Math.max(-EVIDENCE_MAX, evidence));
   }
 }
@@ -229,10 +231,6 @@ const KEEPS = RATE_MINUTES.map((minutes) =>
 
 function keepOf(rate: number, minutes: number): number {
   return KEEPS[rate]?.[minutes] ?? (1 - 1 / (RATE_MINUTES[rate] ?? 1)) ** minutes;
-}
-
-function logit(probability: number): number {
-  return Math.log(probability / (1 - probability));
 }
 
 function classOf(upperEnds: readonly number[], value: number): number {
@@ -251,25 +249,21 @@ function compare(idle: number, gap: number): number {
   return idle > 2 * gap + 2 ? 6 : 5;
 }
 
-function pattern(track: Track, minute: number, lags: readonly number[]): number {
+/** One bit per lag, rising, so that those within the idle time are skipped. */
+function timers(track: Track, minute: number): number {
+  const idle = minute - track.current.last;
   let bits = 0;
-  for (let i = 0; i < lags.length; i++) bits |= track.active(minute - (lags[i] ?? 0)) << i;
+  for (let i = TIMER_LAGS.length - 1; i >= 0; i--) {
+    const lag = TIMER_LAGS[i] ?? 0;
+    if (lag < idle) break;
+    bits |= track.activity(minute - lag, 1) << i;
+  }
   return bits;
 }
 
 /** Active at that minute yesterday, about then, the day before about then, a week ago. */
 function days(track: Track, minute: number): number {
-  return (
-    track.active(minute - DAY) |
-    (near(track, minute - DAY) << 1) |
-    (near(track, minute - 2 * DAY) << 2) |
-    (near(track, minute - 7 * DAY) << 3)
-  );
-}
-
-function near(track: Track, minute: number): number {
-  for (let at = minute - DAY_SLACK; at <= minute + DAY_SLACK; at++) {
-    if (track.active(at) === 1) return 1;
-  }
-  return 0;
+  const near = (day: number) =>
+    track.activity(minute - day * DAY - DAY_SLACK, 2 * DAY_SLACK + 1) === 0 ? 0 : 1;
+  return track.activity(minute - DAY, 1) | (near(1) << 1) | (near(2) << 2) | (near(7) << 3);
 }

@@ -8,6 +8,7 @@
 
 /** Minutes whose activity is remembered one by one: eleven days. */
 const RING_MINUTES = 1 << 14;
+const RING_MASK = RING_MINUTES / 8 - 1;
 /** Gaps of that many minutes and more are one. */
 export const GAP_MAX = 240;
 /** A gap counts half after that many newer ones. */
@@ -15,6 +16,7 @@ const GAP_HALF_LIFE = 20;
 /** Lengths of clock cycles with a profile: what timers are set to. */
 export const CYCLES = [5, 10, 15, 20, 30, 60] as const;
 const CYCLE_SLOTS = CYCLES.reduce((sum, cycle) => sum + cycle, 0);
+const CYCLE_OFFSETS = CYCLES.map((_, i) => CYCLES.slice(0, i).reduce((sum, c) => sum + c, 0));
 /** How much of a cycle slot or an hour of the day is kept at each visit. */
 const CYCLE_KEEP = 0.9;
 const DAY_KEEP = 0.8;
@@ -113,11 +115,14 @@ export class Track {
     }
   }
 
-  /** 1 when the minute had an arrival; minutes after `current` count as idle. */
-  active(minute: number): number {
-    if (minute > this.current.minute || minute <= this.current.minute - RING_MINUTES) return 0;
-    if (minute < this.born) return 0;
-    return ((this.#bits[(minute >> 3) % (RING_MINUTES / 8)] ?? 0) >> (minute & 7)) & 1;
+  /** One bit per minute from `from` on, at most 8; minutes after `current` count as idle. */
+  activity(from: number, minutes: number): number {
+    const known = Math.min(minutes, this.current.minute - from + 1);
+    if (known <= 0 || from + minutes <= this.born) return 0;
+    const at = from >> 3;
+    const low = this.#bits[at & RING_MASK] ?? 0;
+    const high = this.#bits[(at + 1) & RING_MASK] ?? 0;
+    return ((low | (high << 8)) >> (from & 7)) & ((1 << known) - 1);
   }
 
   /** Discounted number of gaps from `from` to `to` minutes long, both included. */
@@ -132,9 +137,7 @@ export class Track {
 
   /** Where the cycle's slot of a minute lies, for `cycleHits` and `cycleTrials`. */
   cycleSlot(cycle: number, minute: number): number {
-    let offset = 0;
-    for (let i = 0; i < cycle; i++) offset += CYCLES[i] ?? 0;
-    return offset + (minute % (CYCLES[cycle] ?? 1));
+    return (CYCLE_OFFSETS[cycle] ?? 0) + (minute % (CYCLES[cycle] ?? 1));
   }
 
   cycleHits(slot: number): number {
@@ -177,7 +180,7 @@ export class Track {
   }
 
   #setBit(minute: number, active: boolean): void {
-    const at = (minute >> 3) % (RING_MINUTES / 8);
+    const at = (minute >> 3) & RING_MASK;
     const mask = 1 << (minute & 7);
     this.#bits[at] = active ? (this.#bits[at] ?? 0) | mask : (this.#bits[at] ?? 0) & ~mask;
   }

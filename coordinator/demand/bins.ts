@@ -1,0 +1,58 @@
+/** Counts by bin number, kept in chunks so that silence costs nothing. */
+const CHUNK_BINS = 256;
+
+export class BinCounts {
+  readonly #chunks = new Map<number, Float32Array>();
+  /** First and last bin that was ever added to and is still kept; null when empty. */
+  #first: number | null = null;
+  #last: number | null = null;
+
+  get first(): number | null {
+    return this.#first;
+  }
+
+  get last(): number | null {
+    return this.#last;
+  }
+
+  get bytes(): number {
+    return this.#chunks.size * CHUNK_BINS * 4;
+  }
+
+  add(bin: number, count: number): void {
+    const at = Math.floor(bin / CHUNK_BINS);
+    let chunk = this.#chunks.get(at);
+    if (!chunk) {
+      chunk = new Float32Array(CHUNK_BINS);
+      this.#chunks.set(at, chunk);
+    }
+    const i = bin - at * CHUNK_BINS;
+    chunk[i] = (chunk[i] ?? 0) + count;
+    this.#first = Math.min(this.#first ?? bin, bin);
+    this.#last = Math.max(this.#last ?? bin, bin);
+  }
+
+  /** Counts of the bins in `[from, to)`. */
+  read(from: number, to: number): Float64Array {
+    const counts = new Float64Array(Math.max(0, to - from));
+    for (let at = Math.floor(from / CHUNK_BINS); at * CHUNK_BINS < to; at++) {
+      const chunk = this.#chunks.get(at);
+      if (!chunk) continue;
+      const low = Math.max(from, at * CHUNK_BINS);
+      const high = Math.min(to, (at + 1) * CHUNK_BINS);
+      counts.set(chunk.subarray(low - at * CHUNK_BINS, high - at * CHUNK_BINS), low - from);
+    }
+    return counts;
+  }
+
+  /** Forgets the bins before `bin`, in whole chunks. */
+  prune(bin: number): void {
+    if (this.#first === null || this.#first >= bin) return;
+    for (const at of this.#chunks.keys()) {
+      if ((at + 1) * CHUNK_BINS <= bin) this.#chunks.delete(at);
+    }
+    const oldest = this.#chunks.size === 0 ? null : Math.min(...this.#chunks.keys()) * CHUNK_BINS;
+    this.#first = oldest === null ? null : Math.max(this.#first, oldest);
+    if (oldest === null) this.#last = null;
+  }
+}
