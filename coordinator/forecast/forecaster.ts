@@ -1,31 +1,8 @@
 /** What the rest of the coordinator asks about future demand. */
-import { type Forecast, QUANTILE_LEVELS } from "../../shared/domain.ts";
+import { DEMAND_BIN_MS, type Forecast, QUANTILE_LEVELS } from "../../shared/domain.ts";
 
-/** The history as the forecaster reads it; `DemandHistory` fits. */
-export type DemandSource = {
-  readonly binMs: number;
-  keys(): { workload: string; category: string }[];
-  series(
-    workload: string,
-    category: string,
-    host: string | null,
-    range?: { fromMs?: number; toMs?: number },
-  ): { startMs: number; binMs: number; counts: Float64Array };
-  lastArrivalMs(workload: string, category: string): number | null;
-  hostShare(workload: string, category: string): Map<string, number>;
-};
-
-/** When the next request of a category will come, given that none came until now. */
-export type ArrivalCurve = {
-  /** P(first arrival within `ms` from the time asked for), 0..1, rising in `ms`. */
-  probabilityWithin(ms: number): number;
-  /**
-   * For each of the next 120 minutes, the one under way first: P(arrival in it | idle until it).
-   */
-  hazardPerMinute: readonly number[];
-  /** Start of the last minute with a request; null when there was none. */
-  lastArrivalMs: number | null;
-};
+import { type ArrivalCurve, type ArrivalOptions, type ArrivalState, Arrivals } from "./arrivals.ts";
+import type { DemandSource } from "./source.ts";
 
 export type Calibration = {
   /** Share of scored bins inside the 90 % interval; NaN before the first. */
@@ -35,15 +12,29 @@ export type Calibration = {
   samples: number;
 };
 
-export type ForecasterState = { version: number };
+export type ForecasterState = { version: 1; arrivals: ArrivalState };
+export type ForecasterOptions = Partial<ArrivalOptions>;
 
 export class Forecaster {
+  readonly #arrivals: Arrivals;
+
+  constructor(options: ForecasterOptions = {}) {
+    this.#arrivals = new Arrivals(DEMAND_BIN_MS, {
+      settleMinutes: 2,
+      learnMinutesMax: 3 * 1440,
+      rememberMinutesMax: 9 * 1440,
+      ...options,
+    });
+  }
+
   /** Learns every bin that has ended by `nowMs`; call once a minute, and after an import. */
-  update(_history: DemandSource, _nowMs: number): void {}
+  update(history: DemandSource, nowMs: number): void {
+    this.#arrivals.update(history, nowMs);
+  }
 
   /** Of the minute of `nowMs` and the following ones; never seen categories get the prior. */
-  arrival(_workload: string, _category: string, _nowMs: number): ArrivalCurve {
-    return { probabilityWithin: () => 0, hazardPerMinute: [], lastArrivalMs: null };
+  arrival(workload: string, category: string, nowMs: number): ArrivalCurve {
+    return this.#arrivals.curve(workload, category, nowMs);
   }
 
   /** Quantiles of the counts of the `horizonBins` bins from the one under way on. */
@@ -74,8 +65,10 @@ export class Forecaster {
 
   /** JSON-able; a forecaster restored from it goes on as if it had never stopped. */
   state(): ForecasterState {
-    return { version: 1 };
+    return { version: 1, arrivals: this.#arrivals.state() };
   }
 
-  restore(_state: ForecasterState): void {}
+  restore(state: ForecasterState): void {
+    this.#arrivals.restore(state.arrivals);
+  }
 }

@@ -1,0 +1,190 @@
+/**
+ * When will each category's next request come? Keeps the tracks of all categories up to date with
+ * the history and turns the hazard model into curves.
+ */
+import { categoryKey } from "../../shared/domain.ts";
+import { HazardModel, type HazardState } from "./hazard.ts";
+import type { DemandSource } from "./source.ts";
+import { Track, type TrackState } from "./track.ts";
+
+export const CURVE_MINUTES = 120;
+/** Minutes fetched from the history at a time. */
+const BLOCK_MINUTES = 1440;
+
+/** When the next request of a category will come, given that none came until now. */
+export type ArrivalCurve = {
+  /** P(first arrival within `ms` from the time asked for), 0..1, rising in `ms`. */
+  probabilityWithin(ms: number): number;
+  /** For each of the next 120 minutes, the one under way first: P(arrival | idle until it). */
+  hazardPerMinute: readonly number[];
+  /** Start of the last minute with a request; null when there was none. */
+  lastArrivalMs: number | null;
+};
+
+export type ArrivalOptions = {
+  /**
+   * Minutes that may still get late reports: predictions see them, learning waits. More means
+   * slower learning, fewer means that late arrivals are learned as idle minutes.
+   */
+  settleMinutes: number;
+  /** So much of a longer history teaches the model; what is before fills the tracks only. */
+  learnMinutesMax: number;
+  /** Older history is not read. */
+  rememberMinutesMax: number;
+};
+
+export type ArrivalState = {
+  model: HazardState;
+  tracks: { workload: string; category: string; track: TrackState }[];
+};
+
+type Lane = { key: string; workload: string; category: string; counts: Float64Array };
+
+export class Arrivals {
+  readonly #options: ArrivalOptions;
+  readonly #binMs: number;
+  readonly #model = new HazardModel();
+  #tracks = new Map<string, Track>();
+  #names = new Map<string, { workload: string; category: string }>();
+  /** Minutes before this one have been learned. */
+  #next: number | null = null;
+
+  constructor(binMs: number, options: ArrivalOptions) {
+    this.#binMs = binMs;
+    this.#options = options;
+  }
+
+  /** Learns what has settled by `nowMs` and takes in what has not. */
+  update(source: DemandSource, nowMs: number): void {
+    const open = Math.floor(nowMs / this.#binMs);
+    const end = open - this.#options.settleMinutes;
+    const lanes = source
+      .keys()
+      .map((of) => ({ ...of, key: categoryKey(of.workload, of.category) }))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
+    this.#forget(new Set(lanes.map((lane) => lane.key)));
+    for (const { key, workload, category } of lanes) this.#names.set(key, { workload, category });
+    for (let from = this.#startOf(source, lanes, end); from < end; from += BLOCK_MINUTES) {
+      const to = Math.min(end, from + BLOCK_MINUTES);
+      const block = lanes.map((lane) => ({ ...lane, counts: this.#read(source, lane, from, to) }));
+      this.#learn(block, from, to, end);
+    }
+    if (lanes.length > 0) this.#next = Math.max(this.#next ?? end, end);
+    for (const lane of lanes) this.#preview(lane.key, source, lane, open);
+  }
+
+  curve(workload: string, category: string, nowMs: number): ArrivalCurve {
+    const track = this.#tracks.get(categoryKey(workload, category));
+    const open = Math.floor(nowMs / this.#binMs);
+    const hazards: number[] = [];
+    for (let i = 0; i < CURVE_MINUTES; i++) {
+      hazards.push(track ? this.#hazard(track, open + i) : this.#model.newcomerHazard());
+    }
+    const elapsed = nowMs / this.#binMs - open;
+    return {
+      probabilityWithin: (ms) => within(hazards, elapsed, ms / this.#binMs),
+      hazardPerMinute: hazards,
+      lastArrivalMs: track ? track.current.last * this.#binMs : null,
+    };
+  }
+
+  state(): ArrivalState {
+    const tracks = [...this.#tracks].map(([key, track]) => {
+      const { workload = "", category = "" } = this.#names.get(key) ?? {};
+      return { workload, category, track: track.state() };
+    });
+    return { model: this.#model.state(), tracks };
+  }
+
+  restore(state: ArrivalState): void {
+    this.#model.restore(state.model);
+    this.#tracks = new Map();
+    this.#names = new Map();
+    this.#next = null;
+    for (const { workload, category, track } of state.tracks) {
+      const key = categoryKey(workload, category);
+      const restored = Track.restore(track);
+      this.#tracks.set(key, restored);
+      this.#names.set(key, { workload, category });
+      this.#next = Math.max(this.#next ?? 0, restored.settled.minute + 1);
+    }
+  }
+
+  /** In a minute that had its request already: what was expected of it. */
+  #hazard(track: Track, minute: number): number {
+    return this.#model.hazard(track, Math.max(minute, track.current.minute + 1));
+  }
+
+  #startOf(source: DemandSource, lanes: Omit<Lane, "counts">[], end: number): number {
+    if (this.#next !== null) return this.#next;
+    let first = end;
+    for (const lane of lanes) {
+      const { startMs, counts } = source.series(lane.workload, lane.category, null);
+      if (counts.length > 0) first = Math.min(first, Math.floor(startMs / this.#binMs));
+    }
+    return Math.max(first, end - this.#options.rememberMinutesMax);
+  }
+
+  #read(source: DemandSource, lane: Omit<Lane, "counts">, from: number, to: number): Float64Array {
+    const range = { fromMs: from * this.#binMs, toMs: to * this.#binMs };
+    return source.series(lane.workload, lane.category, null, range).counts;
+  }
+
+  /** Minute by minute over all categories, so that none learns from another's future. */
+  #learn(lanes: Lane[], from: number, to: number, end: number): void {
+    const learnFrom = end - this.#options.learnMinutesMax;
+    for (let minute = from; minute < to; minute++) {
+      for (const { key, counts } of lanes) {
+        const active = (counts[minute - from] ?? 0) > 0;
+        const track = this.#tracks.get(key);
+        if (!track) {
+          if (active) this.#tracks.set(key, new Track(minute));
+          continue;
+        }
+        if (track.settled.minute >= minute) continue;
+        if (minute >= learnFrom) this.#model.learn(track, active);
+        else track.settle(active);
+      }
+    }
+  }
+
+  #preview(key: string, source: DemandSource, lane: Omit<Lane, "counts">, open: number): void {
+    let track = this.#tracks.get(key);
+    const from = track ? track.settled.minute + 1 : open - this.#options.settleMinutes;
+    const activity = Array.from(this.#read(source, lane, from, open + 1), (count) => count > 0);
+    if (!track) {
+      const first = activity.indexOf(true);
+      if (first < 0) return;
+      track = new Track(from + first);
+      this.#tracks.set(key, track);
+      activity.splice(0, first + 1);
+    }
+    // The minute under way is told only once it has had a request.
+    if (activity.at(-1) === false) activity.pop();
+    track.preview(activity);
+  }
+
+  #forget(known: ReadonlySet<string>): void {
+    for (const key of this.#tracks.keys()) {
+      if (known.has(key)) continue;
+      this.#tracks.delete(key);
+      this.#names.delete(key);
+    }
+  }
+}
+
+/** P(arrival within `minutes`) from a point `elapsed` (0..1) into the first minute. */
+function within(hazards: readonly number[], elapsed: number, minutes: number): number {
+  let left = Math.max(0, minutes);
+  let survival = 1;
+  for (let i = 0; i < hazards.length && left > 0; i++) {
+    const part = Math.min(left, i === 0 ? 1 - elapsed : 1);
+    survival *= (1 - (hazards[i] ?? 0)) ** part;
+    left -= part;
+  }
+  if (left > 0) {
+    const tail = hazards.slice(-CURVE_MINUTES / 2);
+    survival *= (1 - tail.reduce((sum, hazard) => sum + hazard, 0) / tail.length) ** left;
+  }
+  return 1 - survival;
+}
