@@ -21,7 +21,9 @@ export class ApiClient {
 
   constructor(access: Access) {
     this.#access = access;
-    this.#agent = new Agent({ connect: { ca: access.ca, rejectUnauthorized: true, timeout: 5_000 } });
+    this.#agent = new Agent({
+      connect: { ca: access.ca, rejectUnauthorized: true, timeout: 5_000 },
+    });
   }
 
   get<T>(path: string, query: Query, options: { signal: AbortSignal }): Promise<T> {
@@ -65,7 +67,9 @@ export class ApiClient {
       bodyTimeout: timeoutMs,
       headers: {
         authorization: `Bearer ${this.#access.token}`,
-        ...(body && { "content-type": "json" in body ? "application/json" : "application/x-ndjson" }),
+        ...(body && {
+          "content-type": "json" in body ? "application/json" : "application/x-ndjson",
+        }),
       },
       body: body && ("json" in body ? JSON.stringify(body.json) : Readable.from(body.lines)),
     }).catch((cause: unknown) => {
@@ -100,7 +104,8 @@ function parseAnswer(text: string, status: number, url: URL): unknown {
 
 function refusal(value: unknown, status: number, url: URL): PrestageError {
   const error = (value as { error?: Partial<Record<"code" | "message", string>> } | null)?.error;
-  const details = (value as { error?: { details?: Record<string, unknown> } } | null)?.error?.details;
+  const details = (value as { error?: { details?: Record<string, unknown> } } | null)?.error
+    ?.details;
   const code = error?.code && error.code in ERRORS ? (error.code as ErrorCode) : codeOf(status);
   return new PrestageError(code, error?.message ?? `${url.pathname} answered ${status}`, {
     ...(details && { details }),
@@ -126,10 +131,14 @@ const TLS_CODES = new Set([
 function unreachableError(url: URL, cause: unknown): PrestageError {
   const { code, name, message } = cause as { code?: string; name?: string; message?: string };
   if (code && TLS_CODES.has(code))
-    return new PrestageError("CA_MISMATCH", `${url.origin} is not the coordinator of this context`, {
-      cause,
-      details: { tls: code },
-    });
+    return new PrestageError(
+      "CA_MISMATCH",
+      `${url.origin} is not the coordinator of this context`,
+      {
+        cause,
+        details: { tls: code },
+      },
+    );
   if (name === "HeadersTimeoutError" || name === "BodyTimeoutError")
     return new PrestageError("TIMEOUT", `${url.origin}${url.pathname} did not answer`, { cause });
   return new PrestageError("UNREACHABLE", `cannot reach the coordinator at ${url.origin}`, {

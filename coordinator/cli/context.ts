@@ -40,7 +40,9 @@ export async function readAccess(path: string): Promise<Access> {
   const { url, caFile, token } = parsed.data;
   const caPath = resolve(dirname(path), caFile);
   const ca = await readFile(caPath, "utf8").catch((cause: unknown) => {
-    throw new PrestageError("CONFIG_INVALID", `${path}: cannot read its caFile ${caPath}`, { cause });
+    throw new PrestageError("CONFIG_INVALID", `${path}: cannot read its caFile ${caPath}`, {
+      cause,
+    });
   });
   return { url, ca, token };
 }

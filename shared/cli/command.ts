@@ -38,6 +38,8 @@ export function addCommand<Options extends object = object>(
   spec: {
     usage: string;
     group?: string;
+    /** What the parent runs when no subcommand is named. */
+    isDefault?: boolean;
     summary: string;
     /** Default: the summary. */
     description?: string;
@@ -46,7 +48,9 @@ export function addCommand<Options extends object = object>(
     run: (call: Call<Options>) => Promise<void>;
   },
 ): Command {
-  const command = parent.command(spec.usage).summary(spec.summary);
+  const command = parent
+    .command(spec.usage, { isDefault: spec.isDefault === true })
+    .summary(spec.summary);
   command.description(spec.description ?? `${spec.summary}.`);
   if (spec.group) command.helpGroup(spec.group);
   spec.setup?.(command);
@@ -118,7 +122,12 @@ export function failureOf(cause: unknown): Failure {
     }
   }
   const message = cause instanceof Error ? cause.message : String(cause);
-  return { code: "BUG", message, remedy: "This is a bug of Prestage: please report it.", details: {} };
+  return {
+    code: "BUG",
+    message,
+    remedy: "This is a bug of Prestage: please report it.",
+    details: {},
+  };
 }
 
 export function exitOf(code: string): number {

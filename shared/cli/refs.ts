@@ -1,5 +1,5 @@
 /** `NAME@VERSION`, `NAME:TAG` and host lists as people type them. */
-import { ArtifactRef, HostId, Name, Version } from "../domain.ts";
+import { type ArtifactRef, HostId, Name, Version } from "../domain.ts";
 import { PrestageError } from "../errors.ts";
 
 export type ArtifactWish =

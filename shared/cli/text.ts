@@ -33,7 +33,8 @@ function shown(value: Cell): string {
 }
 
 const isNumeric = (value: Cell) =>
-  typeof value === "number" || (typeof value === "string" && /^-?[\d.]+( ?[%×a-zA-Z]{1,3})?$/.test(value));
+  typeof value === "number" ||
+  (typeof value === "string" && /^-?[\d.]+( ?[%×a-zA-Z]{1,3})?$/.test(value));
 
 const width = (text: string) => [...text].length;
 
@@ -45,7 +46,10 @@ function pad(text: string, to: number, right: boolean): string {
 /** `12.3 MB`, in powers of ten. */
 export function bytes(value: number): string {
   const units = ["B", "kB", "MB", "GB", "TB", "PB"];
-  const step = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.abs(value) || 1) / 3)));
+  const step = Math.min(
+    units.length - 1,
+    Math.max(0, Math.floor(Math.log10(Math.abs(value) || 1) / 3)),
+  );
   const scaled = value / 1000 ** step;
   return `${step === 0 ? Math.round(scaled) : scaled.toFixed(1)} ${units[step]}`;
 }

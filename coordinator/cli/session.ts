@@ -1,0 +1,48 @@
+/** A command that speaks to the coordinator: the frame of every command plus a client. */
+import type { Command } from "commander";
+import { addCommand, type Call, type Shell } from "../../shared/cli/command.ts";
+import { ApiClient, type Query } from "./client.ts";
+import { contextPath, readAccess } from "./context.ts";
+
+type Spec<Options extends object> = Parameters<typeof addCommand<Options>>[2];
+/** What a command may ask of the coordinator; paths are under /api/v1. */
+export type Api = {
+  get<T>(path: string, query?: Query): Promise<T>;
+  post<T>(path: string, body: unknown): Promise<T>;
+  postLines<T>(path: string, query: Query, lines: AsyncIterable<string>): Promise<T>;
+};
+
+export function addApiCommand<Options extends object = object>(
+  parent: Command,
+  shell: Shell,
+  spec: Omit<Spec<Options>, "run"> & { run: (call: Call<Options>, api: Api) => Promise<void> },
+): Command {
+  return addCommand<Options & { context?: string }>(parent, shell, {
+    ...spec,
+    setup: (command) => {
+      spec.setup?.(command);
+      command.option(
+        "--context <file>",
+        "who to speak to and as whom (default: $PRESTAGE_CONTEXT, else ~/.prestage/coordinator/cli.json)",
+      );
+    },
+    run: async (call) => {
+      const access = await readAccess(contextPath(call.options.context, call.terminal));
+      const client = new ApiClient(access);
+      try {
+        await spec.run(call, boundApi(client, call.signal));
+      } finally {
+        await client.close();
+      }
+    },
+  });
+}
+
+export function boundApi(client: ApiClient, signal: AbortSignal): Api {
+  const under = (path: string) => `/api/v1/${path}`;
+  return {
+    get: (path, query = {}) => client.get(under(path), query, { signal }),
+    post: (path, body) => client.post(under(path), body, { signal }),
+    postLines: (path, query, lines) => client.postLines(under(path), query, lines, { signal }),
+  };
+}
