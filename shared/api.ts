@@ -51,7 +51,15 @@ export const Status = z.object({
     miss: z.number(),
     wasted: z.number(),
   }),
-  bytes: z.object({ peer: z.number(), origin: z.number(), wasted: z.number() }),
+  /** Since the agents started; `foreground` is the part that requests waited for. */
+  bytes: z.object({
+    peer: z.number(),
+    origin: z.number(),
+    foreground: z.number(),
+    wasted: z.number(),
+  }),
+  /** Memory-time environments held, declared memory on the demand clock. */
+  memoryGbHours: z.object({ planned: z.number(), unplanned: z.number() }),
   /** Memory held by environments of all hosts so far: byte-milliseconds of demand time. */
   memoryByteMs: z.number(),
   calibration: z

@@ -113,6 +113,8 @@ export const Report = z.object({
     foregroundBytes: Bytes,
     wastedBytes: Bytes,
   }),
+  /** Memory environments have held, byte-milliseconds on the demand clock since the start. */
+  memoryTime: z.object({ planned: z.number().min(0), unplanned: z.number().min(0) }),
   lease: z.object({ id: z.string().max(64), spentBytes: Bytes }).nullable(),
 });
 export type Report = z.infer<typeof Report>;
@@ -180,6 +182,8 @@ export const DesiredState = z.object({
   paused: z.boolean(),
   /** Host or site is at its peak: no background staging. */
   throttled: z.boolean(),
+  /** Share of each workload's requests that enter at this host, 0..1; for its affinity. */
+  demandShare: z.record(Name, z.number().min(0).max(1)),
   model: ModelRef.nullable(),
 });
 export type DesiredState = z.infer<typeof DesiredState>;
