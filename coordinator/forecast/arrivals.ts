@@ -34,6 +34,7 @@ export type ArrivalOptions = {
 };
 
 export type ArrivalState = {
+  next: number | null;
   model: HazardState;
   tracks: { workload: string; category: string; track: TrackState }[];
 };
@@ -64,6 +65,7 @@ export class Arrivals {
       .sort((a, b) => (a.key < b.key ? -1 : 1));
     this.#forget(new Set(lanes.map((lane) => lane.key)));
     for (const { key, workload, category } of lanes) this.#names.set(key, { workload, category });
+    if (this.#next !== null) this.#catchUp(source, lanes, this.#next);
     for (let from = this.#startOf(source, lanes, end); from < end; from += BLOCK_MINUTES) {
       const to = Math.min(end, from + BLOCK_MINUTES);
       const block = lanes.map((lane) => ({ ...lane, counts: this.#read(source, lane, from, to) }));
@@ -93,26 +95,34 @@ export class Arrivals {
       const { workload = "", category = "" } = this.#names.get(key) ?? {};
       return { workload, category, track: track.state() };
     });
-    return { model: this.#model.state(), tracks };
+    return { next: this.#next, model: this.#model.state(), tracks };
   }
 
   restore(state: ArrivalState): void {
     this.#model.restore(state.model);
     this.#tracks = new Map();
     this.#names = new Map();
-    this.#next = null;
+    this.#next = state.next;
     for (const { workload, category, track } of state.tracks) {
       const key = categoryKey(workload, category);
-      const restored = Track.restore(track);
-      this.#tracks.set(key, restored);
+      this.#tracks.set(key, Track.restore(track));
       this.#names.set(key, { workload, category });
-      this.#next = Math.max(this.#next ?? 0, restored.settled.minute + 1);
     }
   }
 
   /** In a minute that had its request already: what was expected of it. */
   #hazard(track: Track, minute: number): number {
     return this.#model.hazard(track, Math.max(minute, track.current.minute + 1));
+  }
+
+  /** A category that comes with a past (a later import, a late first report) learns it alone. */
+  #catchUp(source: DemandSource, lanes: Omit<Lane, "counts">[], end: number): void {
+    for (const lane of lanes) {
+      if (this.#tracks.has(lane.key)) continue;
+      const from = end - this.#options.rememberMinutesMax;
+      const counts = this.#read(source, lane, from, end);
+      this.#learn([{ ...lane, counts }], from, end, end);
+    }
   }
 
   #startOf(source: DemandSource, lanes: Omit<Lane, "counts">[], end: number): number {
