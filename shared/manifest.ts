@@ -5,7 +5,8 @@
  * Each refusal has its own `details.reason`.
  */
 import { createPrivateKey, createPublicKey, hash, type KeyObject, sign, verify } from "node:crypto";
-import { Manifest, SignedManifest } from "./domain.ts";
+import { z } from "zod";
+import { Chunk, Manifest, ManifestFile, SignedManifest } from "./domain.ts";
 import { PrestageError } from "./errors.ts";
 
 export const MANIFEST_BYTES_MAX = 8 << 20;
@@ -32,6 +33,25 @@ export type ManifestReason =
   | "chunk-conflict"
   | "file-size"
   | "total-size";
+
+/** `Manifest` with its chunk lists checked by hand: a schema takes 3× as long on 100,000 chunks. */
+const QuickManifest = Manifest.extend({
+  files: z
+    .array(ManifestFile.extend({ chunks: z.custom<Chunk[]>(areChunks, "not a list of chunks") }))
+    .max(MANIFEST_FILES_MAX),
+});
+const CHUNK_BYTES_MAX = Chunk.shape.bytes.maxValue ?? 0;
+
+function areChunks(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length > MANIFEST_CHUNKS_MAX) return false;
+  return value.every((c: unknown) => {
+    if (typeof c !== "object" || c === null || !("hash" in c) || !("bytes" in c)) return false;
+    const { hash, bytes } = c;
+    if (typeof bytes !== "number" || !Number.isInteger(bytes)) return false;
+    if (bytes < 0 || bytes > CHUNK_BYTES_MAX || typeof hash !== "string") return false;
+    return /^[0-9a-f]{64}$/.test(hash);
+  });
+}
 
 function refuse(reason: ManifestReason, message: string, where: Record<string, unknown> = {}) {
   const code = reason.startsWith("too-") ? "TOO_LARGE" : "CORRUPT";
@@ -123,7 +143,7 @@ function parseBody(body: string): Manifest {
   } catch {
     throw refuse("not-json", "the body is no JSON");
   }
-  const parsed = Manifest.safeParse(json);
+  const parsed = QuickManifest.safeParse(json);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const at = issue?.path.join(".") ?? "";

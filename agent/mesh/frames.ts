@@ -1,0 +1,140 @@
+/**
+ * The frames of `/prestage/chunks/1`: `u32 length, u8 type, body`, all numbers big-endian. The
+ * reader hands pieces of data on as they come, so that a byte is copied once, into its chunk.
+ */
+export const FRAME = { request: 1, data: 2, refuse: 3, cancel: 4, credit: 5 } as const;
+export const KIND = { chunk: 0, manifest: 1, holdings: 2 } as const;
+export type Kind = keyof typeof KIND;
+export const REFUSAL = { missing: 0, busy: 1, corrupt: 2 } as const;
+export type Refusal = keyof typeof REFUSAL;
+
+/** Data is cut into slices of this, so that a cancel takes effect within one. */
+export const SLICE_BYTES = 64 << 10;
+const HEAD_BYTES = 5;
+const DATA_HEAD_BYTES = 12;
+const CONTROL_BYTES_MAX = 64;
+
+const CONTROL_BYTES = new Map<number, number>([
+  [FRAME.request, 38],
+  [FRAME.refuse, 5],
+  [FRAME.cancel, 4],
+  [FRAME.credit, 4],
+]);
+
+export type Frame =
+  | { type: "request"; id: number; kind: Kind; foreground: boolean; hash: string }
+  | { type: "refuse"; id: number; reason: Refusal }
+  | { type: "cancel"; id: number }
+  | { type: "credit"; requests: number };
+
+export function encodeFrame(frame: Frame): Uint8Array {
+  const body = Buffer.alloc(38);
+  let length = 4;
+  if (frame.type === "credit") body.writeUInt32BE(frame.requests);
+  else body.writeUInt32BE(frame.id);
+  if (frame.type === "request") {
+    body.writeUInt8(KIND[frame.kind], 4);
+    body.writeUInt8(frame.foreground ? 1 : 0, 5);
+    length = 6 + body.write(frame.hash, 6, "hex");
+  } else if (frame.type === "refuse") length = body.writeUInt8(REFUSAL[frame.reason], 4);
+  const head = Buffer.alloc(HEAD_BYTES);
+  head.writeUInt32BE(1 + length);
+  head.writeUInt8(FRAME[frame.type], 4);
+  return Buffer.concat([head, body.subarray(0, length)]);
+}
+
+/** What stands before `bytes` bytes of data. */
+export function dataHead(id: number, total: number, offset: number, bytes: number): Uint8Array {
+  const head = Buffer.allocUnsafe(HEAD_BYTES + DATA_HEAD_BYTES);
+  head.writeUInt32BE(1 + DATA_HEAD_BYTES + bytes);
+  head.writeUInt8(FRAME.data, 4);
+  head.writeUInt32BE(id, 5);
+  head.writeUInt32BE(total, 9);
+  head.writeUInt32BE(offset, 13);
+  return head;
+}
+
+export type FrameSink = {
+  control(frame: Frame): void;
+  /** A piece of the answer to request `id`; valid during the call only. */
+  data(id: number, total: number, offset: number, piece: Uint8Array): void;
+};
+
+export class FrameError extends Error {
+  override name = "FrameError";
+}
+
+export class FrameReader {
+  readonly #sink: FrameSink;
+  readonly #scratch = Buffer.alloc(HEAD_BYTES + CONTROL_BYTES_MAX);
+  #held = 0;
+  #data: { id: number; total: number; offset: number; left: number } | null = null;
+
+  constructor(sink: FrameSink) {
+    this.#sink = sink;
+  }
+
+  /** Throws FrameError on anything that is no frame; the stream is of no use then. */
+  read(piece: Uint8Array): void {
+    let at = 0;
+    while (at < piece.length) {
+      if (this.#data) {
+        const bytes = Math.min(this.#data.left, piece.length - at);
+        const { id, total, offset } = this.#data;
+        this.#data.offset += bytes;
+        this.#data.left -= bytes;
+        if (this.#data.left === 0) this.#data = null;
+        this.#sink.data(id, total, offset, piece.subarray(at, at + bytes));
+        at += bytes;
+        continue;
+      }
+      const need = this.#needed();
+      const bytes = Math.min(need - this.#held, piece.length - at);
+      this.#scratch.set(piece.subarray(at, at + bytes), this.#held);
+      this.#held += bytes;
+      at += bytes;
+      if (this.#held === this.#needed()) this.#take();
+    }
+  }
+
+  /** Bytes of head and control body that are read as a whole. */
+  #needed(): number {
+    if (this.#held < HEAD_BYTES) return HEAD_BYTES;
+    const length = this.#scratch.readUInt32BE(0) - 1;
+    if (this.#scratch[4] === FRAME.data) {
+      if (length <= DATA_HEAD_BYTES || length > DATA_HEAD_BYTES + SLICE_BYTES)
+        throw new FrameError("data frame of a wrong length");
+      return HEAD_BYTES + DATA_HEAD_BYTES;
+    }
+    if (length < 1 || length > CONTROL_BYTES_MAX) throw new FrameError("frame of a wrong length");
+    return HEAD_BYTES + length;
+  }
+
+  #take(): void {
+    const body = this.#scratch.subarray(HEAD_BYTES, this.#held);
+    const type = this.#scratch[4];
+    const left = this.#scratch.readUInt32BE(0) - 1 - DATA_HEAD_BYTES;
+    this.#held = 0;
+    if (type !== FRAME.data) return this.#sink.control(decodeControl(type ?? 0, body));
+    const [id, total, offset] = [body.readUInt32BE(0), body.readUInt32BE(4), body.readUInt32BE(8)];
+    if (offset + left > total) throw new FrameError("data beyond its end");
+    this.#data = { id, total, offset, left };
+  }
+}
+
+function decodeControl(type: number, body: Buffer): Frame {
+  if (CONTROL_BYTES.get(type) !== body.length)
+    throw new FrameError("frame of an unknown type or length");
+  const id = body.readUInt32BE(0);
+  if (type === FRAME.credit) return { type: "credit", requests: id };
+  if (type === FRAME.cancel) return { type: "cancel", id };
+  if (type === FRAME.refuse) return { type: "refuse", id, reason: nameOf(REFUSAL, body[4]) };
+  const kind = nameOf(KIND, body[4]);
+  const foreground = body[5] === 1;
+  return { type: "request", id, kind, foreground, hash: body.toString("hex", 6, 38) };
+}
+
+function nameOf<K extends string>(table: Record<K, number>, value: number | undefined): K {
+  for (const name in table) if (table[name] === value) return name;
+  throw new FrameError("a number that stands for nothing");
+}
