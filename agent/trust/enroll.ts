@@ -6,11 +6,12 @@
 import { createHash, sign, X509Certificate } from "node:crypto";
 import { Enrolled, type EnrollRequest, enrollmentProof } from "../../shared/api.ts";
 import { PrestageError } from "../../shared/errors.ts";
+import { assert } from "../../shared/runtime/assert.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import type { Random } from "../../shared/runtime/random.ts";
+import { type Random, systemRandom } from "../../shared/runtime/random.ts";
 import { backoffMs } from "../../shared/runtime/retry.ts";
 import { requestJson, requestText } from "./https-json.ts";
-import { type Identity, loadIdentity, saveJoined } from "./identity.ts";
+import { type Identity, loadHostKey, loadIdentity, saveJoined } from "./identity.ts";
 
 export type EnrollOptions = {
   dir: string;
@@ -21,7 +22,8 @@ export type EnrollOptions = {
   host: string;
   site: string;
   clock: Clock;
-  random: Random;
+  /** Default: the operating system's. */
+  random?: Random;
   signal?: AbortSignal;
 };
 
@@ -35,7 +37,7 @@ const ATTEMPTS = 12;
  * UNREACHABLE.
  */
 export async function enroll(options: EnrollOptions): Promise<Identity> {
-  const { dir, coordinatorUrl, host, site, clock, random, signal } = options;
+  const { dir, coordinatorUrl, host, site, clock, random = systemRandom(), signal } = options;
   const token = options.token.trim();
   const [, tokenId, rootHash] = TOKEN.exec(token) ?? [];
   if (!tokenId || !rootHash)
@@ -47,15 +49,17 @@ export async function enroll(options: EnrollOptions): Promise<Identity> {
       `the coordinator's URL has to start with https://, not ${base.protocol}//`,
     );
 
-  const identity = loadIdentity(dir);
+  const key = loadHostKey(dir);
   const ca = await fetchRoot(base, rootHash, signal);
-  const publicKey = Buffer.from(identity.publicKeyRaw).toString("base64url");
+  const publicKey = Buffer.from(key.publicKeyRaw).toString("base64url");
   const signed = enrollmentProof({ tokenId, rootHash, publicKey, host, site });
-  const proof = sign(null, Buffer.from(signed), identity.privateKey.key).toString("base64url");
-  const body = { token, publicKey, peerId: identity.peerId, host, site, proof };
+  const proof = sign(null, Buffer.from(signed), key.privateKey).toString("base64url");
+  const body = { token, publicKey, peerId: key.peerId, host, site, proof };
   const given = await redeem({ base, ca, body, clock, random, signal });
   saveJoined(dir, { host, site, fleet: given.fleet, certPem: given.certPem, caPem: ca });
-  return loadIdentity(dir);
+  const identity = loadIdentity(dir);
+  assert(identity !== null, "a host that joined has an identity");
+  return identity;
 }
 
 async function fetchRoot(base: URL, rootHash: string, signal?: AbortSignal): Promise<string> {

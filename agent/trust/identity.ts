@@ -21,40 +21,98 @@ import { readPrivate, writeDurable } from "./private-files.ts";
 const Joined = z.strictObject({ host: HostId, site: Name, fleet: Name });
 type Joined = z.infer<typeof Joined>;
 
-export type Identity = {
-  privateKey: { seed: Uint8Array; key: KeyObject; pem: string };
+/** The host's own key, joined or not. */
+export type HostKey = {
+  /** The 32 secret bytes, for libp2p. */
+  seed: Uint8Array;
+  privateKey: KeyObject;
+  privateKeyPem: string;
   publicKeyRaw: Uint8Array;
   /** libp2p's text form, `12D3Koo…`. */
   peerId: string;
-  /** These are null until the host has joined. */
-  certPem: string | null;
-  caPem: string | null;
-  host: string | null;
-  site: string | null;
-  fleet: string | null;
 };
 
-/** Loads the key, or makes it. Refuses a key that others may read, and half a joined state. */
-export function loadIdentity(dir: string): Identity {
-  const key = loadKey(join(dir, "identity.key"));
-  const { d, x } = key.export({ format: "jwk" });
+/** What a TLS connection to the coordinator needs; null = the URL's host is the server's name. */
+export type LinkTls = { ca: string; cert: string; key: string; serverName: null };
+
+/** A host that has joined: its key and the certificate for it, which renewal replaces. */
+export class Identity {
+  readonly dir: string;
+  readonly host: string;
+  readonly site: string;
+  readonly fleet: string;
+  readonly seed: Uint8Array;
+  readonly privateKey: KeyObject;
+  readonly publicKeyRaw: Uint8Array;
+  readonly peerId: string;
+  readonly caPem: string;
+  readonly #privateKeyPem: string;
+  #certPem: string;
+
+  constructor(dir: string, key: HostKey, joined: Joined & { certPem: string; caPem: string }) {
+    this.dir = dir;
+    this.host = joined.host;
+    this.site = joined.site;
+    this.fleet = joined.fleet;
+    this.seed = key.seed;
+    this.privateKey = key.privateKey;
+    this.publicKeyRaw = key.publicKeyRaw;
+    this.peerId = key.peerId;
+    this.caPem = joined.caPem;
+    this.#privateKeyPem = key.privateKeyPem;
+    this.#certPem = joined.certPem;
+  }
+
+  get certPem(): string {
+    return this.#certPem;
+  }
+
+  /** Ask anew for each connection: the certificate changes. */
+  linkTls(): LinkTls {
+    return { ca: this.caPem, cert: this.#certPem, key: this.#privateKeyPem, serverName: null };
+  }
+
+  /** Keeps the new certificate on disk, then uses it. Refuses one of another key or host. */
+  replaceCertificate(certPem: string): void {
+    checkCertificate(certPem, this.privateKey, this);
+    writeDurable(join(this.dir, "identity.pem"), certPem, 0o644);
+    this.#certPem = certPem;
+  }
+}
+
+/** The key in the folder, made when there is none. Refuses one that others may read. */
+export function loadHostKey(dir: string): HostKey {
+  const privateKey = readOrMakeKey(join(dir, "identity.key"));
+  const { d, x } = privateKey.export({ format: "jwk" });
   if (!d || !x) throw notEd25519(dir);
   const publicKeyRaw = new Uint8Array(Buffer.from(x, "base64url"));
-  const joined = loadJoined(dir, key);
   return {
-    privateKey: {
-      seed: new Uint8Array(Buffer.from(d, "base64url")),
-      key,
-      pem: key.export({ type: "pkcs8", format: "pem" }).toString(),
-    },
+    seed: new Uint8Array(Buffer.from(d, "base64url")),
+    privateKey,
+    privateKeyPem: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
     publicKeyRaw,
     peerId: peerIdOf(publicKeyRaw),
-    certPem: joined?.certPem ?? null,
-    caPem: joined?.caPem ?? null,
-    host: joined?.host ?? null,
-    site: joined?.site ?? null,
-    fleet: joined?.fleet ?? null,
   };
+}
+
+/** Null when this host has not joined. Refuses a joined state that is broken. */
+export function loadIdentity(dir: string): Identity | null {
+  const file = join(dir, "identity.json");
+  const key = loadHostKey(dir);
+  if (!existsSync(file)) return null;
+  const read = (name: string) => readFileSync(join(dir, name), "utf8");
+  try {
+    const joined = Joined.parse(JSON.parse(read("identity.json")));
+    const certPem = read("identity.pem");
+    checkCertificate(certPem, key.privateKey, joined);
+    return new Identity(dir, key, { ...joined, certPem, caPem: read("ca.pem") });
+  } catch (cause) {
+    throw new PrestageError(
+      "CONFIG_INVALID",
+      `the joined state in ${dir} is broken: remove ${file} and join again`,
+      { cause, details: { dir } },
+    );
+  }
 }
 
 /** What the coordinator gave at enrolment; `identity.json` last, it says that all is there. */
@@ -65,11 +123,19 @@ export function saveJoined(dir: string, joined: Joined & { certPem: string; caPe
   writeDurable(join(dir, "identity.json"), `${JSON.stringify({ host, site, fleet })}\n`, 0o644);
 }
 
-export function saveCertificate(dir: string, certPem: string): void {
-  writeDurable(join(dir, "identity.pem"), certPem, 0o644);
+function checkCertificate(
+  certPem: string,
+  key: KeyObject,
+  { fleet, host }: { fleet: string; host: string },
+): void {
+  const certificate = new X509Certificate(certPem);
+  if (!createPublicKey(key).equals(certificate.publicKey))
+    throw new RangeError("the certificate is of another key");
+  if (certificate.subjectAltName !== `URI:prestage://${fleet}/agent/${host}`)
+    throw new RangeError("the certificate is of another host");
 }
 
-function loadKey(file: string): KeyObject {
+function readOrMakeKey(file: string): KeyObject {
   let pem = readPrivate(file);
   if (pem === null) {
     const { privateKey } = generateKeyPairSync("ed25519");
@@ -89,26 +155,6 @@ function parseKey(pem: string, file: string): KeyObject {
       cause,
       details: { file },
     });
-  }
-}
-
-function loadJoined(dir: string, key: KeyObject) {
-  const file = join(dir, "identity.json");
-  if (!existsSync(file)) return null;
-  const read = (name: string) => readFileSync(join(dir, name), "utf8");
-  try {
-    const facts = Joined.parse(JSON.parse(read("identity.json")));
-    const certPem = read("identity.pem");
-    const certificate = new X509Certificate(certPem);
-    const mine = createPublicKey(key).equals(certificate.publicKey);
-    if (!mine) throw new RangeError("identity.pem is of another key");
-    return { ...facts, certPem, caPem: read("ca.pem") };
-  } catch (cause) {
-    throw new PrestageError(
-      "CONFIG_INVALID",
-      `the joined state in ${dir} is broken: remove ${file} and join again`,
-      { cause, details: { dir } },
-    );
   }
 }
 

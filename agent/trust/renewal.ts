@@ -11,7 +11,7 @@ import type { Metrics } from "../../shared/runtime/metrics.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { backoffMs } from "../../shared/runtime/retry.ts";
 import { requestJson } from "./https-json.ts";
-import { type Identity, loadIdentity, saveCertificate } from "./identity.ts";
+import type { Identity } from "./identity.ts";
 
 /** Long waits are cut, so that a machine that slept or whose clock was set notices. */
 const NAP_MS = 600_000;
@@ -19,9 +19,8 @@ const RETRY_MS_MAX = 15 * 60_000;
 
 export class Renewal {
   readonly #deps: { clock: Clock; random: Random; log: Log };
-  readonly #dir: string;
+  readonly #identity: Identity;
   readonly #url: URL;
-  readonly #onRenewed: (identity: Identity) => void;
   readonly #expiry;
 
   constructor(
@@ -30,14 +29,13 @@ export class Renewal {
       random: Random;
       log: Log;
       metrics: Metrics;
-      /** The next connections have to use this. */
-      onRenewed: (identity: Identity) => void;
+      /** Gets the new certificates. */
+      identity: Identity;
     },
-    options: { dir: string; coordinatorUrl: string },
+    options: { coordinatorUrl: string },
   ) {
     this.#deps = deps;
-    this.#onRenewed = deps.onRenewed;
-    this.#dir = options.dir;
+    this.#identity = deps.identity;
     this.#url = new URL("/api/v1/renew", options.coordinatorUrl);
     this.#expiry = deps.metrics.gauge({
       name: "prestage_trust_certificate_expiry_seconds",
@@ -74,29 +72,24 @@ export class Renewal {
 
   /** Renews now. Throws REVOKED, UNREACHABLE … */
   async renew({ signal }: { signal: AbortSignal }): Promise<void> {
-    const { privateKey, certPem, caPem } = loadIdentity(this.#dir);
-    if (!certPem || !caPem)
-      throw new PrestageError("UNAUTHENTICATED", "this host has not joined yet: prestage join");
+    const { ca, cert, key } = this.#identity.linkTls();
     const given = await requestJson(
       {
         url: this.#url,
         method: "POST",
         body: {},
-        ca: caPem,
-        client: { key: privateKey.pem, cert: certPem },
+        ca,
+        client: { key, cert },
         signal,
       },
       Enrolled,
     );
-    saveCertificate(this.#dir, given.certPem);
-    this.#onRenewed(loadIdentity(this.#dir));
+    this.#identity.replaceCertificate(given.certPem);
     this.#deps.log.info({ host: given.host }, "certificate renewed");
   }
 
   #dueMs(): number {
-    const { certPem } = loadIdentity(this.#dir);
-    if (!certPem) return this.#deps.clock.now();
-    const { validFromDate, validToDate } = new X509Certificate(certPem);
+    const { validFromDate, validToDate } = new X509Certificate(this.#identity.certPem);
     this.#expiry.set(validToDate.getTime() / 1000);
     return renewalDueMs(validFromDate.getTime(), validToDate.getTime(), this.#deps.random);
   }
