@@ -24,6 +24,7 @@ const Persisted = z.object({
     environments: z.array(KeepEnvironment),
     workloads: z.array(Workload),
     paused: z.boolean(),
+    demandShare: z.record(z.string(), z.number()),
   }),
   /** `NAME:TAG` or `NAME@VERSION` → what it was when last resolved. */
   resolved: z.record(z.string(), z.object({ ref: ArtifactRef, manifestHash: z.string() })),
@@ -33,7 +34,14 @@ export type Persisted = z.infer<typeof Persisted>;
 const nothing = (): Persisted => ({
   members: { epoch: 0, members: [] },
   routes: { version: 0, entries: [] },
-  desired: { version: 0, hold: [], environments: [], workloads: [], paused: false },
+  desired: {
+    version: 0,
+    hold: [],
+    environments: [],
+    workloads: [],
+    paused: false,
+    demandShare: {},
+  },
   resolved: {},
 });
 

@@ -1,0 +1,301 @@
+/**
+ * The conductor of an agent: the only file that knows every loop. What the coordinator says goes
+ * to the rooms, what the rooms know goes back as reports and records, and a person on this host
+ * gets their answers here.
+ */
+import type { HostSample, Outcome } from "../shared/domain.ts";
+import { PrestageError } from "../shared/errors.ts";
+import type { DesiredState, MemberList, ModelRef } from "../shared/protocol/bodies.ts";
+import { demandClock } from "../shared/replay.ts";
+import { type Clock, every } from "../shared/runtime/clock.ts";
+import { BoundedQueue } from "../shared/runtime/queue.ts";
+import { TaskGroup } from "../shared/runtime/tasks.ts";
+import type { LocalOperations, Progress } from "./local.ts";
+import { LocalApi } from "./local.ts";
+import { type AgentDeps, makeRooms, type Rooms } from "./rooms.ts";
+
+/** Outcomes between two batches; the link bounds what it holds itself. */
+const OUTCOMES_MAX = 50_000;
+/** After a change the report goes out this soon, so that several changes share one. */
+const REPORT_SOON_MS = 50;
+const PROGRESS_MS = 200;
+/** How long a stopping agent waits for its last records to be acknowledged. */
+const FLUSH_MS = 2_000;
+const FOREGROUND_PRIORITY = 1_000;
+
+export class Agent {
+  readonly #deps: AgentDeps;
+  readonly #clock: Clock;
+  readonly #demandClock: Clock;
+  readonly #rooms: Rooms;
+  readonly #outcomes = new BoundedQueue<Outcome>({
+    capacity: OUTCOMES_MAX,
+    overflow: "drop-oldest",
+  });
+  readonly #memoryTime = { planned: 0, unplanned: 0 };
+  #model: ModelRef | null = null;
+  #cancelSoon: (() => void) | null = null;
+  #loading: TaskGroup | null = null;
+
+  constructor(deps: AgentDeps) {
+    this.#deps = deps;
+    this.#clock = deps.clock;
+    this.#demandClock = demandClock(deps.clock, deps.config.replay);
+    this.#rooms = makeRooms(deps, (outcome) => this.#keepOutcome(outcome));
+  }
+
+  /** Works until the signal aborts; then no process of it is left and what it knew is sent. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { mesh, link, gate, renewal, observer, pool, router } = this.#rooms;
+    const back = new TaskGroup();
+    const front = new TaskGroup(signal);
+    back.signal.addEventListener("abort", () => front.stop(), { once: true });
+    this.#loading = back;
+    back.start("mesh", (s) => mesh.run(s));
+    back.start("observer", (s) => observer.run(s));
+    back.start("renewal", (s) => renewal.run(s));
+    this.#listen();
+    this.#resumeLastKnown();
+    front.start("pool", (s) => pool.run(s));
+    front.start("router", (s) => router.run(s));
+    front.start("gate", (s) => gate.run(s));
+    front.start("local", (s) => this.#local().run(s));
+    front.start("link", async () => {
+      await Promise.all([mesh.started, router.started]);
+      back.start("link", (s) => link.run(s));
+    });
+    front.start("reports", (s) => this.#reports(s));
+    front.start("records", (s) => this.#records(s));
+    front.start("scores", (s) =>
+      every(this.#clock, this.#deps.config.sampleMs, s, () => this.#score()),
+    );
+    try {
+      await front.done();
+      await this.#flush();
+    } finally {
+      this.#cancelSoon?.();
+      back.stop();
+      await back.done();
+      await this.#rooms.scorer.close();
+    }
+  }
+
+  // ── from the coordinator ───────────────────────────────────────────────────────────────────
+
+  #listen(): void {
+    const { link, pool, router, lastKnown } = this.#rooms;
+    link.onDesired((desired) => this.#takeDesired(desired));
+    link.onMembers((list) => this.#takeMembers(list));
+    link.onRoutes((routes) => {
+      lastKnown.update({ routes });
+      router.setRoutes(routes);
+    });
+    pool.onChange(() => this.#reportSoon());
+  }
+
+  /** What was in force when this agent last ran, until the coordinator says otherwise. */
+  #resumeLastKnown(): void {
+    const { lastKnown, mesh, router, pool } = this.#rooms;
+    const { members, routes, desired } = lastKnown.value;
+    mesh.setMembers(members.members);
+    router.setRoutes(routes);
+    router.setWorkloads(desired.workloads);
+    mesh.setHold(desired.hold);
+    pool.setDesired(desired.environments, desired.workloads, { paused: desired.paused });
+  }
+
+  #takeDesired(desired: DesiredState): void {
+    const { lastKnown, mesh, router, pool, gate } = this.#rooms;
+    const { version, hold, environments, workloads, paused, lease, throttled, demandShare } =
+      desired;
+    lastKnown.update({
+      desired: { version, hold, environments, workloads, paused, demandShare },
+    });
+    router.setWorkloads(workloads);
+    mesh.setHold(hold);
+    gate.set({ lease, paused, throttled });
+    pool.setDesired(environments, workloads, { paused });
+    this.#takeModel(desired.model);
+    this.#reportSoon();
+  }
+
+  #takeMembers(list: MemberList): void {
+    this.#rooms.lastKnown.update({ members: list });
+    this.#rooms.mesh.setMembers(list.members);
+  }
+
+  /** Fetches and loads the affinity model in the background; a bad one is refused and logged. */
+  #takeModel(model: ModelRef | null): void {
+    if (!model || model.manifestHash === this.#model?.manifestHash) return;
+    const { mesh, scorer } = this.#rooms;
+    const before = this.#model;
+    this.#model = model;
+    this.#loading?.start("model", async (signal) => {
+      try {
+        const options = { priority: FOREGROUND_PRIORITY, foreground: false, signal };
+        const dir = await mesh.ensure(model.manifestHash, options);
+        await scorer.loadFrom(dir);
+        mesh.markUsed(model.manifestHash);
+      } catch (cause) {
+        if (signal.aborted) return;
+        if (this.#model === model) this.#model = before;
+        this.#deps.log.warn({ cause, model }, "affinity model not taken");
+      }
+    });
+  }
+
+  // ── to the coordinator ─────────────────────────────────────────────────────────────────────
+
+  #keepOutcome(outcome: Outcome): void {
+    this.#outcomes.push(outcome);
+    if (outcome.kind === "hit" && outcome.host === this.#deps.identity.host)
+      this.#rooms.scorer.observeLatency(
+        outcome.workload,
+        null,
+        outcome.firstByteMs,
+        outcome.status >= 500,
+      );
+  }
+
+  #reportSoon(): void {
+    if (this.#cancelSoon) return;
+    this.#cancelSoon = this.#clock.after(REPORT_SOON_MS, () => {
+      this.#cancelSoon = null;
+      this.#report();
+    });
+  }
+
+  async #reports(signal: AbortSignal): Promise<void> {
+    await every(this.#clock, this.#deps.config.reportMs, signal, () => {
+      this.#rooms.pool.setConnected(this.#rooms.link.connected);
+      this.#report();
+    });
+  }
+
+  #report(): void {
+    const { link, pool, mesh, scores, gate } = this.#rooms;
+    const sample = this.#sample();
+    if (!sample) return;
+    for (const row of pool.takeMemoryTime()) {
+      this.#memoryTime.planned += row.plannedByteMs;
+      this.#memoryTime.unplanned += row.unplannedByteMs;
+    }
+    const counters = mesh.counters();
+    const { peerBytes, originBytes, foregroundBytes, wastedBytes } = counters;
+    const lease = gate.lease;
+    link.report({
+      sample,
+      environments: pool.list(),
+      holdings: mesh.holdings(),
+      scores: scores.latest,
+      orders: [...mesh.orderStates(), ...pool.orderStates()],
+      staged: { peerBytes, originBytes, foregroundBytes, wastedBytes },
+      memoryTime: { ...this.#memoryTime },
+      lease: lease && { id: lease.id, spentBytes: counters.stagingSpentBytes },
+    });
+  }
+
+  /** The host's sample, with what Prestage may still use of its disk and memory. */
+  #sample(): HostSample | null {
+    const { observer, mesh, pool } = this.#rooms;
+    const sample = observer.latest();
+    if (!sample) return null;
+    const { store, environments } = this.#deps.config;
+    const held = mesh.holdings().reduce((sum, h) => sum + h.bytesHave, 0);
+    const used = pool.list().reduce((sum, e) => sum + e.memoryBytes, 0);
+    return {
+      ...sample,
+      ...mesh.rates(),
+      diskFreeBytes: Math.max(0, Math.min(sample.diskFreeBytes, store.quotaBytes - held)),
+      memoryFreeBytes: Math.max(
+        0,
+        Math.min(sample.memoryFreeBytes, environments.memoryBytes - used),
+      ),
+    };
+  }
+
+  async #records(signal: AbortSignal): Promise<void> {
+    await every(this.#clock, this.#deps.config.recordsMs, signal, () => this.#record());
+    this.#record();
+  }
+
+  #record(): void {
+    const { counter, link, pool } = this.#rooms;
+    const demand = counter.take();
+    const outcomes = [...this.#outcomes.drain(), ...pool.takeWaste()];
+    if (demand.length > 0 || outcomes.length > 0) link.record(demand, outcomes);
+  }
+
+  async #score(): Promise<void> {
+    await this.#rooms.scores.refresh();
+  }
+
+  async #flush(): Promise<void> {
+    const { link } = this.#rooms;
+    this.#record();
+    const untilMs = this.#clock.monotonic() + FLUSH_MS;
+    while (link.connected && link.unacknowledged > 0 && this.#clock.monotonic() < untilMs)
+      await this.#clock.sleep(20);
+  }
+
+  // ── to people on this host ─────────────────────────────────────────────────────────────────
+
+  #local(): LocalApi {
+    const { config, log, metrics, identity, software } = this.#deps;
+    const { mesh, link, router, pool } = this.#rooms;
+    const operations: LocalOperations = {
+      publish: async ({ dir, name, version, originUrl, tags }) => {
+        const signed = await mesh.publish(dir, { name, version, originUrl, keep: !originUrl });
+        const { manifestHash } = await link.request(
+          { kind: "publish", manifest: signed, tags },
+          { timeoutMs: 60_000 },
+        );
+        return { name, version, manifestHash, tags };
+      },
+      get: (request, progress, signal) => this.#get(request, progress, signal),
+      status: () => ({
+        host: identity.host,
+        site: identity.site,
+        peerId: identity.peerId,
+        software,
+        connected: link.connected,
+        routerUrl: router.address(),
+        mesh: mesh.addresses(),
+        environments: pool.list(),
+        holdings: mesh.holdings(),
+        transfers: mesh.counters(),
+        demandNowMs: this.#demandClock.now(),
+      }),
+      metrics: () => metrics.text(),
+    };
+    return new LocalApi({ operations, log }, { dataDir: config.dataDir });
+  }
+
+  async #get(
+    { name, version, tag }: { name: string; version: string | null; tag: string | null },
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    const { artifacts, mesh } = this.#rooms;
+    const at = version === null ? { tag: tag ?? "latest" } : { version };
+    const resolved = await artifacts.resolve(name, at);
+    const { manifestHash } = resolved;
+    const watching = new AbortController();
+    const shown = every(this.#clock, PROGRESS_MS, watching.signal, () => {
+      const holding = mesh.holdings().find((h) => h.manifestHash === manifestHash);
+      if (holding) progress(holding.bytesHave, holding.bytes);
+    });
+    try {
+      const options = { priority: FOREGROUND_PRIORITY, foreground: true, signal };
+      const path = await mesh.ensure(manifestHash, options);
+      mesh.markUsed(manifestHash);
+      return { ...resolved.ref, manifestHash, path };
+    } catch (cause) {
+      if (cause instanceof PrestageError || signal.aborted) throw cause;
+      throw new PrestageError("UNAVAILABLE", `cannot get ${name}`, { cause });
+    } finally {
+      watching.abort();
+      await shown;
+    }
+  }
+}

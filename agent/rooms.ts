@@ -1,0 +1,146 @@
+/** Makes the rooms of an agent and ties each to what it needs of the others. */
+import { join } from "node:path";
+import type { Outcome } from "../shared/domain.ts";
+import { demandClock } from "../shared/replay.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
+import type { Log } from "../shared/runtime/log.ts";
+import type { Metrics } from "../shared/runtime/metrics.ts";
+import { type Random, secret } from "../shared/runtime/random.ts";
+import { AffinityScorer } from "./affinity/scorer.ts";
+import { Artifacts } from "./artifacts.ts";
+import type { AgentConfig } from "./config.ts";
+import { Link } from "./link/link.ts";
+import { WsTransport } from "./link/ws-transport.ts";
+import { Mesh } from "./mesh/mesh.ts";
+import { DemandCounter } from "./observe/demand.ts";
+import { HostObserver } from "./observe/host.ts";
+import { LastKnown } from "./persisted.ts";
+import { Scores } from "./scores.ts";
+import { HttpSource } from "./sources/http.ts";
+import { StagingGate } from "./staging.ts";
+import { Router } from "./traffic/router.ts";
+import { sendShadow, sendWarmup } from "./traffic/shadow.ts";
+import { type Identity, Renewal } from "./trust/identity.ts";
+import { WarmPool } from "./warm/pool.ts";
+import { ProcessDriver } from "./warm/process.ts";
+
+export type AgentDeps = {
+  config: AgentConfig;
+  identity: Identity;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  software: string;
+  /** Environment variables that processes of workloads inherit. */
+  environment: Record<string, string>;
+};
+
+export type Rooms = ReturnType<typeof makeRooms>;
+
+export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void) {
+  const { config, clock, identity, log } = deps;
+  const common = { ...deps, demandClock: demandClock(clock, config.replay) };
+  const lastKnown = new LastKnown(config.dataDir, log);
+  const counter = new DemandCounter();
+  const observer = new HostObserver(common, { periodMs: config.sampleMs, dir: config.dataDir });
+  const { link, mesh, artifacts } = makeTransfers(common, lastKnown);
+  const pool = new WarmPool(
+    {
+      ...common,
+      self: identity.host,
+      stage: (workload, category, staging) => artifacts.stage(workload, category, staging),
+      driver: new ProcessDriver(common, {
+        dir: join(config.dataDir, "environments"),
+        environment: deps.environment,
+      }),
+      warmup: sendWarmup,
+      shadow: sendShadow,
+    },
+    { memoryBytesMax: config.environments.memoryBytes, environmentsMax: config.environments.max },
+  );
+  const router = new Router(
+    {
+      ...common,
+      pool,
+      self: identity.host,
+      members: () => lastKnown.value.members.members,
+      onDemand: (workload, category, atMs) =>
+        counter.count({ workload, category, host: identity.host, atMs }),
+      onOutcome,
+    },
+    config.router,
+  );
+  const scorer = new AffinityScorer({ clock, log });
+  const scores = new Scores({
+    scorer,
+    workloads: () => lastKnown.value.desired.workloads,
+    sample: () => observer.latest(),
+    holdings: () => mesh.holdings(),
+    needs: (workload, category) => artifacts.known(workload, category),
+    warm: (workload) => pool.list().some((e) => e.workload === workload && e.verdict?.passed),
+    demandShare: (workload) => lastKnown.value.desired.demandShare[workload] ?? 0,
+  });
+  const gate = new StagingGate({
+    ...common,
+    setRate: (rate) => mesh.setRate(rate),
+    cpuUsed: () => observer.latest()?.cpuUsed ?? 0,
+  });
+  const renewal = new Renewal(common, { coordinatorUrl: config.coordinator });
+  return {
+    lastKnown,
+    counter,
+    observer,
+    link,
+    mesh,
+    artifacts,
+    pool,
+    router,
+    scorer,
+    scores,
+    gate,
+    renewal,
+  };
+}
+
+function makeTransfers(deps: AgentDeps & { demandClock: Clock }, lastKnown: LastKnown) {
+  const { config, identity } = deps;
+  const bootId = secret(12);
+  const transport = new WsTransport({ url: config.coordinator, tls: () => identity.linkTls() });
+  const { desired, routes, members } = lastKnown.value;
+  const link: Link = new Link(
+    {
+      ...deps,
+      transport,
+      hello: () => ({
+        host: identity.host,
+        site: identity.site,
+        bootId,
+        peerId: identity.peerId,
+        meshAddresses: mesh.addresses(),
+        routerUrl: config.router.announce ?? null,
+        software: deps.software,
+      }),
+    },
+    { have: { desired: desired.version, routes: routes.version, members: members.epoch } },
+  );
+  const mesh = new Mesh(
+    {
+      ...deps,
+      resolveManifest: async (hash) => (await link.request({ kind: "manifest", hash })).manifest,
+      source: new HttpSource(deps),
+    },
+    {
+      dir: join(config.dataDir, "mesh"),
+      quotaBytes: config.store.quotaBytes,
+      listen: [`/ip4/${config.mesh.listen}/tcp/${config.mesh.port}`],
+    },
+  );
+  const artifacts = new Artifacts({
+    ...deps,
+    lastKnown,
+    ask: (name, version, tag) => link.request({ kind: "resolve", name, version, tag }),
+    ensure: (hash, staging) => mesh.ensure(hash, staging),
+  });
+  return { link, mesh, artifacts };
+}

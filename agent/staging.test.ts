@@ -1,0 +1,57 @@
+import { describe, expect, test } from "vitest";
+import type { Lease } from "../shared/domain.ts";
+import { SimulatedClock } from "../test/support/clock.ts";
+import { StagingGate, stagingRate } from "./staging.ts";
+
+const lease: Lease = {
+  id: "l1",
+  stagingBytesPerSecond: 1000,
+  expiresMs: 500,
+  floorBytesPerSecond: 10,
+  classes: {},
+};
+
+describe("staging gate: the rate", () => {
+  const free = { lease, paused: false, throttled: false };
+  test.each([
+    ["lease in force", free, false, 499, 1000],
+    ["lease expired", free, false, 500, 10],
+    ["no lease yet", { ...free, lease: null }, false, 0, 0],
+    ["paused", { ...free, paused: true }, false, 0, 0],
+    ["throttled by the coordinator", { ...free, throttled: true }, false, 0, 0],
+    ["host at its peak", free, true, 0, 0],
+    ["expired, but at its peak", free, true, 900, 0],
+  ])("%s", (_situation, orders, atPeak, now, rate) => {
+    expect(stagingRate(orders, atPeak, now)).toBe(rate);
+  });
+});
+
+test("staging gate: stops within a second of a peak and resumes by itself", async () => {
+  const clock = new SimulatedClock();
+  let cpu = 0.1;
+  let rate = -1;
+  const gate = new StagingGate({
+    clock,
+    demandClock: clock,
+    setRate: (r) => {
+      rate = r;
+    },
+    cpuUsed: () => cpu,
+  });
+  gate.set({ lease: { ...lease, expiresMs: 1e9 }, paused: false, throttled: false });
+  const stop = new AbortController();
+  const done = gate.run(stop.signal);
+  expect(rate).toBe(1000);
+  cpu = 0.99;
+  await clock.advance(1000);
+  expect(rate).toBe(0);
+  cpu = 0.9;
+  await clock.advance(1000);
+  expect(rate).toBe(0);
+  cpu = 0.5;
+  await clock.advance(1000);
+  expect(rate).toBe(1000);
+  stop.abort();
+  await done;
+  expect(rate).toBe(0);
+});

@@ -1,0 +1,347 @@
+/** Carries out what the HTTP API asks for, with what the conductor has. */
+import type {
+  Applied,
+  AuditQuery,
+  AuditView,
+  DoctorView,
+  ForecastQuery,
+  ForecastView,
+  HistoryRow,
+  HostList,
+  Imported,
+  ImportQuery,
+  LedgerQuery,
+  PlanQuery,
+  PlanView,
+  StageRequest,
+  StageStatus,
+  Status,
+  WhyView,
+} from "../shared/api.ts";
+import { DEMAND_BIN_MS, type DemandBin, type HostId } from "../shared/domain.ts";
+import { PrestageError } from "../shared/errors.ts";
+import type { Report } from "../shared/protocol/bodies.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
+import { secret } from "../shared/runtime/random.ts";
+import type { WorkloadsFile } from "../shared/workload.ts";
+import type { Catalog } from "./catalog.ts";
+import type { DemandHistory } from "./demand/history.ts";
+import type { Fleet } from "./fleet/hosts.ts";
+import type { Calibration } from "./forecast/forecaster.ts";
+import type { Caller, Operations } from "./gateway/operations.ts";
+import type { Planning } from "./planning.ts";
+import type { ExplicitStages } from "./stages.ts";
+import type { Store } from "./store/store.ts";
+import type { AuditEntry } from "./trust/audit.ts";
+import type { Trust } from "./trust/trust.ts";
+import { environmentCounts, hostChecks, hostView, totals, why } from "./views.ts";
+
+export type OperationsDeps = {
+  clock: Clock;
+  demandClock: Clock;
+  fleetName: string;
+  software: string;
+  store: Store;
+  trust: Trust;
+  fleet: Fleet;
+  history: DemandHistory;
+  catalog: Catalog;
+  planning: Planning;
+  stages: ExplicitStages;
+  reports: ReadonlyMap<HostId, Report>;
+  calibration(): Calibration;
+  /** History came in: what is derived from it has to be made anew. */
+  imported(): void;
+};
+
+const HOUR_MS = 3_600_000;
+const FORECAST_BINS = 60;
+const IMPORT_ROWS_MAX = 200_000;
+
+/** `startedMs` is when this process began to serve. */
+export function makeOperations(deps: OperationsDeps, startedMs: number): Operations {
+  const reading = makeReading(deps, startedMs);
+  const changing = makeChanging(deps);
+  const { trust } = deps;
+  return {
+    ...reading,
+    ...changing,
+    createJoinToken: (request, by) => trust.createJoinToken(request, by),
+    revokeHost: async (host, by) => ({ host, epoch: await trust.revoke(host, by) }),
+    createApiToken: async (request, by) => ({
+      name: request.name,
+      role: request.role,
+      ...(await trust.access.create(request, by)),
+    }),
+    apiTokens: () => ({ tokens: trust.access.list() }),
+    revokeApiToken: async (name, by) => {
+      await trust.access.revoke(name, by);
+      return { tokens: trust.access.list() };
+    },
+    ca: () => trust.caPem,
+    enroll: (request, address) => trust.enroll(request, address),
+    renew: (identity, address) => trust.renew(identity, address),
+  };
+}
+
+function makeReading(deps: OperationsDeps, startedMs: number) {
+  const { store, fleet, catalog, planning, trust } = deps;
+  return {
+    status: (): Status => status(deps, startedMs),
+    hosts: (): HostList => hostList(deps),
+    plan: ({ workload, host, includeRefused }: PlanQuery): PlanView => ({
+      version: planning.plan.version,
+      madeMs: planning.plan.madeMs,
+      paused: planning.paused,
+      orders: planning.plan.orders.filter(
+        (o) =>
+          (includeRefused || o.taken) &&
+          (workload === undefined || o.workload === workload) &&
+          (host === undefined || o.host === host),
+      ),
+    }),
+    forecast: ({ workload, category, host }: ForecastQuery): ForecastView => {
+      if (!catalog.workload(workload))
+        throw new PrestageError("NOT_FOUND", `no workload is called ${workload}`);
+      const categories = category === undefined ? planning.categories(workload) : [category];
+      return {
+        forecasts: categories.map((c) =>
+          planning.forecast(workload, c, host ?? null, FORECAST_BINS),
+        ),
+      };
+    },
+    why: (target: string): WhyView =>
+      why(target, {
+        orders: planning.plan.orders,
+        ledger: (filter) => store.ledger.query({ ...filter, limit: 20 }),
+        isWorkload: (name) => catalog.workload(name) !== undefined,
+        isHost: (name) => fleet.get(name) !== undefined,
+        isArtifact: (name, version) => catalog.manifestHash(name, version) !== null,
+        serving: (workload, category) =>
+          planning.routes.entries.find((e) => e.workload === workload && e.category === category)
+            ?.serving ?? [],
+      }),
+    ledger: (query: LedgerQuery) => ({ rows: store.ledger.query(query) }),
+    doctor: (): DoctorView => doctor(deps),
+    workloads: () => ({ classes: catalog.classes, workloads: catalog.workloads }),
+    artifacts: () => ({
+      artifacts: store.artifacts.list().map(({ name, version, hash, ...row }) => ({
+        ...row,
+        ref: { name, version },
+        manifestHash: hash,
+        holders: holders(deps, hash),
+      })),
+    }),
+    stageStatus: (id: string): StageStatus => {
+      const stage = deps.stages.get(id);
+      if (!stage) throw new PrestageError("NOT_FOUND", `no staging has the id ${id}`);
+      return deps.stages.status(stage, (host) => fleet.get(host));
+    },
+    audit: ({ limit, verify }: AuditQuery): AuditView => ({
+      rows: trust.audit.newest(limit),
+      head: trust.audit.head(),
+      verified: verify ? trust.audit.verify() : null,
+    }),
+  };
+}
+
+function makeChanging(deps: OperationsDeps) {
+  const { store, catalog, planning, trust, fleet, stages } = deps;
+  const changed = async (action: string, object: string, by: Caller) => {
+    await trust.audit.record(entry(action, object, by));
+    catalog.reload();
+    planning.tick();
+  };
+  const setPaused = async (paused: boolean, by: Caller) => {
+    await store.models.setState("paused", paused);
+    planning.paused = paused;
+    await changed(paused ? "pause" : "resume", "fleet", by);
+    return { paused };
+  };
+  return {
+    apply: async (file: WorkloadsFile, by: Caller): Promise<Applied> => {
+      const applied = await store.workloads.apply(file, by.name);
+      await changed("apply", [...applied.added, ...applied.changed].join(",") || "nothing", by);
+      return applied;
+    },
+    removeWorkload: async (name: string, by: Caller): Promise<Applied> => {
+      const applied = await store.workloads.remove([name]);
+      if (applied.removed.length === 0)
+        throw new PrestageError("NOT_FOUND", `no workload is called ${name}`);
+      await changed("remove", name, by);
+      return applied;
+    },
+    stage: async ({ ref, hosts }: StageRequest, by: Caller): Promise<StageStatus> => {
+      const row = store.artifacts.resolve(ref.name, { version: ref.version });
+      if (!row) throw new PrestageError("NOT_FOUND", `${ref.name}@${ref.version} is not published`);
+      const stage = {
+        id: `stage-${secret(6)}`,
+        ref,
+        manifestHash: row.hash,
+        bytes: row.bytes,
+        hosts: hosts ?? enrolled(fleet),
+      };
+      for (const host of stage.hosts) requireHost(fleet, host);
+      await stages.add(stage);
+      await changed("stage", `${ref.name}@${ref.version}`, by);
+      return stages.status(stage, (host) => fleet.get(host));
+    },
+    pause: (by: Caller) => setPaused(true, by),
+    resume: (by: Caller) => setPaused(false, by),
+    importHistory: async (
+      query: ImportQuery,
+      rows: AsyncIterable<HistoryRow>,
+      by: Caller,
+    ): Promise<Imported> => importHistory(deps, query, rows, by),
+  };
+}
+
+function entry(action: string, object: string, by: Caller): AuditEntry {
+  return { actor: by.name, address: by.address, action, object, outcome: "ok" };
+}
+
+function hostList({ trust, fleet, planning }: OperationsDeps): HostList {
+  const routers = new Map(trust.members().members.map((m) => [m.host, m.routerUrl]));
+  const hosts = trust.hosts().flatMap((facts) => {
+    const record = fleet.get(facts.host);
+    if (!record) return [];
+    return [
+      hostView(record, {
+        peerId: facts.peerId,
+        certificateExpiresMs: facts.certificateExpiresMs,
+        routerUrl: routers.get(facts.host) ?? null,
+        throttled: planning.throttled.has(facts.host),
+      }),
+    ];
+  });
+  return { hosts };
+}
+
+function enrolled(fleet: Fleet): HostId[] {
+  return fleet.all().flatMap((h) => (h.revoked ? [] : [h.id]));
+}
+
+function requireHost(fleet: Fleet, host: HostId): void {
+  const record = fleet.get(host);
+  if (!record || record.revoked)
+    throw new PrestageError("NOT_FOUND", `no enrolled host is called ${host}`, {
+      details: { hosts: enrolled(fleet) },
+    });
+}
+
+function holders({ reports }: OperationsDeps, hash: string): HostId[] {
+  return [...reports]
+    .filter(([, r]) => r.holdings.some((h) => h.manifestHash === hash && h.bytesHave === h.bytes))
+    .map(([host]) => host);
+}
+
+function status(deps: OperationsDeps, startedMs: number): Status {
+  const { clock, demandClock, fleet, catalog, planning, store, trust } = deps;
+  const hosts = fleet.all().filter((h) => !h.revoked);
+  const modes = { observe: 0, advise: 0, act: 0 };
+  for (const { mode } of catalog.workloads) modes[mode]++;
+  const { plan, routes } = planning;
+  const calibration = deps.calibration();
+  return {
+    fleet: deps.fleetName,
+    version: deps.software,
+    nowMs: clock.now(),
+    demandNowMs: demandClock.now(),
+    startedMs,
+    paused: planning.paused,
+    hosts: { enrolled: hosts.length, connected: hosts.filter((h) => h.connected).length },
+    workloads: modes,
+    environments: environmentCounts(hosts),
+    plan:
+      plan.version === 0
+        ? null
+        : {
+            version: plan.version,
+            madeMs: plan.madeMs,
+            orders: plan.orders.filter((o) => o.taken).length,
+          },
+    routesVersion: routes.version,
+    membersEpoch: trust.members().epoch,
+    outcomes: store.ledger.outcomeCounts(Math.max(0, demandClock.now() - 24 * HOUR_MS)),
+    ...totals(deps.reports.values()),
+    calibration: calibration.samples > 0 ? calibration : null,
+  };
+}
+
+function doctor({ fleet, planning, catalog, store }: OperationsDeps): DoctorView {
+  const unpublished = catalog.workloads
+    .filter(
+      (w) => w.category.from === "fixed" && catalog.needs(w.name, w.category.default) === null,
+    )
+    .map((w) => w.name);
+  const { commits, writers } = store.durability;
+  return {
+    checks: [
+      ...hostChecks(fleet.all(), planning.throttled),
+      {
+        name: "artifacts",
+        status: unpublished.length === 0 ? "ok" : "fail",
+        detail:
+          unpublished.length === 0
+            ? "all declared ones are published"
+            : `not published for ${unpublished.slice(0, 5).join(", ")}`,
+        remedy: unpublished.length === 0 ? "" : "Publish them with `prestage publish`.",
+      },
+      {
+        name: "pre-work",
+        status: planning.paused ? "warn" : "ok",
+        detail: planning.paused ? "paused by an operator" : "running",
+        remedy: planning.paused ? "`prestage resume`" : "",
+      },
+      {
+        name: "database",
+        status: "ok",
+        detail: `${writers} writes in ${commits} synced transactions since the start`,
+        remedy: "",
+      },
+    ],
+  };
+}
+
+async function importHistory(
+  { store, history, trust, imported }: OperationsDeps,
+  query: ImportQuery,
+  rows: AsyncIterable<HistoryRow>,
+  by: Caller,
+): Promise<Imported> {
+  const bins = new Map<string, DemandBin>();
+  let count = 0;
+  for await (const row of rows) {
+    if (++count > IMPORT_ROWS_MAX)
+      throw new PrestageError("TOO_LARGE", `over ${IMPORT_ROWS_MAX} rows in one part`);
+    const startMs = Math.floor(row.timestampMs / DEMAND_BIN_MS) * DEMAND_BIN_MS;
+    const host = hostName(row.origin);
+    const key = `${row.workload}/${row.category}/${host}/${startMs}`;
+    const bin = bins.get(key);
+    if (bin) bin.count += row.count;
+    else
+      bins.set(key, {
+        workload: row.workload,
+        category: row.category,
+        host,
+        startMs,
+        count: row.count,
+      });
+  }
+  const list = [...bins.values()];
+  const added = await store.demand.importBins(`${query.source}#${query.part}`, list);
+  if (added) for (const bin of list) history.add(bin);
+  await trust.audit.record(entry("import", `${query.source}#${query.part}`, by));
+  if (added) imported();
+  return { rows: count, duplicate: !added };
+}
+
+/** Origins of a log are not host ids: they are made to look like one. */
+function hostName(origin: string): HostId {
+  const text = origin
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, "")
+    .slice(0, 64);
+  return text || "imported";
+}

@@ -1,0 +1,381 @@
+/**
+ * The loop `demand → forecast → plan → desired states → routes`: each tick gathers what the pure
+ * rooms need, lets them decide, and hands the results to the sessions.
+ */
+import type { Forecast, HostId, Lease, Order, Plan, RouteTable } from "../shared/domain.ts";
+import { categoryKey } from "../shared/domain.ts";
+import type { DesiredState as DesiredMessage, ModelRef } from "../shared/protocol/bodies.ts";
+import { type Clock, every } from "../shared/runtime/clock.ts";
+import type { Log } from "../shared/runtime/log.ts";
+import type { Counter, Gauge, Histogram, Metrics } from "../shared/runtime/metrics.ts";
+import type { Catalog } from "./catalog.ts";
+import type { CoordinatorConfig } from "./config.ts";
+import type { DemandHistory } from "./demand/history.ts";
+import type { Fleet, HostSummary, LivenessOptions } from "./fleet/hosts.ts";
+import type { ArrivalCurve, Forecaster } from "./forecast/forecaster.ts";
+import type { MeasuredCosts } from "./measured.ts";
+import { type DesiredState, desiredStates } from "./plan/desired.ts";
+import type { Aggressiveness, PlanInput, Prices } from "./plan/input.ts";
+import { EMPTY_BOOK, grantLeases, type LeaseBook, type LeaseDemand } from "./plan/leases.ts";
+import { plan } from "./plan/planner.ts";
+import { DEFAULT_THROTTLE, NO_THROTTLE, stepThrottle, type Throttle } from "./plan/throttle.ts";
+import { EMPTY_TABLE, routeTable } from "./route/table.ts";
+import type { ExplicitStages } from "./stages.ts";
+
+export type PlanningDeps = {
+  clock: Clock;
+  demandClock: Clock;
+  log: Log;
+  metrics: Metrics;
+  fleet: Fleet;
+  history: DemandHistory;
+  forecaster: Forecaster;
+  catalog: Catalog;
+  measured: MeasuredCosts;
+  stages: ExplicitStages;
+  affinity(workload: string, host: HostSummary): number;
+  aggressiveness(workload: string, category: string): Aggressiveness;
+  model(): ModelRef | null;
+  /** Every plan as it is made. */
+  planned(orders: readonly Order[], now: number): void;
+  send: {
+    desired(host: HostId, desired: DesiredMessage): void;
+    routes(table: RouteTable): void;
+  };
+};
+
+const NO_HOLDINGS = 0.9;
+/** Bins ahead by which a coming peak is seen. */
+const PEAK_BINS = 5;
+const MEDIAN = 3;
+const MINUTE_MS = 60_000;
+
+export class Planning {
+  readonly #deps: PlanningDeps;
+  readonly #config: CoordinatorConfig;
+  readonly #speed: number;
+  readonly #liveness: LivenessOptions;
+  readonly #tickSeconds: Histogram;
+  readonly #orders: Gauge<"kind">;
+  readonly #ticks: Counter;
+  readonly #curves = new Map<string, { minute: number; seen: number; curve: ArrivalCurve }>();
+  #desired: ReadonlyMap<HostId, DesiredState> = new Map();
+  #book: LeaseBook = EMPTY_BOOK;
+  #leases: ReadonlyMap<HostId, Lease> = new Map();
+  #throttle: Throttle = NO_THROTTLE;
+  #throttled: ReadonlySet<HostId> = new Set();
+  #table: RouteTable = EMPTY_TABLE;
+  #homes: ReadonlyMap<string, HostId[]> = new Map();
+  #peaks = new Map<HostId, number>();
+  #plan: Plan = { version: 0, madeMs: 0, orders: [] };
+  #updatedMinute = -1;
+  /** Until history calibrates it. */
+  prices: Prices;
+  paused = false;
+
+  constructor(deps: PlanningDeps, config: CoordinatorConfig) {
+    this.#deps = deps;
+    this.#config = config;
+    this.#speed = config.replay?.speed ?? 1;
+    this.#liveness = { suspectMs: 15_000 * this.#speed, goneMs: 60_000 * this.#speed };
+    this.prices = { memoryGbHour: config.plan.gbHourCost, movedGb: 0.5, diskGbHour: 0.002 };
+    this.#tickSeconds = deps.metrics.histogram({
+      name: "prestage_plan_tick_seconds",
+      help: "Time one plan took",
+      buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3],
+    });
+    this.#ticks = deps.metrics.counter({ name: "prestage_plan_ticks_total", help: "Plans made" });
+    this.#orders = deps.metrics.gauge({
+      name: "prestage_plan_orders",
+      help: "Orders of the present plan",
+      labelNames: ["kind"],
+    });
+  }
+
+  get plan(): Plan {
+    return this.#plan;
+  }
+  get routes(): RouteTable {
+    return this.#table;
+  }
+  get throttled(): ReadonlySet<HostId> {
+    return this.#throttled;
+  }
+  views(): HostSummary[] {
+    return this.#deps.fleet.views(this.#deps.demandClock.now(), this.#liveness);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await every(this.#deps.clock, this.#config.plan.tickMs, signal, () => this.tick());
+  }
+
+  /** One whole round. Called by the clock, and at once when an operator changes something. */
+  tick(): void {
+    const startMs = this.#deps.clock.monotonic();
+    const now = this.#deps.demandClock.now();
+    this.#learn(now);
+    const views = this.views();
+    this.#stepThrottle(views, now);
+    const result = plan(this.#input(views, now));
+    this.#homes = result.homes;
+    this.#plan = { version: this.#plan.version + 1, madeMs: now, orders: result.orders };
+    this.#grant(views, now);
+    this.#sendDesired(views);
+    this.publishRoutes(views);
+    this.#deps.planned(result.orders, now);
+    this.#observe(result.orders, startMs);
+  }
+
+  /** After reports changed what serves; cheap, and nothing is sent when nothing changed. */
+  publishRoutes(views: readonly HostSummary[] = this.views()): void {
+    const byId = new Map(views.map((v) => [v.id, v]));
+    const table = routeTable(
+      {
+        hosts: views,
+        keys: this.#keys(),
+        affinity: (workload, host) => this.#affinity(workload, byId.get(host)),
+        home: (workload, category) => this.#homes.get(categoryKey(workload, category)) ?? [],
+        reportedVersion: Math.max(
+          0,
+          ...this.#deps.fleet.all().map((h) => reportedVersion(h, "routesVersion")),
+        ),
+      },
+      this.#table,
+    );
+    if (table.version === this.#table.version) return;
+    this.#table = table;
+    this.#deps.send.routes(table);
+  }
+
+  forecast(workload: string, category: string, host: HostId | null, bins: number): Forecast {
+    const now = this.#deps.demandClock.now();
+    return this.#deps.forecaster.forecast(workload, category, host, now, bins);
+  }
+
+  /** The arrival curve, remade when its minute is over or a request came. */
+  curve(workload: string, category: string, now: number): ArrivalCurve {
+    const key = categoryKey(workload, category);
+    const minute = Math.floor(now / MINUTE_MS);
+    const seen = this.#deps.history.lastArrivalMs(workload, category) ?? 0;
+    const known = this.#curves.get(key);
+    if (known && known.minute === minute && known.seen === seen) return known.curve;
+    const curve = this.#deps.forecaster.arrival(workload, category, now);
+    this.#curves.set(key, { minute, seen, curve });
+    return curve;
+  }
+
+  categories(workload: string): string[] {
+    const found = new Set(this.#byWorkload.get(workload) ?? []);
+    if (this.#deps.catalog.workload(workload)?.category.from === "fixed")
+      found.add(this.#deps.catalog.workload(workload)?.category.default ?? "default");
+    return [...found];
+  }
+
+  #byWorkload = new Map<string, string[]>();
+
+  /** Forecasts learn a minute when it is over, not before. */
+  #learn(now: number): void {
+    const { history, forecaster } = this.#deps;
+    const minute = Math.floor(now / MINUTE_MS);
+    if (minute !== this.#updatedMinute) {
+      forecaster.update(history, now);
+      this.#updatedMinute = minute;
+      this.#curves.clear();
+      this.#peaks = this.#forecastPeaks(now);
+    }
+    this.#byWorkload = Map.groupBy(history.keys(), (k) => k.workload)
+      .entries()
+      .reduce(
+        (all, [workload, keys]) =>
+          all.set(
+            workload,
+            keys.map((k) => k.category),
+          ),
+        new Map<string, string[]>(),
+      );
+  }
+
+  /** Forecast requests per second (real time) entering at each host in the next minutes. */
+  #forecastPeaks(now: number): Map<HostId, number> {
+    const { history, forecaster } = this.#deps;
+    const peaks = new Map<HostId, number>();
+    for (const { workload, category } of history.keys()) {
+      const { quantiles } = forecaster.forecast(workload, category, null, now, PEAK_BINS);
+      const median = Math.max(0, ...quantiles.map((q) => q[MEDIAN] ?? 0));
+      if (median === 0) continue;
+      for (const [host, share] of history.hostShare(workload, category))
+        peaks.set(host, (peaks.get(host) ?? 0) + (median * share * this.#speed) / 60);
+    }
+    return peaks;
+  }
+
+  #stepThrottle(views: readonly HostSummary[], now: number): void {
+    const { peakCpu, peakRequestsPerSecond } = this.#config.qos;
+    const loads = views.flatMap((v) =>
+      v.sample && v.connected
+        ? [
+            {
+              host: v.id,
+              site: v.site,
+              cpuUsed: v.sample.cpuUsed,
+              requestsPerSecond: v.sample.requestsPerSecond,
+              forecastRequestsPerSecond: this.#peaks.get(v.id) ?? 0,
+            },
+          ]
+        : [],
+    );
+    const calmMs = DEFAULT_THROTTLE.calmMs * this.#speed;
+    const options = { ...DEFAULT_THROTTLE, peakCpu, peakRequestsPerSecond, calmMs };
+    const step = stepThrottle(this.#throttle, loads, options, now);
+    this.#throttle = step.state;
+    this.#throttled = step.throttled;
+  }
+
+  #input(views: readonly HostSummary[], now: number): PlanInput {
+    const { catalog, measured, aggressiveness, stages } = this.#deps;
+    const byId = new Map(views.map((v) => [v.id, v]));
+    return {
+      now,
+      speed: this.#speed,
+      workloads: catalog.workloads,
+      classes: catalog.classes,
+      hosts: views,
+      categories: (workload) => this.categories(workload),
+      curve: (workload, category) => this.curve(workload, category, now),
+      artifacts: (workload, category) => catalog.needs(workload, category),
+      measured: (workload) => measured.of(workload),
+      affinity: (workload, host) => this.#affinity(workload, byId.get(host)),
+      aggressiveness,
+      budgets: {
+        stagingBytes: this.#config.qos.stagingBytesPerSecond * 60,
+        host: (id) => hostBudget(byId.get(id)),
+      },
+      prices: this.prices,
+      explicit: stages.explicit(),
+      paused: this.paused,
+      throttled: this.#throttled,
+      previous: this.#plan.orders,
+    };
+  }
+
+  #affinity(workload: string, host: HostSummary | undefined): number {
+    return host ? this.#deps.affinity(workload, host) : 0;
+  }
+
+  #grant(views: readonly HostSummary[], now: number): void {
+    const { catalog, fleet } = this.#deps;
+    const pending = Map.groupBy(
+      this.#plan.orders.filter((o) => o.taken && o.bytes > 0),
+      (o) => o.host,
+    );
+    const demands: LeaseDemand[] = views
+      .filter((v) => v.connected)
+      .map((v) => ({
+        host: v.id,
+        throttled: this.paused || this.#throttled.has(v.id),
+        pending: (pending.get(v.id) ?? []).map((o) => ({
+          class: catalog.workload(o.workload ?? "")?.class ?? "explicit",
+          priority: catalog.priority(o.workload),
+          bytes: o.bytes,
+        })),
+      }));
+    const { qos } = this.#config;
+    const options = {
+      budgetBytesPerSecond: qos.stagingBytesPerSecond,
+      perHostBytesPerSecond: qos.perHostBytesPerSecond,
+      floorBytesPerSecond: qos.floorBytesPerSecond,
+      durationMs: qos.leaseMs * this.#speed,
+    };
+    const enrolled = fleet.all().flatMap((h) => (h.revoked ? [] : [h.id]));
+    const granted = grantLeases(this.#book, { enrolled, demands }, options, now);
+    this.#book = granted.book;
+    this.#leases = granted.leases;
+  }
+
+  #sendDesired(views: readonly HostSummary[]): void {
+    const { catalog, fleet, send } = this.#deps;
+    const model = this.#deps.model();
+    const connected = views.filter((v) => v.connected).map((v) => v.id);
+    const next = desiredStates(
+      {
+        orders: this.#plan.orders,
+        hosts: connected,
+        manifestHash: (name, version) => catalog.manifestHash(name, version),
+        priority: (workload) => catalog.priority(workload),
+        fingerprint: (host) =>
+          [
+            catalog.revision,
+            this.#leases.get(host)?.id,
+            this.paused,
+            this.#throttled.has(host),
+            model?.manifestHash,
+          ].join("|"),
+        reportedVersion: (host) => {
+          const record = fleet.get(host);
+          return record ? reportedVersion(record, "desiredVersion") : 0;
+        },
+      },
+      this.#desired,
+    );
+    for (const [host, state] of next) {
+      const lease = this.#leases.get(host);
+      if (!lease || this.#desired.get(host)?.version === state.version) continue;
+      send.desired(host, {
+        version: state.version,
+        hold: state.hold,
+        environments: state.environments,
+        workloads: catalog.workloads,
+        lease,
+        paused: this.paused,
+        throttled: this.#throttled.has(host),
+        demandShare: this.#demandShare(host),
+        model,
+      });
+    }
+    this.#desired = next;
+  }
+
+  /** Share of each workload's requests that enter at the host, in tenths so that it keeps still. */
+  #demandShare(host: HostId): Record<string, number> {
+    const { history, catalog } = this.#deps;
+    return Object.fromEntries(
+      catalog.workloads.map(({ name }) => {
+        const shares = this.categories(name).map((c) => history.hostShare(name, c).get(host) ?? 0);
+        const mean = shares.reduce((sum, s) => sum + s, 0) / Math.max(1, shares.length);
+        return [name, Math.min(1, Math.round(mean * 10) / 10)] as const;
+      }),
+    );
+  }
+
+  *#keys(): Generator<{ workload: string; category: string }> {
+    for (const { name } of this.#deps.catalog.workloads)
+      for (const category of this.categories(name)) yield { workload: name, category };
+  }
+
+  #observe(orders: readonly Order[], startMs: number): void {
+    this.#ticks.inc();
+    this.#tickSeconds.observe((this.#deps.clock.monotonic() - startMs) / 1000);
+    for (const kind of ["stage", "warm"] as const)
+      this.#orders.set({ kind }, orders.filter((o) => o.taken && o.kind === kind).length);
+  }
+}
+
+/** The version the agent last said it has, in its report or, before one, its hello. */
+function reportedVersion(
+  host: ReturnType<Fleet["all"]>[number],
+  which: "desiredVersion" | "routesVersion",
+): number {
+  return Math.max(host.report?.[which] ?? 0, host.hello?.[which] ?? 0);
+}
+
+/** What a host can give: what it has free, and what Prestage holds there already. */
+function hostBudget(host: HostSummary | undefined) {
+  if (!host?.sample) return { memoryBytes: 0, diskBytes: 0, environments: 0 };
+  const heldMemory = host.environments.reduce((sum, e) => sum + e.memoryBytes, 0);
+  const heldDisk = host.holdings.reduce((sum, h) => sum + h.bytesHave, 0);
+  return {
+    memoryBytes: heldMemory + host.sample.memoryFreeBytes * NO_HOLDINGS,
+    diskBytes: heldDisk + host.sample.diskFreeBytes * NO_HOLDINGS,
+    environments: 1_000,
+  };
+}

@@ -1,0 +1,198 @@
+/** What people see of the coordinator: status, hosts, why, doctor. Reads only. */
+import type { DoctorView, HostView, Status, WhyView } from "../shared/api.ts";
+import type { Order } from "../shared/domain.ts";
+import { PrestageError } from "../shared/errors.ts";
+import type { Report } from "../shared/protocol/bodies.ts";
+import type { HostRecord } from "./fleet/hosts.ts";
+import type { LedgerRow } from "./store/ledger.ts";
+
+type Check = DoctorView["checks"][number];
+
+/** Of all connected hosts: how many environments are in which state. */
+export function environmentCounts(hosts: readonly HostRecord[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const host of hosts)
+    for (const { state } of host.connected ? (host.report?.environments ?? []) : [])
+      counts[state] = (counts[state] ?? 0) + 1;
+  return counts;
+}
+
+/** Bytes moved and memory-time held by all hosts since their agents started. */
+export function totals(reports: Iterable<Report>): Pick<Status, "bytes" | "memoryByteMs"> {
+  const bytes = { peer: 0, origin: 0, foreground: 0, wasted: 0 };
+  let memoryByteMs = 0;
+  for (const report of reports) {
+    bytes.peer += report.staged.peerBytes;
+    bytes.origin += report.staged.originBytes;
+    bytes.foreground += report.staged.foregroundBytes;
+    bytes.wasted += report.staged.wastedBytes;
+    memoryByteMs += report.memoryTime.planned + report.memoryTime.unplanned;
+  }
+  return { bytes, memoryByteMs };
+}
+
+export function hostView(
+  record: HostRecord,
+  extra: Pick<HostView, "peerId" | "routerUrl" | "throttled" | "certificateExpiresMs">,
+): HostView {
+  const { report } = record;
+  return {
+    host: record.id,
+    site: record.site,
+    connected: record.connected,
+    revoked: record.revoked,
+    enrolledMs: record.enrolledMs,
+    lastSeenMs: record.heardMs,
+    sample: report?.sample ?? null,
+    environments: report?.environments ?? [],
+    holdings: (report?.holdings ?? []).map(({ ref, bytes, bytesHave, active }) => ({
+      ref,
+      bytes,
+      bytesHave,
+      active,
+    })),
+    scores: report?.scores ?? [],
+    ...extra,
+  };
+}
+
+export type WhySources = {
+  orders: readonly Order[];
+  ledger(filter: { workload?: string; category?: string; host?: string }): LedgerRow[];
+  isWorkload(name: string): boolean;
+  isHost(name: string): boolean;
+  isArtifact(name: string, version: string): boolean;
+  /** Hosts that serve a category now. */
+  serving(workload: string, category: string): readonly string[];
+};
+
+/** Why TARGET was staged, warmed, routed, or not. Throws NOT_FOUND for what nobody knows. */
+export function why(target: string, sources: WhySources): WhyView {
+  const [first = "", second] = target.split("/");
+  const [name = "", version] = target.split("@");
+  if (version !== undefined && sources.isArtifact(name, version))
+    return explain(target, "artifact", sources, (o) =>
+      o.artifacts.some((a) => a.name === name && a.version === version),
+    );
+  if (sources.isWorkload(first)) {
+    const kind = second === undefined ? "workload" : "category";
+    return explain(
+      target,
+      kind,
+      sources,
+      (o) => o.workload === first && (second === undefined || o.category === second),
+      { workload: first, ...(second === undefined ? {} : { category: second }) },
+    );
+  }
+  if (sources.isHost(target))
+    return explain(target, "host", sources, (o) => o.host === target, { host: target });
+  throw new PrestageError(
+    "NOT_FOUND",
+    `nothing is called ${target}: give a workload, workload/category, host or artifact@version`,
+  );
+}
+
+function explain(
+  target: string,
+  kind: WhyView["kind"],
+  sources: WhySources,
+  concerns: (order: Order) => boolean,
+  filter: { workload?: string; category?: string; host?: string } = {},
+): WhyView {
+  const orders = sources.orders
+    .filter(concerns)
+    .toSorted((a, b) => b.expectedGain - a.expectedGain);
+  const ledger = kind === "artifact" ? [] : sources.ledger(filter);
+  const taken = orders.filter((o) => o.taken);
+  const summary = taken.map(sentence);
+  const [best] = orders.filter((o) => !o.taken);
+  if (taken.length === 0 && best) summary.push(sentence(best));
+  if (orders.length === 0)
+    summary.push("The present plan has no candidate for it: no demand was seen or forecast.");
+  if (filter.workload !== undefined && filter.category !== undefined) {
+    const hosts = sources.serving(filter.workload, filter.category);
+    summary.push(
+      hosts.length > 0
+        ? `Requests go to ${hosts.join(", ")}: its shadow request passed there.`
+        : "No environment has a passing verdict: the next request makes one (a miss).",
+    );
+  }
+  const closed = ledger.filter((row) => row.outcome !== null);
+  const hits = closed.filter((row) => row.outcome === "hit").length;
+  if (closed.length > 0)
+    summary.push(`Of the last ${closed.length} decisions with an outcome, ${hits} were hits.`);
+  return { target, kind, summary, orders, ledger };
+}
+
+const REASONS: Record<Order["reason"], string> = {
+  forecast: "demand is likely enough within the lead time",
+  explicit: "an operator asked for it",
+  keep: "it is loaded and likelier to be used than worth dropping",
+  unlikely: "the probability is under the threshold",
+  "not-worth": "it would cost more than it gains",
+  "no-budget": "better candidates used up the budget",
+  mode: "the workload's mode does not act",
+  paused: "pre-work is paused",
+  throttled: "the host or its site is at peak",
+  "host-gone": "the host is not connected",
+  "lower-score": "other hosts have a better affinity",
+  "too-late": "its deadline has passed",
+};
+
+/** One candidate in a sentence, with the figures behind it. */
+export function sentence(order: Order): string {
+  const what = order.kind === "stage" ? "Staging" : "A warm environment";
+  const whose = order.workload === null ? "" : ` for ${order.workload}/${order.category}`;
+  const verb = order.taken ? "is ordered" : "is not ordered";
+  const percent = (p: number) => `${(100 * p).toFixed(p < 0.1 ? 1 : 0)} %`;
+  return (
+    `${what}${whose} on ${order.host} ${verb}: ${REASONS[order.reason]} ` +
+    `(probability ${percent(order.probability)}, threshold ${percent(order.threshold)}, ` +
+    `expected gain ${order.expectedGain.toFixed(3)}, ` +
+    `staging costs ${order.stageCost.toFixed(3)}, holding ${order.holdCost.toFixed(3)}).`
+  );
+}
+
+/** What is wrong in the fleet, and the remedy. */
+export function hostChecks(hosts: readonly HostRecord[], throttled: ReadonlySet<string>): Check[] {
+  const live = hosts.filter((h) => !h.revoked);
+  if (live.length === 0)
+    return [
+      {
+        name: "hosts",
+        status: "fail",
+        detail: "no host is enrolled",
+        remedy: "Make a token with `prestage join-token`, then `prestage join` on each host.",
+      },
+    ];
+  const away = live.filter((h) => !h.connected).map((h) => h.id);
+  const failed = live.flatMap((h) =>
+    (h.report?.orders ?? []).filter((o) => o.state === "failed").map((o) => `${h.id}: ${o.code}`),
+  );
+  const peak = live.filter((h) => throttled.has(h.id)).map((h) => h.id);
+  return [
+    check("hosts connected", away, `all ${live.length} hosts`, {
+      status: away.length === live.length ? "fail" : "warn",
+      remedy: "Start the agent there; see its log and the network path to the coordinator.",
+    }),
+    check("orders", failed, "none failed", {
+      status: "warn",
+      remedy: "See `prestage why` for the workload, and the environment's output in the agent log.",
+    }),
+    check("load", peak, "no host at peak", {
+      status: "warn",
+      remedy: "Staging waits until the load falls; raise qos.peakCpu if that is too careful.",
+    }),
+  ];
+}
+
+function check(
+  name: string,
+  bad: readonly string[],
+  good: string,
+  otherwise: { status: "warn" | "fail"; remedy: string },
+): Check {
+  if (bad.length === 0) return { name, status: "ok", detail: good, remedy: "" };
+  const shown = bad.slice(0, 5).join(", ") + (bad.length > 5 ? ` and ${bad.length - 5} more` : "");
+  return { name, detail: shown, ...otherwise };
+}
