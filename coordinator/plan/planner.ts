@@ -1,5 +1,388 @@
-import type { PlanInput, PlanResult } from "./input.ts";
+/**
+ * The heart: from what is known now to what every host should hold and keep warm. Pure; called
+ * once a minute of the demand clock (and when something changed), best as the minute begins.
+ *
+ * Per category a few hosts are weighed: the best by affinity, and wherever it already is. Each
+ * gives up to two candidates: its data on disk (cheap to hold, so worth it at a low probability
+ * within the hour), and a warm environment (memory, so decided minute by minute: see decide.ts).
+ * What pays competes for the budgets (select.ts); what does not is shown with the reason.
+ * Where a better host takes over, the ready environment stays until the new one is ready.
+ *
+ * Refused: one global optimisation over all hosts and categories; it is NP-hard, unexplainable to
+ * the person who asks `prestage why`, and its plans jump when a number moves by a hair.
+ */
+import { categoryKey, type HostId, type Order, type Reason } from "../../shared/domain.ts";
+import type { Workload } from "../../shared/workload.ts";
+import {
+  type Candidate,
+  type Continued,
+  missingBytes,
+  orderOf,
+  type Subject,
+  stageCandidate,
+  warmCandidate,
+} from "./candidate.ts";
+import { explicitOrders } from "./explicit.ts";
+import type { ArtifactNeed, PlanInput, PlanResult } from "./input.ts";
+import {
+  type HostIndex,
+  hashText,
+  indexHost,
+  type Place,
+  place,
+  spreadOf,
+  topHosts,
+} from "./rank.ts";
+import { type Capacity, type Item, type Selection, select } from "./select.ts";
 
-export function plan(_input: PlanInput): PlanResult {
-  return { orders: [], homes: new Map() };
+/** Hosts weighed beyond those a workload asks for, so that a full one has alternatives. */
+const ALTERNATIVES = 2;
+const HOMES = 3;
+const WEIGHT_MIN = 0.01;
+const WEIGHT_MAX = 10;
+
+type World = {
+  input: PlanInput;
+  indexes: HostIndex[];
+  live: Uint8Array;
+  salts: Uint32Array;
+  priorities: Map<string, number>;
+  /** Orders taken before: per category, then per host. */
+  continued: Map<string, Map<number, Ordered>>;
+  environmentHosts: Map<string, number[]>;
+};
+
+type Ordered = { stage?: Continued; warm?: Continued };
+
+type Weighed = {
+  candidate: Candidate;
+  mode: Workload["mode"];
+  /** Why it is out of the question, whatever it would gain. */
+  blocked: Reason | null;
+};
+
+export function plan(input: PlanInput): PlanResult {
+  const world = worldOf(input);
+  const weighed: Weighed[] = [];
+  const places = new Map<string, Place[]>();
+  for (const workload of input.workloads) weighWorkload(world, workload, weighed, places);
+  const explicit = explicitOrders(input, world.indexes);
+  const capacity = capacityOf(world);
+  const acting = choose(weighed, "act", capacity, explicit.items);
+  const advised = choose(weighed, "advise", acting.selection.remaining(), []);
+  const orders = [
+    ...explicit.orders((i) => acting.selection.taken.has(i)),
+    ...weighed.flatMap((w) => rowOf(world, w, w.mode === "act" ? acting : advised)),
+  ];
+  return { orders, homes: homesOf(world, places, orders) };
+}
+
+function worldOf(input: PlanInput): World {
+  const indexes = input.hosts.map(indexHost);
+  const position = new Map(input.hosts.map((host, i) => [host.id, i]));
+  const continued = new Map<string, Map<number, Ordered>>();
+  for (const order of input.previous) {
+    const { workload, category } = order;
+    const host = position.get(order.host);
+    if (!order.taken || workload === null || category === null || host === undefined) continue;
+    const key = categoryKey(workload, category);
+    const hosts = continued.get(key) ?? new Map<number, Ordered>();
+    hosts.set(host, { ...hosts.get(host), [order.kind]: order });
+    continued.set(key, hosts);
+  }
+  const environmentHosts = new Map<string, number[]>();
+  indexes.forEach((index, host) => {
+    for (const key of index.environments.keys()) {
+      const hosts = environmentHosts.get(key);
+      if (hosts) hosts.push(host);
+      else environmentHosts.set(key, [host]);
+    }
+  });
+  return {
+    input,
+    indexes,
+    live: Uint8Array.from(input.hosts, (host) => (host.connected ? 1 : 0)),
+    salts: Uint32Array.from(input.hosts, (host) => hashText(host.id)),
+    priorities: new Map(input.classes.map((c) => [c.name, c.priority])),
+    continued,
+    environmentHosts,
+  };
+}
+
+function weighWorkload(
+  world: World,
+  workload: Workload,
+  into: Weighed[],
+  places: Map<string, Place[]>,
+): void {
+  const { input } = world;
+  const categories = input.categories(workload.name);
+  if (categories.length === 0) return;
+  const affinity = new Float64Array(input.hosts.length);
+  let bestAffinity = 0;
+  input.hosts.forEach((host, i) => {
+    const value = input.affinity(workload.name, host.id);
+    affinity[i] = value;
+    if (host.connected && value > bestAffinity) bestAffinity = value;
+  });
+  for (const category of categories) {
+    const needs = input.artifacts(workload.name, category);
+    const key = categoryKey(workload.name, category);
+    const around = placesOf(world, workload, key, needs ?? [], affinity);
+    places.set(key, around);
+    if (needs === null || around.length === 0) continue;
+    const subject = subjectOf(world, workload, category, needs, { key, bestAffinity });
+    into.push(...weighCategory(world, subject, around));
+  }
+}
+
+function subjectOf(
+  world: World,
+  workload: Workload,
+  category: string,
+  needs: readonly ArtifactNeed[],
+  of: { key: string; bestAffinity: number },
+): Subject {
+  const { input } = world;
+  const measured = input.measured(workload.name);
+  const priority = world.priorities.get(workload.class) ?? 100;
+  return {
+    workload,
+    category,
+    curve: input.curve(workload.name, category),
+    needs,
+    totalBytes: needs.reduce((sum, need) => sum + need.bytes, 0),
+    refs: needs.map((need) => need.ref),
+    aggressiveness: input.aggressiveness(workload.name, category),
+    weight: Math.min(WEIGHT_MAX, Math.max(WEIGHT_MIN, priority / 100)),
+    warmMs: measured.warmMs,
+    missMs: measured.missMs,
+    speed: input.speed,
+    prices: input.prices,
+    now: input.now,
+    ...of,
+    decisions: new Map(),
+  };
+}
+
+/** The hosts weighed for a category, best first. */
+function placesOf(
+  world: World,
+  workload: Workload,
+  key: string,
+  needs: readonly ArtifactNeed[],
+  affinity: Float64Array,
+): Place[] {
+  const keyHash = hashText(key);
+  const count = workload.placement.hosts + ALTERNATIVES;
+  const hosts = new Set(topHosts(affinity, world.salts, keyHash, world.live, count));
+  for (const host of world.environmentHosts.get(key) ?? []) hosts.add(host);
+  const ordered = world.continued.get(key);
+  for (const host of ordered?.keys() ?? []) hosts.add(host);
+  const total = needs.reduce((sum, need) => sum + need.bytes, 0);
+  return [...hosts]
+    .flatMap((host) => {
+      const index = world.indexes[host];
+      if (!index) return [];
+      const held = total === 0 ? 0 : 1 - missingBytes(needs, index) / total;
+      const spread = spreadOf(keyHash, world.salts[host] ?? 0);
+      return place(host, affinity[host] ?? 0, spread, {
+        environment: index.environments.get(key) ?? null,
+        held,
+        orderedWarm: ordered?.get(host)?.warm !== undefined,
+        orderedStage: ordered?.get(host)?.stage !== undefined,
+      });
+    })
+    .sort((a, b) => b.score - a.score || a.host - b.host);
+}
+
+function weighCategory(world: World, subject: Subject, around: readonly Place[]): Weighed[] {
+  const { mode } = subject.workload;
+  const weighed: Weighed[] = [];
+  for (const one of around) {
+    const host = world.input.hosts[one.host];
+    const index = world.indexes[one.host];
+    if (!host || !index) continue;
+    const missing = missingBytes(subject.needs, index);
+    const stage = mode === "observe" ? null : stageCandidate(subject, one, host, missing);
+    const warm = warmCandidate(subject, one, host, missing);
+    for (const candidate of stage ? [stage, warm] : [warm])
+      weighed.push({ candidate, mode, blocked: blockedBy(world, candidate, mode) });
+    if (mode === "observe") break;
+  }
+  // Where nothing pays anywhere, one row per kind says so.
+  for (const kind of ["stage", "warm"] as const) {
+    const some = weighed.some((w) => w.candidate.kind === kind && w.candidate.value > 0);
+    if (some) continue;
+    let seen = false;
+    for (let i = 0; i < weighed.length; i++) {
+      const one = weighed[i];
+      if (one?.candidate.kind !== kind) continue;
+      if (seen && one.blocked !== "host-gone") weighed.splice(i--, 1);
+      seen = true;
+    }
+  }
+  return weighed;
+}
+
+/**
+ * What costs work is not ordered while paused or at peak; what is there may stay, and at peak so
+ * may what is under way: its lease is 0, and withdrawing it would only undo it.
+ */
+function blockedBy(world: World, candidate: Candidate, mode: Workload["mode"]): Reason | null {
+  if (mode === "observe") return "mode";
+  const host = world.input.hosts[candidate.place.host];
+  if (!host?.connected) return "host-gone";
+  if (candidate.keep) return null;
+  if (world.input.paused) return "paused";
+  const { orderedWarm, orderedStage } = candidate.place;
+  const underWay = candidate.kind === "warm" ? orderedWarm : orderedStage;
+  return !underWay && world.input.throttled.has(host.id) ? "throttled" : null;
+}
+
+function capacityOf(world: World): Capacity {
+  const { input } = world;
+  const acting = new Set(input.workloads.filter((w) => w.mode === "act").map((w) => w.name));
+  return {
+    bytes: input.budgets.stagingBytes,
+    hosts: input.hosts.map((host, i) => {
+      const budget = input.budgets.host(host.id);
+      let reserved = 0;
+      let others = 0;
+      let own = 0;
+      for (const e of world.indexes[i]?.environments.values() ?? []) {
+        if (acting.has(e.workload)) own += e.memoryBytes;
+        else {
+          reserved += e.memoryBytes;
+          others++;
+        }
+      }
+      const free = host.sample ? host.sample.memoryFreeBytes + own : Number.POSITIVE_INFINITY;
+      return {
+        memory: Math.max(0, Math.min(budget.memoryBytes - reserved, free)),
+        disk: budget.diskBytes,
+        environments: Math.max(0, budget.environments - others),
+      };
+    }),
+  };
+}
+
+type Choice = { selection: Selection; itemOf: Map<Weighed, number>; extra: Set<Weighed> };
+
+function choose(
+  weighed: readonly Weighed[],
+  mode: Workload["mode"],
+  capacity: Capacity,
+  fixed: readonly Item[],
+): Choice {
+  const items: Item[] = [...fixed];
+  const itemOf = new Map<Weighed, number>();
+  for (const one of weighed) {
+    if (one.mode !== mode || one.blocked || one.candidate.value <= 0) continue;
+    itemOf.set(one, items.length);
+    items.push(itemFor(one.candidate));
+  }
+  const selection = select(items, capacity);
+  return { selection, itemOf, extra: keepUntilReady(itemOf, selection) };
+}
+
+function itemFor(candidate: Candidate): Item {
+  const { subject, place: at, kind } = candidate;
+  const { workload, needs, totalBytes } = subject;
+  const warm = kind === "warm";
+  const missing = totalBytes === 0 ? 0 : candidate.missingBytes / totalBytes;
+  return {
+    host: at.host,
+    group: `${kind}:${subject.key}`,
+    limit: workload.placement.hosts,
+    gain: candidate.value,
+    memory: warm ? memoryOf(candidate) : 0,
+    environments: warm ? 1 : 0,
+    data: needs.map((need) => ({
+      key: need.manifestHash,
+      disk: need.bytes,
+      bytes: need.bytes * missing,
+    })),
+  };
+}
+
+/** Declared, or measured where that is more. */
+function memoryOf(candidate: Candidate): number {
+  const declared = candidate.subject.workload.environment.resources.memoryMb * 2 ** 20;
+  return Math.max(declared, candidate.place.environment?.memoryBytes ?? 0);
+}
+
+/** Where only unready places were taken, the ready ones that still pay stay as well. */
+function keepUntilReady(itemOf: Map<Weighed, number>, selection: Selection): Set<Weighed> {
+  const extra = new Set<Weighed>();
+  const coming = new Map<string, number>();
+  for (const [{ candidate }, i] of itemOf) {
+    if (candidate.kind !== "warm" || !selection.taken.has(i) || candidate.place.ready) continue;
+    const key = candidate.subject.key;
+    coming.set(key, (coming.get(key) ?? 0) + 1);
+  }
+  for (const [one, i] of itemOf) {
+    const { candidate } = one;
+    if (candidate.kind !== "warm" || selection.taken.has(i) || !candidate.place.ready) continue;
+    const left = coming.get(candidate.subject.key) ?? 0;
+    if (left === 0 || !selection.fits(i)) continue;
+    selection.take(i);
+    extra.add(one);
+    coming.set(candidate.subject.key, left - 1);
+  }
+  return extra;
+}
+
+function rowOf(world: World, one: Weighed, choice: Choice): Order[] {
+  const { candidate } = one;
+  const host = world.input.hosts[candidate.place.host];
+  if (!host) return [];
+  const verdict = verdictOf(one, choice);
+  const before = world.continued.get(candidate.subject.key)?.get(candidate.place.host);
+  return [
+    orderOf(candidate, host.id, verdict, verdict.taken ? before?.[candidate.kind] : undefined),
+  ];
+}
+
+function verdictOf(one: Weighed, choice: Choice): { taken: boolean; reason: Reason } {
+  const { candidate, mode, blocked } = one;
+  const no = (reason: Reason) => ({ taken: false, reason });
+  if (blocked) return no(blocked);
+  const i = choice.itemOf.get(one);
+  if (i === undefined)
+    return no(candidate.probability < candidate.threshold ? "unlikely" : "not-worth");
+  if (choice.selection.taken.has(i))
+    return mode === "act"
+      ? { taken: true, reason: candidate.keep ? "keep" : "forecast" }
+      : no("mode");
+  return no(choice.selection.groupFull(i) ? "lower-score" : "no-budget");
+}
+
+/** Hosts that were given something first, then the others by score; only live ones. */
+function homesOf(
+  world: World,
+  places: ReadonlyMap<string, Place[]>,
+  orders: readonly Order[],
+): Map<string, HostId[]> {
+  const given = new Map<string, Set<HostId>>();
+  for (const order of orders) {
+    if (!order.taken || order.workload === null || order.category === null) continue;
+    const key = categoryKey(order.workload, order.category);
+    const hosts = given.get(key) ?? new Set();
+    hosts.add(order.host);
+    given.set(key, hosts);
+  }
+  const homes = new Map<string, HostId[]>();
+  for (const [key, around] of places) {
+    const live = around.flatMap((one) => {
+      const host = world.input.hosts[one.host];
+      return host?.connected ? [host.id] : [];
+    });
+    const first = given.get(key);
+    const sorted = first
+      ? [...live.filter((id) => first.has(id)), ...live.filter((id) => !first.has(id))]
+      : live;
+    homes.set(key, sorted.slice(0, HOMES));
+  }
+  return homes;
 }

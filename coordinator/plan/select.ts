@@ -16,6 +16,8 @@ export type Item = {
   limit: number;
   /** Over 0. */
   gain: number;
+  /** Taken before all others and never given up for one: what a person asked for. */
+  fixed?: boolean;
   memory: number;
   environments: number;
   data: readonly Share[];
@@ -135,8 +137,12 @@ function contended(items: readonly Item[], selection: Selection): boolean {
   );
 }
 
+/** Indices by falling value, what is fixed first. */
 function order(items: readonly Item[], value: (i: number) => number): number[] {
-  return items.map((_, i) => i).sort((a, b) => value(b) - value(a) || a - b);
+  const values = Float64Array.from({ length: items.length }, (_, i) =>
+    items[i]?.fixed ? Number.MAX_VALUE : value(i),
+  );
+  return items.map((_, i) => i).sort((a, b) => (values[b] ?? 0) - (values[a] ?? 0) || a - b);
 }
 
 function greedy(items: readonly Item[], capacity: Capacity, sequence: readonly number[]) {
@@ -188,7 +194,7 @@ function swapIn(items: readonly Item[], selection: Selection, i: number): boolea
   const inTheWay = [...selection.taken]
     .filter((j) => {
       const other = items[j];
-      if (!other || other.gain >= wanted.gain) return false;
+      if (!other || other.fixed || other.gain >= wanted.gain) return false;
       return (
         other.host === wanted.host ||
         other.group === wanted.group ||
