@@ -369,7 +369,7 @@ export class WarmPool {
         this.#apply(slot, { type: "deadline" }),
       );
     }
-    this.#changed();
+    if (event.type !== "begin" && event.type !== "end") this.#changed();
     return true;
   }
 
