@@ -34,7 +34,12 @@ import type {
 import type { WorkloadsFile } from "../../shared/workload.ts";
 
 /** Who asks: for the audit trail, and for decisions that need more than the route's role. */
-export type Caller = { name: string; role: Role; address: string };
+export type Caller = {
+  /** `user:NAME` of the API token. */
+  name: string;
+  role: Role;
+  address: string;
+};
 
 export type Operations = {
   status(): Promise<Status> | Status;
