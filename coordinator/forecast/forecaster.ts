@@ -1,35 +1,49 @@
-/** What the rest of the coordinator asks about future demand. */
-import { DEMAND_BIN_MS, type Forecast, QUANTILE_LEVELS } from "../../shared/domain.ts";
-
+/**
+ * What the rest of the coordinator asks about future demand. It learns from the history as it
+ * grows; nothing it answers depends on what came later, or on what was asked before.
+ */
+import { categoryKey, DEMAND_BIN_MS, type Forecast } from "../../shared/domain.ts";
+import { assert } from "../../shared/runtime/assert.ts";
 import { type ArrivalCurve, type ArrivalOptions, type ArrivalState, Arrivals } from "./arrivals.ts";
+import type { Calibrated } from "./calibration.ts";
+import { QuantileForecasts, type QuantileState } from "./quantiles.ts";
 import type { DemandSource } from "./source.ts";
 
-export type Calibration = {
-  /** Share of scored bins inside the 90 % interval; NaN before the first. */
-  coverage90: number;
-  /** Mean pinball loss over the levels, divided by the mean count. */
-  pinball: number;
-  samples: number;
+/** Each category's forecasts are scored once in so many minutes, the categories in turn. */
+const SCORE_EVERY_BINS = 30;
+
+export type ArrivalCurve = Curve;
+export type Calibration = Calibrated;
+export type ForecasterState = { version: 1; arrivals: ArrivalState; quantiles: QuantileState };
+
+export type ForecasterOptions = ArrivalOptions & {
+  /** Bins of the past that the quantile models are fitted to. */
+  fitBins: number;
 };
 
-export type ForecasterState = { version: 1; arrivals: ArrivalState };
-export type ForecasterOptions = Partial<ArrivalOptions>;
-
 export class Forecaster {
+  readonly #options: ForecasterOptions;
   readonly #arrivals: Arrivals;
+  readonly #quantiles = new QuantileForecasts();
+  #source: DemandSource | null = null;
 
-  constructor(options: ForecasterOptions = {}) {
-    this.#arrivals = new Arrivals(DEMAND_BIN_MS, {
+  constructor(options: Partial<ForecasterOptions> = {}) {
+    this.#options = {
       settleMinutes: 2,
       learnMinutesMax: 3 * 1440,
       rememberMinutesMax: 9 * 1440,
+      fitBins: 3 * 1440,
       ...options,
-    });
+    };
+    this.#arrivals = new Arrivals(DEMAND_BIN_MS, this.#options);
   }
 
   /** Learns every bin that has ended by `nowMs`; call once a minute, and after an import. */
   update(history: DemandSource, nowMs: number): void {
+    assert(history.binMs === DEMAND_BIN_MS, "the forecaster works on minutes");
+    this.#source = history;
     this.#arrivals.update(history, nowMs);
+    this.#score(history, nowMs);
   }
 
   /** Of the minute of `nowMs` and the following ones; never seen categories get the prior. */
@@ -45,30 +59,77 @@ export class Forecaster {
     nowMs: number,
     horizonBins: number,
   ): Forecast {
-    const binMs = 60_000;
+    const share = host === null ? 1 : (this.#source?.hostShare(workload, category).get(host) ?? 0);
+    const past = this.#past({ workload, category }, host, nowMs);
+    const { hazardPerMinute } = this.arrival(workload, category, nowMs);
+    const key = categoryKey(workload, category);
     return {
       workload,
       category,
       host,
       madeMs: nowMs,
-      startMs: Math.floor(nowMs / binMs) * binMs,
-      binMs,
-      quantiles: Array.from({ length: horizonBins }, () => QUANTILE_LEVELS.map(() => 0)),
-      arrivalProbability: Array.from({ length: horizonBins }, () => 0),
-      mix: {},
+      startMs: past.startMs + past.counts.length * past.binMs,
+      binMs: past.binMs,
+      ...this.#quantiles.forecast(key, past, hazardPerMinute, horizonBins, share),
     };
   }
 
   calibration(): Calibration {
-    return { coverage90: Number.NaN, pinball: Number.NaN, samples: 0 };
+    return this.#quantiles.calibration();
   }
 
-  /** JSON-able; a forecaster restored from it goes on as if it had never stopped. */
+  /** JSON-able; a forecaster restored from it goes on, after an update, as if it had not stopped. */
   state(): ForecasterState {
-    return { version: 1, arrivals: this.#arrivals.state() };
+    return { version: 1, arrivals: this.#arrivals.state(), quantiles: this.#quantiles.state() };
   }
 
   restore(state: ForecasterState): void {
     this.#arrivals.restore(state.arrivals);
+    this.#quantiles.restore(state.quantiles);
   }
+
+  /** Scores what has settled and puts new forecasts aside. */
+  #score(history: DemandSource, nowMs: number): void {
+    const open = Math.floor(nowMs / DEMAND_BIN_MS);
+    const keys = history
+      .keys()
+      .map((of) => ({ ...of, key: categoryKey(of.workload, of.category) }))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
+    this.#quantiles.forget(new Set(keys.map((of) => of.key)));
+    for (const { key, ...of } of keys) {
+      const waiting = this.#quantiles.waiting(key);
+      if (waiting && waiting.startBin + waiting.bins <= open - this.#options.settleMinutes) {
+        const fromMs = waiting.startBin * DEMAND_BIN_MS;
+        const toMs = fromMs + waiting.bins * DEMAND_BIN_MS;
+        const range = { fromMs, toMs };
+        this.#quantiles.close(key, history.series(of.workload, of.category, null, range).counts);
+      }
+      if ((open + turnOf(key)) % SCORE_EVERY_BINS !== 0) continue;
+      const { hazardPerMinute } = this.arrival(of.workload, of.category, nowMs);
+      this.#quantiles.open(key, this.#past(of, null, nowMs), hazardPerMinute);
+    }
+  }
+
+  /** The bins that have ended, from the category's first on but no more than the models need. */
+  #past(of: { workload: string; category: string }, host: string | null, nowMs: number) {
+    const toMs = Math.floor(nowMs / DEMAND_BIN_MS) * DEMAND_BIN_MS;
+    const nothing = { startMs: toMs, binMs: DEMAND_BIN_MS, counts: new Float64Array(0) };
+    if (!this.#source) return nothing;
+    const range = { fromMs: toMs - this.#options.fitBins * DEMAND_BIN_MS, toMs };
+    const series = this.#source.series(of.workload, of.category, host, range);
+    const first = series.counts.findIndex((count) => count > 0);
+    if (first < 0) return nothing;
+    return {
+      startMs: series.startMs + first * DEMAND_BIN_MS,
+      binMs: DEMAND_BIN_MS,
+      counts: series.counts.subarray(first),
+    };
+  }
+}
+
+/** Spreads the categories over the minutes. */
+function turnOf(key: string): number {
+  let hash = 0;
+  for (let i = 0; i < key.length; i++) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) >>> 0;
+  return hash % SCORE_EVERY_BINS;
 }

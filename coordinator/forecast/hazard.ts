@@ -142,7 +142,8 @@ export class HazardModel {
     const hits = (recency.hits[slowest] ?? 0) * keep + 1;
     const span = RATE_MINUTES[slowest] ?? 1;
     const trials = span - (span - (recency.trials[slowest] ?? 0)) * keep + 5;
-    return Math.min(RATES - 1, Math.max(0, Math.floor(-Math.log2(hits / trials))));
+    // The whole part of the binary logarithm of minutes per arrival.
+    return Math.min(RATES - 1, 31 - Math.clz32(Math.max(1, trials / hits)));
   }
 
   #base(rateClass: number, idleClass: number, idle: number): number {

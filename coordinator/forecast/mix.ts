@@ -1,0 +1,62 @@
+/**
+ * Shares of the experts in the mix: exponential weights on their pinball loss, each loss taken
+ * relative to the mean of the experts that spoke, so that busy and quiet categories weigh alike
+ * and a new category starts from what has worked for all (Cesa-Bianchi & Lugosi 2006, ch. 2;
+ * experts that are silent sleep, Freund et al. 1997).
+ */
+const LEARNING_RATE = 2;
+/** Older rounds fade, so that another expert may take over when the demand changes. */
+const KEEP = 0.97;
+/** What all categories taught counts like that many rounds of its own. */
+const POOLED_ROUNDS = 3;
+
+export type MixState = { experts: Record<string, [loss: number, rounds: number]> };
+
+export class Mix {
+  #experts = new Map<string, { loss: number; rounds: number }>();
+
+  /** One round: the losses of those that spoke. */
+  learn(losses: ReadonlyMap<string, number>): void {
+    let sum = 0;
+    for (const loss of losses.values()) sum += loss;
+    const mean = sum / losses.size;
+    if (!(mean > 0)) return;
+    for (const [name, loss] of losses) {
+      const expert = this.#experts.get(name) ?? { loss: 0, rounds: 0 };
+      expert.loss = expert.loss * KEEP + loss / mean - 1;
+      expert.rounds = expert.rounds * KEEP + 1;
+      this.#experts.set(name, expert);
+    }
+  }
+
+  /** Shares of `names`, which sum to 1; `pooled` is the mix of all categories. */
+  weights(names: readonly string[], pooled: Mix): Map<string, number> {
+    const scores = names.map((name) => -LEARNING_RATE * (this.#regret(name) + pooled.#prior(name)));
+    const best = Math.max(...scores);
+    const raw = scores.map((score) => Math.exp(score - best));
+    const sum = raw.reduce((a, b) => a + b, 0);
+    return new Map(names.map((name, i) => [name, (raw[i] ?? 0) / sum]));
+  }
+
+  state(): MixState {
+    const rows = [...this.#experts].map(([name, { loss, rounds }]) => [name, [loss, rounds]]);
+    return { experts: Object.fromEntries(rows) };
+  }
+
+  static restore(state: MixState): Mix {
+    const mix = new Mix();
+    for (const [name, [loss, rounds]] of Object.entries(state.experts)) {
+      mix.#experts.set(name, { loss, rounds });
+    }
+    return mix;
+  }
+
+  #regret(name: string): number {
+    return this.#experts.get(name)?.loss ?? 0;
+  }
+
+  #prior(name: string): number {
+    const expert = this.#experts.get(name);
+    return expert ? (expert.loss / expert.rounds) * Math.min(expert.rounds, POOLED_ROUNDS) : 0;
+  }
+}

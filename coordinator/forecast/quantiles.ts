@@ -1,0 +1,208 @@
+/**
+ * Quantile forecasts: the experts' quantiles, mixed by how well each has done for the category and
+ * widened until they hold. Every category is scored about every half hour, in turn: a forecast is
+ * made and put aside, and compared when its bins have settled.
+ */
+import { QUANTILE_LEVELS } from "../../shared/domain.ts";
+import {
+  type Calibrated,
+  CalibrationCounter,
+  type CalibrationState,
+  nextWidth,
+  widened,
+} from "./calibration.ts";
+import { pinballLoss, type Quantiles, ZERO_QUANTILES } from "./counts.ts";
+import { levelModel } from "./level.ts";
+import { Mix, type MixState } from "./mix.ts";
+import type { Fitted, Model, Past } from "./model.ts";
+import { activeRate, fitOccurrence, OCCURRENCE, occurrence } from "./occurrence.ts";
+import { seasonModel } from "./season.ts";
+
+const MODELS: readonly Model[] = [levelModel("recent", 10), levelModel("level", 120), seasonModel];
+/** Bins ahead that are scored; those up to `NEAR_BINS` have their own mix. */
+const SCORED_BINS = [0, 1, 2, 4, 9, 19, 39, 59];
+const NEAR_BINS = 5;
+/** Experts with less are not asked. */
+const WEIGHT_MIN = 1e-3;
+
+/** A forecast put aside: quantiles by expert (and of the mix) for each of `SCORED_BINS`. */
+type Pending = { startBin: number; experts: Record<string, Quantiles[]>; mixed: Quantiles[] };
+
+type Scores = { near: Mix; far: Mix; widthLog: number; pending: Pending | null };
+
+export type QuantileState = {
+  pooled: { near: MixState; far: MixState };
+  calibration: CalibrationState;
+  categories: Record<
+    string,
+    { near: MixState; far: MixState; widthLog: number; pending: Pending | null }
+  >;
+};
+
+export type QuantileForecast = {
+  quantiles: Quantiles[];
+  arrivalProbability: number[];
+  mix: Record<string, number>;
+};
+
+export class QuantileForecasts {
+  #pooled = { near: new Mix(), far: new Mix() };
+  #categories = new Map<string, Scores>();
+  readonly #calibration = new CalibrationCounter();
+
+  /** Of the bins after the past; hazards are those of the same bins, given idleness. */
+  forecast(
+    key: string,
+    past: Past,
+    hazards: readonly number[],
+    bins: number,
+    share = 1,
+  ): QuantileForecast {
+    const scores = this.#categories.get(key);
+    const probabilities = occurrence(hazards, activeRate(past), bins).map(
+      (probability) => 1 - (1 - probability) ** share,
+    );
+    const experts = fitAll(past, probabilities);
+    const near = this.#weights(scores, experts, "near");
+    const far = this.#weights(scores, experts, "far");
+    const quantiles = Array.from({ length: bins }, (_, ahead) =>
+      widened(mixed(experts, ahead < NEAR_BINS ? near : far, ahead), scores?.widthLog ?? 0),
+    );
+    return {
+      quantiles,
+      arrivalProbability: probabilities,
+      mix: Object.fromEntries(bins <= NEAR_BINS ? near : far),
+    };
+  }
+
+  /** Puts a forecast of the category aside to be scored, unless one waits already. */
+  open(key: string, past: Past, hazards: readonly number[]): void {
+    if (this.#categories.get(key)?.pending) return;
+    const bins = (SCORED_BINS.at(-1) ?? 0) + 1;
+    const { quantiles } = this.forecast(key, past, hazards, bins);
+    const experts = fitAll(past, occurrence(hazards, activeRate(past), bins));
+    const byExpert = [...experts].map(([name, fitted]) => [
+      name,
+      SCORED_BINS.map((ahead) => fitted.predict(ahead)),
+    ]);
+    const scores = this.#scoresOf(key);
+    scores.pending = {
+      startBin: Math.round(past.startMs / past.binMs) + past.counts.length,
+      experts: Object.fromEntries(byExpert),
+      mixed: SCORED_BINS.map((ahead) => quantiles[ahead] ?? ZERO_QUANTILES),
+    };
+  }
+
+  /** First bin of the forecast that waits to be scored; null when none does. */
+  waiting(key: string): { startBin: number; bins: number } | null {
+    const pending = this.#categories.get(key)?.pending;
+    return pending ? { startBin: pending.startBin, bins: (SCORED_BINS.at(-1) ?? 0) + 1 } : null;
+  }
+
+  /** Scores the waiting forecast against the counts of its bins, all settled. */
+  close(key: string, counts: Float64Array): void {
+    const scores = this.#categories.get(key);
+    const pending = scores?.pending;
+    if (!scores || !pending) return;
+    scores.pending = null;
+    for (const half of ["near", "far"] as const) {
+      const losses = new Map<string, number>();
+      for (const [name, quantiles] of Object.entries(pending.experts)) {
+        let loss = 0;
+        for (const [i, ahead] of SCORED_BINS.entries()) {
+          if (ahead < NEAR_BINS !== (half === "near")) continue;
+          loss += pinballLoss(quantiles[i] ?? ZERO_QUANTILES, counts[ahead] ?? 0);
+        }
+        losses.set(name, loss);
+      }
+      scores[half].learn(losses);
+      this.#pooled[half].learn(losses);
+    }
+    for (const [i, ahead] of SCORED_BINS.entries()) {
+      const inside = this.#calibration.score(
+        pending.mixed[i] ?? ZERO_QUANTILES,
+        counts[ahead] ?? 0,
+      );
+      scores.widthLog = nextWidth(scores.widthLog, inside);
+    }
+  }
+
+  forget(known: ReadonlySet<string>): void {
+    for (const key of this.#categories.keys()) {
+      if (!known.has(key)) this.#categories.delete(key);
+    }
+  }
+
+  calibration(): Calibrated {
+    return this.#calibration.read();
+  }
+
+  state(): QuantileState {
+    const categories = [...this.#categories].map(([key, { near, far, widthLog, pending }]) => [
+      key,
+      { near: near.state(), far: far.state(), widthLog, pending },
+    ]);
+    return {
+      pooled: { near: this.#pooled.near.state(), far: this.#pooled.far.state() },
+      calibration: this.#calibration.state(),
+      categories: Object.fromEntries(categories),
+    };
+  }
+
+  restore({ pooled, calibration, categories }: QuantileState): void {
+    this.#pooled = { near: Mix.restore(pooled.near), far: Mix.restore(pooled.far) };
+    this.#calibration.restore(calibration);
+    this.#categories = new Map(
+      Object.entries(categories).map(([key, { near, far, widthLog, pending }]) => [
+        key,
+        { near: Mix.restore(near), far: Mix.restore(far), widthLog, pending },
+      ]),
+    );
+  }
+
+  #scoresOf(key: string): Scores {
+    const known = this.#categories.get(key);
+    if (known) return known;
+    const scores = { near: new Mix(), far: new Mix(), widthLog: 0, pending: null };
+    this.#categories.set(key, scores);
+    return scores;
+  }
+
+  #weights(
+    scores: Scores | undefined,
+    experts: ReadonlyMap<string, Fitted>,
+    half: "near" | "far",
+  ): Map<string, number> {
+    return (scores?.[half] ?? new Mix()).weights([...experts.keys()], this.#pooled[half]);
+  }
+}
+
+function fitAll(past: Past, probabilities: readonly number[]): Map<string, Fitted> {
+  const fitted = new Map<string, Fitted>();
+  for (const model of MODELS) {
+    const one = model.fit(past);
+    if (one) fitted.set(model.name, one);
+  }
+  const sparse = fitOccurrence(past, probabilities);
+  if (sparse) fitted.set(OCCURRENCE, sparse);
+  return fitted;
+}
+
+/** Weighted mean of each quantile: rising, because each expert's are. */
+function mixed(
+  experts: ReadonlyMap<string, Fitted>,
+  weights: ReadonlyMap<string, number>,
+  ahead: number,
+): Quantiles {
+  const sums = QUANTILE_LEVELS.map(() => 0);
+  let total = 0;
+  for (const [name, fitted] of experts) {
+    const weight = weights.get(name) ?? 0;
+    if (weight < WEIGHT_MIN) continue;
+    total += weight;
+    for (const [i, quantile] of fitted.predict(ahead).entries()) {
+      sums[i] = (sums[i] ?? 0) + weight * quantile;
+    }
+  }
+  return total === 0 ? sums : sums.map((sum) => sum / total);
+}
