@@ -12,7 +12,7 @@ export const CURVE_MINUTES = 120;
 const BLOCK_MINUTES = 1440;
 
 /** When the next request of a category will come, given that none came until now. */
-export type Curve = {
+export type ArrivalCurve = {
   /** P(first arrival within `ms` from the time asked for), 0..1, rising in `ms`. */
   probabilityWithin(ms: number): number;
   /** For each of the next 120 minutes, the one under way first: P(arrival | idle until it). */
@@ -75,7 +75,7 @@ export class Arrivals {
     for (const lane of lanes) this.#preview(lane.key, source, lane, open);
   }
 
-  curve(workload: string, category: string, nowMs: number): Curve {
+  curve(workload: string, category: string, nowMs: number): ArrivalCurve {
     const track = this.#tracks.get(categoryKey(workload, category));
     const open = Math.floor(nowMs / this.#binMs);
     const hazards: number[] = [];

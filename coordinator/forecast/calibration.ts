@@ -11,7 +11,7 @@ const COVERAGE = 0.9;
 const STEP = 0.05;
 const WIDTH_LOG_MAX = 2;
 
-export type Calibrated = {
+export type Calibration = {
   /** Share of scored bins inside the 90 % interval; NaN before the first. */
   coverage90: number;
   /** Mean pinball loss over the levels, divided by the mean count; NaN before the first request. */
@@ -38,7 +38,7 @@ export class CalibrationCounter {
     return inside;
   }
 
-  read(): Calibrated {
+  read(): Calibration {
     const { inside, samples, loss, sum } = this.#state;
     return {
       coverage90: samples === 0 ? Number.NaN : inside / samples,

@@ -4,8 +4,13 @@
  */
 import { categoryKey, DEMAND_BIN_MS, type Forecast } from "../../shared/domain.ts";
 import { assert } from "../../shared/runtime/assert.ts";
-import { type ArrivalCurve, type ArrivalOptions, type ArrivalState, Arrivals } from "./arrivals.ts";
-import type { Calibrated } from "./calibration.ts";
+import {
+  type ArrivalOptions,
+  type ArrivalState,
+  Arrivals,
+  type ArrivalCurve as Curve,
+} from "./arrivals.ts";
+import type { Calibration as Calibrated } from "./calibration.ts";
 import { QuantileForecasts, type QuantileState } from "./quantiles.ts";
 import type { DemandSource } from "./source.ts";
 

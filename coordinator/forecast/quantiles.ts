@@ -5,7 +5,7 @@
  */
 import { QUANTILE_LEVELS } from "../../shared/domain.ts";
 import {
-  type Calibrated,
+  type Calibration,
   CalibrationCounter,
   type CalibrationState,
   nextWidth,
@@ -133,7 +133,7 @@ export class QuantileForecasts {
     }
   }
 
-  calibration(): Calibrated {
+  calibration(): Calibration {
     return this.#calibration.read();
   }
 
