@@ -19,8 +19,6 @@ const OUTCOMES_MAX = 50_000;
 /** After a change the report goes out this soon, so that several changes share one. */
 const REPORT_SOON_MS = 50;
 const PROGRESS_MS = 200;
-/** How long a stopping agent waits for its last records to be acknowledged. */
-const FLUSH_MS = 2_000;
 const FOREGROUND_PRIORITY = 1_000;
 
 export class Agent {
@@ -71,7 +69,7 @@ export class Agent {
     );
     try {
       await front.done();
-      await this.#flush();
+      this.#record();
     } finally {
       this.#cancelSoon?.();
       back.stop();
@@ -228,14 +226,6 @@ export class Agent {
 
   async #score(): Promise<void> {
     await this.#rooms.scores.refresh();
-  }
-
-  async #flush(): Promise<void> {
-    const { link } = this.#rooms;
-    this.#record();
-    const untilMs = this.#clock.monotonic() + FLUSH_MS;
-    while (link.connected && link.unacknowledged > 0 && this.#clock.monotonic() < untilMs)
-      await this.#clock.sleep(20);
   }
 
   // ── to people on this host ─────────────────────────────────────────────────────────────────

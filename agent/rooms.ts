@@ -13,14 +13,15 @@ import { Link } from "./link/link.ts";
 import { WsTransport } from "./link/ws-transport.ts";
 import { Mesh } from "./mesh/mesh.ts";
 import { DemandCounter } from "./observe/demand.ts";
-import { HostObserver } from "./observe/host.ts";
+import { HostSampler } from "./observe/host.ts";
 import { LastKnown } from "./persisted.ts";
 import { Scores } from "./scores.ts";
 import { HttpSource } from "./sources/http.ts";
 import { StagingGate } from "./staging.ts";
 import { Router } from "./traffic/router.ts";
-import { sendShadow, sendWarmup } from "./traffic/shadow.ts";
-import { type Identity, Renewal } from "./trust/identity.ts";
+import { Prober } from "./traffic/shadow.ts";
+import type { Identity } from "./trust/identity.ts";
+import { Renewal } from "./trust/renewal.ts";
 import { WarmPool } from "./warm/pool.ts";
 import { ProcessDriver } from "./warm/process.ts";
 
@@ -34,6 +35,8 @@ export type AgentDeps = {
   software: string;
   /** Environment variables that processes of workloads inherit. */
   environment: Record<string, string>;
+  /** Resident memory of this process. */
+  residentBytes(): number;
 };
 
 export type Rooms = ReturnType<typeof makeRooms>;
@@ -42,9 +45,18 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
   const { config, clock, identity, log } = deps;
   const common = { ...deps, demandClock: demandClock(clock, config.replay) };
   const lastKnown = new LastKnown(config.dataDir, log);
-  const counter = new DemandCounter();
-  const observer = new HostObserver(common, { periodMs: config.sampleMs, dir: config.dataDir });
-  const { link, mesh, artifacts } = makeTransfers(common, lastKnown);
+  const counter = new DemandCounter(identity.host);
+  const { link, mesh, artifacts, renewal } = makeTransfers(common, lastKnown);
+  const observer = new HostSampler(
+    {
+      ...common,
+      requests: () => counter.total,
+      rates: () => mesh.rates(),
+      agentBytes: deps.residentBytes,
+    },
+    { dataDir: config.dataDir, periodMs: config.sampleMs },
+  );
+  const prober = new Prober(common);
   const pool = new WarmPool(
     {
       ...common,
@@ -52,21 +64,20 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
       stage: (workload, category, staging) => artifacts.stage(workload, category, staging),
       driver: new ProcessDriver(common, {
         dir: join(config.dataDir, "environments"),
-        environment: deps.environment,
+        baseEnv: deps.environment,
       }),
-      warmup: sendWarmup,
-      shadow: sendShadow,
+      warmup: (...given) => prober.warmup(...given),
+      shadow: (...given) => prober.shadow(...given),
     },
     { memoryBytesMax: config.environments.memoryBytes, environmentsMax: config.environments.max },
   );
-  const router = new Router(
+  const router: Router = new Router(
     {
       ...common,
       pool,
       self: identity.host,
       members: () => lastKnown.value.members.members,
-      onDemand: (workload, category, atMs) =>
-        counter.count({ workload, category, host: identity.host, atMs }),
+      onDemand: (workload, category, atMs) => counter.count(workload, category, atMs),
       onOutcome,
     },
     config.router,
@@ -86,7 +97,6 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
     setRate: (rate) => mesh.setRate(rate),
     cpuUsed: () => observer.latest()?.cpuUsed ?? 0,
   });
-  const renewal = new Renewal(common, { coordinatorUrl: config.coordinator });
   return {
     lastKnown,
     counter,
@@ -106,6 +116,7 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
 function makeTransfers(deps: AgentDeps & { demandClock: Clock }, lastKnown: LastKnown) {
   const { config, identity } = deps;
   const bootId = secret(12);
+  const renewal = new Renewal(deps, { coordinatorUrl: config.coordinator });
   const transport = new WsTransport({ url: config.coordinator, tls: () => identity.linkTls() });
   const { desired, routes, members } = lastKnown.value;
   const link: Link = new Link(
@@ -142,5 +153,5 @@ function makeTransfers(deps: AgentDeps & { demandClock: Clock }, lastKnown: Last
     ask: (name, version, tag) => link.request({ kind: "resolve", name, version, tag }),
     ensure: (hash, staging) => mesh.ensure(hash, staging),
   });
-  return { link, mesh, artifacts };
+  return { link, mesh, artifacts, renewal };
 }

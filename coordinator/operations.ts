@@ -27,12 +27,11 @@ import type { WorkloadsFile } from "../shared/workload.ts";
 import type { Catalog } from "./catalog.ts";
 import type { DemandHistory } from "./demand/history.ts";
 import type { Fleet } from "./fleet/hosts.ts";
-import type { Calibration } from "./forecast/forecaster.ts";
+import type { Calibration } from "./forecast/calibration.ts";
 import type { Caller, Operations } from "./gateway/operations.ts";
 import type { Planning } from "./planning.ts";
 import type { ExplicitStages } from "./stages.ts";
 import type { Store } from "./store/store.ts";
-import type { AuditEntry } from "./trust/audit.ts";
 import type { Trust } from "./trust/trust.ts";
 import { environmentCounts, hostChecks, hostView, totals, why } from "./views.ts";
 
@@ -146,32 +145,31 @@ function makeReading(deps: OperationsDeps, startedMs: number) {
 }
 
 function makeChanging(deps: OperationsDeps) {
-  const { store, catalog, planning, trust, fleet, stages } = deps;
-  const changed = async (action: string, object: string, by: Caller) => {
-    await trust.audit.record(entry(action, object, by));
+  const { store, catalog, planning, fleet, stages } = deps;
+  const changed = () => {
     catalog.reload();
     planning.tick();
   };
-  const setPaused = async (paused: boolean, by: Caller) => {
+  const setPaused = async (paused: boolean) => {
     await store.models.setState("paused", paused);
     planning.paused = paused;
-    await changed(paused ? "pause" : "resume", "fleet", by);
+    changed();
     return { paused };
   };
   return {
     apply: async (file: WorkloadsFile, by: Caller): Promise<Applied> => {
       const applied = await store.workloads.apply(file, by.name);
-      await changed("apply", [...applied.added, ...applied.changed].join(",") || "nothing", by);
+      changed();
       return applied;
     },
-    removeWorkload: async (name: string, by: Caller): Promise<Applied> => {
+    removeWorkload: async (name: string): Promise<Applied> => {
       const applied = await store.workloads.remove([name]);
       if (applied.removed.length === 0)
         throw new PrestageError("NOT_FOUND", `no workload is called ${name}`);
-      await changed("remove", name, by);
+      changed();
       return applied;
     },
-    stage: async ({ ref, hosts }: StageRequest, by: Caller): Promise<StageStatus> => {
+    stage: async ({ ref, hosts }: StageRequest): Promise<StageStatus> => {
       const row = store.artifacts.resolve(ref.name, { version: ref.version });
       if (!row) throw new PrestageError("NOT_FOUND", `${ref.name}@${ref.version} is not published`);
       const stage = {
@@ -183,21 +181,14 @@ function makeChanging(deps: OperationsDeps) {
       };
       for (const host of stage.hosts) requireHost(fleet, host);
       await stages.add(stage);
-      await changed("stage", `${ref.name}@${ref.version}`, by);
+      changed();
       return stages.status(stage, (host) => fleet.get(host));
     },
-    pause: (by: Caller) => setPaused(true, by),
-    resume: (by: Caller) => setPaused(false, by),
-    importHistory: async (
-      query: ImportQuery,
-      rows: AsyncIterable<HistoryRow>,
-      by: Caller,
-    ): Promise<Imported> => importHistory(deps, query, rows, by),
+    pause: () => setPaused(true),
+    resume: () => setPaused(false),
+    importHistory: async (query: ImportQuery, rows: AsyncIterable<HistoryRow>): Promise<Imported> =>
+      importHistory(deps, query, rows),
   };
-}
-
-function entry(action: string, object: string, by: Caller): AuditEntry {
-  return { actor: by.name, address: by.address, action, object, outcome: "ok" };
 }
 
 function hostList({ trust, fleet, planning }: OperationsDeps): HostList {
@@ -304,10 +295,9 @@ function doctor({ fleet, planning, catalog, store }: OperationsDeps): DoctorView
 }
 
 async function importHistory(
-  { store, history, trust, imported }: OperationsDeps,
+  { store, history, imported }: OperationsDeps,
   query: ImportQuery,
   rows: AsyncIterable<HistoryRow>,
-  by: Caller,
 ): Promise<Imported> {
   const bins = new Map<string, DemandBin>();
   let count = 0;
@@ -331,7 +321,6 @@ async function importHistory(
   const list = [...bins.values()];
   const added = await store.demand.importBins(`${query.source}#${query.part}`, list);
   if (added) for (const bin of list) history.add(bin);
-  await trust.audit.record(entry("import", `${query.source}#${query.part}`, by));
   if (added) imported();
   return { rows: count, duplicate: !added };
 }

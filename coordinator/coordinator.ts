@@ -1,0 +1,372 @@
+/**
+ * The conductor of a coordinator: opens the store, makes the rooms, hands each what it needs of
+ * the others. Only this file and its neighbours at this level know more than one room.
+ */
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { HostId } from "../shared/domain.ts";
+import { PrestageError } from "../shared/errors.ts";
+import { verifyManifest } from "../shared/manifest.ts";
+import type { Hello, ReplyBody, Report, RequestBody } from "../shared/protocol/bodies.ts";
+import { demandClock } from "../shared/replay.ts";
+import { type Clock, every } from "../shared/runtime/clock.ts";
+import type { Log } from "../shared/runtime/log.ts";
+import type { Metrics } from "../shared/runtime/metrics.ts";
+import type { Random } from "../shared/runtime/random.ts";
+import { TaskGroup } from "../shared/runtime/tasks.ts";
+import { Affinities } from "./affinities.ts";
+import { Catalog } from "./catalog.ts";
+import type { CoordinatorConfig } from "./config.ts";
+import { DemandHistory } from "./demand/history.ts";
+import { Fleet } from "./fleet/hosts.ts";
+import { Forecaster } from "./forecast/forecaster.ts";
+import { Gateway } from "./gateway/api.ts";
+import { Sessions } from "./gateway/sessions.ts";
+import { Learning } from "./learning.ts";
+import { MeasuredCosts } from "./measured.ts";
+import { makeOperations } from "./operations.ts";
+import { Planning } from "./planning.ts";
+import { calibratePrice } from "./pricing.ts";
+import { ExplicitStages } from "./stages.ts";
+import { Store } from "./store/store.ts";
+import { Trust } from "./trust/trust.ts";
+
+export type CoordinatorDeps = {
+  config: CoordinatorConfig;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  software: string;
+};
+
+/** The price is looked at again this often, demand clock. */
+const PRICE_MS = 3_600_000;
+/** After an import the price waits for more of it, real time. */
+const PRICE_SETTLE_MS = 1_000;
+const HOUSEKEEPING_MS = 600_000;
+const DAY_MS = 86_400_000;
+const CLI_FILE = "cli.json";
+
+export class Coordinator {
+  readonly #config: CoordinatorConfig;
+  readonly #clock: Clock;
+  readonly #demandClock: Clock;
+  readonly #log: Log;
+  readonly #store: Store;
+  readonly #trust: Trust;
+  readonly #fleet = new Fleet();
+  readonly #history = new DemandHistory();
+  readonly #forecaster = new Forecaster();
+  readonly #catalog: Catalog;
+  readonly #measured = new MeasuredCosts();
+  readonly #sessions: Sessions;
+  readonly #learning: Learning;
+  readonly #affinities: Affinities;
+  readonly #planning: Planning;
+  readonly #gateway: Gateway;
+  readonly #reports = new Map<HostId, Report>();
+  #priceDueMs = 0;
+  #port = 0;
+
+  private constructor(deps: CoordinatorDeps, store: Store, trust: Trust) {
+    const { config, clock, random, log, metrics } = deps;
+    this.#config = config;
+    this.#clock = clock;
+    this.#demandClock = demandClock(clock, config.replay);
+    this.#log = log;
+    this.#store = store;
+    this.#trust = trust;
+    const common = { clock, demandClock: this.#demandClock, random, log, metrics, store };
+    this.#catalog = new Catalog(store);
+    const stages = new ExplicitStages(store.models);
+    const measured = this.#measured;
+    this.#affinities = new Affinities(
+      { ...common, history: this.#history },
+      { dataDir: config.dataDir, baseUrl: () => this.#url() },
+    );
+    this.#learning = new Learning({
+      ...common,
+      measured,
+      weight: (workload) => this.#catalog.priority(workload) / 100,
+      mix: (workload, category) => this.#planning.forecast(workload, category, null, 1).mix,
+    });
+    this.#sessions = new Sessions({
+      ...common,
+      identify: (socket) => trust.identify(socket),
+      handlers: this.#handlers(),
+    });
+    this.#planning = new Planning(
+      {
+        ...common,
+        fleet: this.#fleet,
+        history: this.#history,
+        forecaster: this.#forecaster,
+        catalog: this.#catalog,
+        measured,
+        stages,
+        affinity: (workload, host) => this.#affinities.score(workload, host),
+        aggressiveness: () => ({ threshold: 1, lead: 1 }),
+        model: () => this.#affinities.model,
+        planned: (orders, now) => this.#learning.planned(orders, now, this.#planning.prices),
+        send: {
+          desired: (host, desired) => this.#sessions.setDesired(host, desired),
+          routes: (table) => this.#sessions.setRoutes(table),
+        },
+      },
+      config,
+    );
+    this.#gateway = new Gateway(
+      {
+        ...common,
+        tls: trust.serverTls(),
+        authenticate: (bearer) => trust.authenticate(bearer),
+        identifyForRenewal: (socket) => trust.identifyForRenewal(socket),
+        audit: trust.audit,
+        operations: makeOperations(
+          {
+            ...common,
+            fleetName: config.fleet,
+            software: deps.software,
+            trust,
+            fleet: this.#fleet,
+            history: this.#history,
+            catalog: this.#catalog,
+            planning: this.#planning,
+            stages,
+            reports: this.#reports,
+            calibration: () => this.#forecaster.calibration(),
+            imported: () => {
+              this.#priceDueMs = clock.monotonic() + PRICE_SETTLE_MS;
+            },
+          },
+          clock.now(),
+        ),
+      },
+      { ...config.listen, version: deps.software },
+    );
+  }
+
+  /** Opens store and trust; throws what they refuse. */
+  static async open(deps: CoordinatorDeps): Promise<Coordinator> {
+    const { config, clock, log } = deps;
+    const store = Store.open(config.dataDir);
+    try {
+      const trust = await Trust.open({ ...config, store, clock, log });
+      return new Coordinator(deps, store, trust);
+    } catch (cause) {
+      store.close();
+      throw cause;
+    }
+  }
+
+  /** Works until the signal aborts; what was acknowledged is on disk whenever that is. */
+  async run(signal: AbortSignal): Promise<void> {
+    const tasks = new TaskGroup(signal);
+    try {
+      this.#restore();
+      this.#followTrust();
+      this.#sessions.attach(this.#gateway.server);
+      tasks.start("trust", (s) => this.#trust.run(s));
+      tasks.start("gateway", (s) => this.#gateway.run(s));
+      this.#port = (await this.#gateway.address()).port;
+      await this.#writeCliContext();
+      tasks.start("sessions", (s) => this.#sessions.run(s));
+      tasks.start("planning", (s) => this.#planning.run(s));
+      tasks.start("learning", (s) => this.#learning.run(s));
+      tasks.start("affinities", (s) => this.#affinities.run(s));
+      tasks.start("price", (s) => every(this.#clock, 500, s, () => this.#priceIfDue()));
+      tasks.start("housekeeping", (s) =>
+        every(this.#clock, HOUSEKEEPING_MS, s, () => this.#housekeep()),
+      );
+      this.#log.info({ url: this.#url(), fleet: this.#config.fleet }, "coordinator serves");
+    } catch (cause) {
+      tasks.stop(cause);
+      throw cause;
+    } finally {
+      await tasks.done();
+      this.#store.close();
+    }
+  }
+
+  // ── start ──────────────────────────────────────────────────────────────────────────────────
+
+  #restore(): void {
+    const now = this.#demandClock.now();
+    const fromMs = now - this.#config.plan.historyDays * DAY_MS;
+    for (const bin of this.#store.demand.bins({ fromMs, toMs: now + DAY_MS }))
+      this.#history.add(bin);
+    for (const { host, site, revoked } of this.#trust.hosts()) {
+      this.#fleet.apply(host, { kind: "enrolled", site }, now);
+      if (revoked) this.#fleet.apply(host, { kind: "revoked" }, now);
+    }
+    this.#planning.paused = this.#store.models.state("paused") === true;
+    for (const outcome of this.#store.ledger.outcomes({ fromMs: now - DAY_MS }))
+      this.#measured.learn(outcome);
+    this.#forecaster.update(this.#history, now);
+  }
+
+  #followTrust(): void {
+    const announce = ({ epoch, members }: ReturnType<Trust["members"]>) => {
+      const now = this.#demandClock.now();
+      for (const { host, site } of members)
+        if (!this.#fleet.get(host) || this.#fleet.get(host)?.revoked)
+          this.#fleet.apply(host, { kind: "enrolled", site }, now);
+      this.#sessions.setMembers(epoch, members);
+    };
+    this.#trust.onMembers(announce);
+    announce(this.#trust.members());
+    this.#trust.onRevoked((host) => {
+      this.#fleet.apply(host, { kind: "revoked" }, this.#demandClock.now());
+      this.#sessions.disconnect(host, "REVOKED");
+      this.#planning.tick();
+    });
+    this.#trust.onServerTls((tls) => this.#gateway.setTls(tls));
+  }
+
+  #url(): string {
+    const [name = "localhost"] = this.#config.hostnames;
+    return `https://${name.includes(":") ? `[${name}]` : name}:${this.#port}`;
+  }
+
+  /** How the commands on this machine reach and prove themselves to this coordinator. */
+  async #writeCliContext(): Promise<void> {
+    const file = join(this.#config.dataDir, CLI_FILE);
+    writeFileSync(join(this.#config.dataDir, "ca.pem"), this.#trust.caPem);
+    const token = await this.#trust.firstAdminToken({ lost: !existsSync(file) });
+    if (token === null) return;
+    const context = { url: this.#url(), caFile: "ca.pem", token };
+    writeFileSync(file, `${JSON.stringify(context, null, 2)}\n`, { mode: 0o600 });
+    this.#log.info({ file }, "wrote the admin's context for the command line");
+  }
+
+  // ── sessions ───────────────────────────────────────────────────────────────────────────────
+
+  #handlers() {
+    const now = () => this.#demandClock.now();
+    return {
+      connected: (host: HostId, hello: Hello) => {
+        this.#fleet.apply(host, { kind: "hello", site: hello.site, hello }, now());
+        const { meshAddresses, routerUrl } = hello;
+        void this.#trust.updateMember(host, { meshAddresses, routerUrl }).catch((cause) => {
+          this.#log.error({ cause, host }, "addresses of a member not kept");
+        });
+        this.#planning.tick();
+      },
+      disconnected: (host: HostId) => {
+        this.#fleet.apply(host, { kind: "disconnected" }, now());
+      },
+      report: (host: HostId, report: Report) => this.#takeReport(host, report),
+      records: async (...[host, bootId, seq, demand, outcomes]: RecordsArguments) => {
+        const own = demand.filter((bin) => bin.host === host);
+        const added = await this.#store.demand.append(host, bootId, seq, own, outcomes);
+        if (!added) return;
+        for (const bin of own) this.#history.add(bin);
+        this.#learning.outcomes(outcomes);
+        for (const outcome of outcomes) this.#affinities.learn(outcome);
+      },
+      request: (host: HostId, body: RequestBody) => this.#answer(host, body),
+      lastSeq: (host: HostId, bootId: string) => this.#store.demand.lastSeq(host, bootId),
+    };
+  }
+
+  #takeReport(host: HostId, report: Report): void {
+    const before = this.#reports.get(host);
+    this.#reports.set(host, report);
+    this.#fleet.apply(
+      host,
+      { kind: "report", report: { ...report, stagedBytes: report.staged } },
+      this.#demandClock.now(),
+    );
+    this.#affinities.sampled(host, report);
+    if (serving(before) !== serving(report)) this.#planning.publishRoutes();
+  }
+
+  async #answer(host: HostId, body: RequestBody): Promise<ReplyBody> {
+    const { artifacts } = this.#store;
+    switch (body.kind) {
+      case "publish":
+        return this.#publish(host, body);
+      case "resolve": {
+        const { name, version, tag } = body;
+        const row = artifacts.resolve(
+          name,
+          version === null ? { tag: tag ?? "latest" } : { version },
+        );
+        if (!row)
+          throw new PrestageError(
+            "NOT_FOUND",
+            `${name}${version ? `@${version}` : `:${tag}`} is not published`,
+          );
+        const ref = { name: row.name, version: row.version };
+        return { kind: "resolve", ref, manifestHash: row.hash };
+      }
+      case "manifest": {
+        const manifest = artifacts.manifest(body.hash);
+        if (!manifest) throw new PrestageError("NOT_FOUND", `no manifest ${body.hash}`);
+        return { kind: "manifest", manifest };
+      }
+      case "model":
+        return { kind: "model", model: this.#affinities.model };
+    }
+  }
+
+  /** A host publishes only as itself; a version never changes. */
+  async #publish(
+    host: HostId,
+    { manifest: signed, tags }: Extract<RequestBody, { kind: "publish" }>,
+  ): Promise<ReplyBody> {
+    const manifest = verifyManifest(signed);
+    const { name, version, bytes, createdMs, publisher, originUrl, files } = manifest;
+    if (publisher !== host)
+      throw new PrestageError("FORBIDDEN", `${host} cannot publish as ${publisher}`);
+    const facts = { name, version, bytes, createdMs, publisher, originUrl, files: files.length };
+    const put = await this.#store.artifacts.put(signed, facts, tags);
+    if (put.kind === "conflict")
+      throw new PrestageError("CONFLICT", `${name}@${version} exists with other content`);
+    const entry = { actor: `host:${host}`, address: "", object: `${name}@${version}` };
+    await this.#trust.audit.record({ ...entry, action: "publish", outcome: "ok" });
+    this.#catalog.artifactsChanged();
+    return { kind: "publish", manifestHash: signed.hash };
+  }
+
+  // ── upkeep ─────────────────────────────────────────────────────────────────────────────────
+
+  #priceIfDue(): void {
+    if (this.#clock.monotonic() < this.#priceDueMs) return;
+    const speed = this.#config.replay?.speed ?? 1;
+    this.#priceDueMs = this.#clock.monotonic() + PRICE_MS / speed;
+    const deps = {
+      history: this.#history,
+      catalog: this.#catalog,
+      measured: this.#measured,
+      speed,
+    };
+    const { memoryRatio } = this.#config.plan;
+    const found = calibratePrice(deps, memoryRatio, this.#demandClock.now());
+    if (!found) return;
+    this.#planning.prices = { ...this.#planning.prices, memoryGbHour: found.memoryGbHour };
+    this.#log.info(
+      { memoryGbHour: found.memoryGbHour, memoryRatio: found.ratio, series: found.seriesUsed },
+      "price of memory-time calibrated",
+    );
+  }
+
+  async #housekeep(): Promise<void> {
+    const beforeMs = this.#demandClock.now() - this.#config.plan.historyDays * DAY_MS;
+    this.#history.prune(beforeMs);
+    await this.#store.demand.prune(beforeMs);
+    await this.#store.ledger.prune(beforeMs);
+  }
+}
+
+type RecordsArguments = Parameters<
+  ConstructorParameters<typeof Sessions>[0]["handlers"]["records"]
+>;
+
+/** What of a report decides routes, as text that compares. */
+function serving(report: Report | undefined): string {
+  return (report?.environments ?? [])
+    .map((e) => `${e.workload}/${e.category}:${e.state}:${e.verdict?.passed}`)
+    .join();
+}
