@@ -33,13 +33,14 @@ export function buildProgram(shell: Shell): Command {
     .version(softwareVersion(), "-V, --version")
     .configureOutput({ writeOut: shell.terminal.out, writeErr: shell.terminal.err })
     .configureHelp({ showGlobalOptions: false, sortSubcommands: false })
+    .enablePositionalOptions() // `publish --version V` is not the program's
     .showHelpAfterError("(add --help for what it takes)")
     .exitOverride();
   addDemo(program, shell, RUN);
   addDaemons(program, shell);
   addJoin(program, shell, RUN, {
     enroll: async (options) => {
-      const { enroll } = await import("../agent/trust/identity.ts");
+      const { enroll } = await import("../agent/trust/enroll.ts");
       await enroll({ ...options, clock: shell.clock });
     },
   });

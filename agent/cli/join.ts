@@ -13,6 +13,7 @@ export type Enroll = (options: {
   token: string;
   host: string;
   site: string;
+  signal: AbortSignal;
 }) => Promise<void>;
 
 type Options = {
@@ -66,7 +67,14 @@ export function addJoin(
         throw new PrestageError("USAGE", `--coordinator ${coordinator}: an https:// URL`);
       const token = await readToken(tokenFile, call.terminal.stdin);
       await mkdir(dir, { recursive: true, mode: 0o700 });
-      await deps.enroll({ dir, coordinatorUrl: coordinator, token, host, site });
+      await deps.enroll({
+        dir,
+        coordinatorUrl: coordinator,
+        token,
+        host,
+        site,
+        signal: call.signal,
+      });
       const written = await writeConfig(config, { dataDir: dir, coordinator, host, site });
       call.show({ host, site, dataDir: dir, config, written }, () =>
         [

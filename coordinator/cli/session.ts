@@ -27,22 +27,28 @@ export function addApiCommand<Options extends object = object>(
       );
     },
     run: async (call) => {
-      const access = await readAccess(contextPath(call.options.context, call.terminal));
-      const client = new ApiClient(access);
+      const path = contextPath(call.options.context, call.terminal);
+      let client: ApiClient | undefined;
+      // Opened at first use: what can be refused without a coordinator is refused before.
+      const open = async () => {
+        client ??= new ApiClient(await readAccess(path));
+        return client;
+      };
       try {
-        await spec.run(call, boundApi(client, call.signal));
+        await spec.run(call, boundApi(open, call.signal));
       } finally {
-        await client.close();
+        await client?.close();
       }
     },
   });
 }
 
-export function boundApi(client: ApiClient, signal: AbortSignal): Api {
+export function boundApi(open: () => Promise<ApiClient>, signal: AbortSignal): Api {
   const under = (path: string) => `/api/v1/${path}`;
   return {
-    get: (path, query = {}) => client.get(under(path), query, { signal }),
-    post: (path, body) => client.post(under(path), body, { signal }),
-    postLines: (path, query, lines) => client.postLines(under(path), query, lines, { signal }),
+    get: async (path, query = {}) => (await open()).get(under(path), query, { signal }),
+    post: async (path, body) => (await open()).post(under(path), body, { signal }),
+    postLines: async (path, query, lines) =>
+      (await open()).postLines(under(path), query, lines, { signal }),
   };
 }

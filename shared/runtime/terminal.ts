@@ -23,6 +23,8 @@ export type Terminal = {
   out(text: string): void;
   err(text: string): void;
   setExit(code: number): void;
+  /** Ends a process at once; no failure when it is gone already. */
+  kill(pid: number): void;
   /** Aborts at the first SIGINT, SIGTERM or SIGHUP. */
   readonly interrupted: AbortSignal;
 };
@@ -67,6 +69,13 @@ export function processTerminal(): Terminal {
     err: (text) => void process.stderr.write(text),
     setExit: (code) => {
       process.exitCode = code;
+    },
+    kill: (pid) => {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code !== "ESRCH") throw cause;
+      }
     },
     interrupted: stop.signal,
   };

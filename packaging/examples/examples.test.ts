@@ -1,0 +1,24 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { AgentConfig } from "../../agent/config.ts";
+import { CoordinatorConfig } from "../../coordinator/config.ts";
+import { readYaml } from "../../shared/config.ts";
+import { WorkloadsFile } from "../../shared/workload.ts";
+
+const textOf = (name: string) => readFileSync(new URL(name, import.meta.url), "utf8");
+
+describe("examples", () => {
+  test("workloads.yaml is what apply takes", () => {
+    const file = readYaml(textOf("workloads.yaml"), "workloads.yaml", WorkloadsFile);
+    expect(file.workloads.map((w) => w.name)).toEqual(["maps", "transcribe"]);
+  });
+
+  test("coordinator.yaml is what the coordinator takes", () => {
+    const config = readYaml(textOf("coordinator.yaml"), "coordinator.yaml", CoordinatorConfig);
+    expect(config.fleet).toBe("shops");
+  });
+
+  test("agent.yaml is what the agent takes", () => {
+    expect(readYaml(textOf("agent.yaml"), "agent.yaml", AgentConfig).host).toBe("shop-17");
+  });
+});
