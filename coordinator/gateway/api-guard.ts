@@ -9,12 +9,13 @@ import { KeyedBuckets } from "../../shared/runtime/buckets.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Asker, RouteAccess } from "./api-route.ts";
 
+type Identified = { host: string; serial: string } | { refused: ErrorCode; reason: string };
+
 export type GuardDeps = {
   clock: Clock;
   authenticate: (bearer: string) => { name: string; role: Role } | null;
-  identifyForRenewal: (
-    socket: TLSSocket,
-  ) => { host: string; serial: string } | { refused: ErrorCode; reason: string };
+  identify: (socket: TLSSocket) => Identified;
+  identifyForRenewal: (socket: TLSSocket) => Identified;
   audit: {
     refused(entry: {
       actor: string;
@@ -59,7 +60,7 @@ export class Guard {
       if (this.#strangers.take(address)) return { address, caller: null, agent: null };
       throw new PrestageError("RATE_LIMITED", "too many requests from this address");
     }
-    if (access === "agent-cert") return this.#agent(knock);
+    if (access === "agent" || access === "agent-cert") return this.#agent(knock);
     const caller = this.#caller(knock);
     if (!this.#callers.take(caller.name))
       throw this.#refuse(knock, caller.name, "RATE_LIMITED", "too many requests with this token");
@@ -76,7 +77,10 @@ export class Guard {
   }
 
   #agent(knock: Knock): Asker {
-    const identified = this.#deps.identifyForRenewal(knock.socket);
+    const identified =
+      knock.access === "agent-cert"
+        ? this.#deps.identifyForRenewal(knock.socket)
+        : this.#deps.identify(knock.socket);
     if ("refused" in identified)
       throw new PrestageError(identified.refused, "the client certificate was refused");
     return { address: knock.address, caller: null, agent: identified };

@@ -10,16 +10,17 @@ import type { Caller } from "./operations.ts";
 
 /**
  * `public`: anyone. `join-token`: the body carries the secret, the trust room judges it.
- * `agent-cert`: mutual TLS with a certificate that may be renewed. Else the least role.
+ * `agent`: mutual TLS as a member. `agent-cert`: the same, also with a certificate that ended but
+ * may be renewed. Else the least role.
  */
-export type RouteAccess = Role | "public" | "join-token" | "agent-cert";
+export type RouteAccess = Role | "public" | "join-token" | "agent" | "agent-cert";
 
 /** What the guard found out about the caller. */
 export type Asker = {
   address: string;
   /** Set on routes with a role. */
   caller: Caller | null;
-  /** Set on `agent-cert` routes. */
+  /** Set on `agent` and `agent-cert` routes. */
   agent: { host: string; serial: string } | null;
 };
 export type Call = Asker & { raw: IncomingMessage };
@@ -36,8 +37,8 @@ export type Route = {
   params: z.ZodType;
   query: z.ZodType;
   body: z.ZodType | null;
-  /** Null = text. */
-  answer: z.ZodType | null;
+  /** A schema for JSON, else the media type of what `handle` gives as it is. */
+  answer: z.ZodType | string;
   /** Name of the audit row that the gateway writes when it is done; null = none, or the operation's own. */
   audited: string | null;
   run(
@@ -69,7 +70,7 @@ export function route<
   params?: P;
   query?: Q;
   body?: B;
-  answer: z.ZodType | null;
+  answer: z.ZodType | string;
   audited?: { action: string; object(input: Input<P, Q, B>): string };
   handle(input: Input<P, Q, B>, call: Call): unknown;
 }): Route {

@@ -39,11 +39,19 @@ import { HISTORY_BYTES_MAX, historyRows } from "./api-history.ts";
 import { callerOf, type Route, route } from "./api-route.ts";
 import type { Operations } from "./operations.ts";
 
+const TEXT = "text/plain; charset=utf-8";
 const APPLY_BYTES_MAX = 16 << 20;
 
-export function apiTable(operations: Operations, metricsText: () => Promise<string>): Route[] {
+export function apiTable(deps: {
+  operations: Operations;
+  metricsText: () => Promise<string>;
+  /** The bytes of a model's file, by version and name; null for none such. */
+  modelFile: (version: string, file: string) => Promise<Uint8Array | null>;
+}): Route[] {
+  const { operations, metricsText, modelFile } = deps;
   return [
     ...joining(operations),
+    modelFiles(modelFile),
     ...reading(operations, metricsText),
     ...steering(operations),
     ...administering(operations),
@@ -65,7 +73,7 @@ function joining(operations: Operations): Route[] {
       path: "/api/v1/ca",
       access: "public",
       summary: "The fleet's root certificate, PEM; compare its hash with the join token's.",
-      answer: null,
+      answer: TEXT,
       handle: () => operations.ca(),
     }),
     route({
@@ -91,6 +99,28 @@ function joining(operations: Operations): Route[] {
   ];
 }
 
+/** Where agents take affinity models from, as the origin of an artifact. */
+function modelFiles(
+  modelFile: (version: string, file: string) => Promise<Uint8Array | null>,
+): Route {
+  return route({
+    method: "GET",
+    path: "/models/:version/:file",
+    access: "agent",
+    summary: "A file of an affinity model.",
+    params: z.strictObject({
+      version: z.string().regex(/^[0-9]{1,12}$/),
+      file: z.string().regex(/^[a-z][a-z0-9-]{0,30}\.[a-z]{1,8}$/),
+    }),
+    answer: "application/octet-stream",
+    handle: async ({ params }) => {
+      const bytes = await modelFile(params.version, params.file);
+      if (bytes) return bytes;
+      throw new PrestageError("NOT_FOUND", `no file ${params.file} of model ${params.version}`);
+    },
+  });
+}
+
 function reading(operations: Operations, metricsText: () => Promise<string>): Route[] {
   const read = { method: "GET", access: "viewer" } as const;
   return [
@@ -98,7 +128,7 @@ function reading(operations: Operations, metricsText: () => Promise<string>): Ro
       ...read,
       path: "/metrics",
       summary: "Metrics in Prometheus text form.",
-      answer: null,
+      answer: TEXT,
       handle: metricsText,
     }),
     route({

@@ -3,8 +3,10 @@
  * attach to. Limits are set here because the defaults are not: a slow or oversized request must
  * not hold anything for long. The only importer of fastify.
  */
+import { readFile } from "node:fs/promises";
 import type { Server } from "node:https";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import { z } from "zod";
@@ -20,7 +22,6 @@ import type { Operations } from "./operations.ts";
 export type GatewayTls = { key: string; cert: string; ca: string };
 export type GatewayDeps = Omit<GuardDeps, "audit"> & {
   tls: GatewayTls;
-  operations: Operations;
   audit: GuardDeps["audit"] & {
     record(entry: {
       actor: string;
@@ -31,6 +32,9 @@ export type GatewayDeps = Omit<GuardDeps, "audit"> & {
       detail: Record<string, unknown>;
     }): Promise<void>;
   };
+  operations: Operations;
+  /** Folder of trained models, a folder a version; agents fetch them from here. */
+  modelsDir: string;
   metrics: Metrics;
   log: Log;
 };
@@ -144,8 +148,12 @@ export class Gateway {
   }
 
   #makeTable(): Route[] {
-    const { operations, metrics } = this.#deps;
-    const table = apiTable(operations, () => metrics.text());
+    const { operations, metrics, modelsDir } = this.#deps;
+    const table = apiTable({
+      operations,
+      metricsText: () => metrics.text(),
+      modelFile: (version, file) => readModelFile(join(modelsDir, version, file)),
+    });
     const openApi: Route = route({
       method: "GET",
       path: "/api/v1/openapi.json",
@@ -219,8 +227,9 @@ export class Gateway {
       ...(row.bodyBytesMax ? { bodyLimit: row.bodyBytesMax } : {}),
       handler: async (request, reply) => {
         const answer = await this.#answer(row, request);
-        reply.type(row.answer ? "application/json" : "text/plain; charset=utf-8");
-        return row.answer ? JSON.stringify(answer) : answer;
+        if (typeof row.answer !== "string")
+          return reply.type("application/json").send(JSON.stringify(answer));
+        return reply.type(row.answer).send(answer);
       },
     });
   }
@@ -276,6 +285,15 @@ export class Gateway {
       .status(ERRORS[code].http)
       .type("application/json")
       .send(JSON.stringify({ error: { code, message, remedy, details } }));
+  }
+}
+
+async function readModelFile(path: string): Promise<Uint8Array | null> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return null;
+    throw cause;
   }
 }
 

@@ -42,9 +42,10 @@ function operationOf(row: Route): Record<string, unknown> {
     responses: {
       200: {
         description: "Done.",
-        content: row.answer
-          ? { "application/json": { schema: jsonSchema(row.answer, "output") } }
-          : { "text/plain": { schema: { type: "string" } } },
+        content:
+          typeof row.answer === "string"
+            ? { [row.answer]: { schema: { type: "string" } } }
+            : { "application/json": { schema: jsonSchema(row.answer, "output") } },
       },
       default: { $ref: "#/components/responses/Error" },
     },
@@ -53,7 +54,7 @@ function operationOf(row: Route): Record<string, unknown> {
 
 function securityOf({ access }: Route): Record<string, string[]>[] {
   if (access === "public" || access === "join-token") return [];
-  return [access === "agent-cert" ? { agent: [] } : { bearer: [] }];
+  return [access === "agent" || access === "agent-cert" ? { agent: [] } : { bearer: [] }];
 }
 
 function bodyOf({ body, lines }: Route): Record<string, unknown> {
