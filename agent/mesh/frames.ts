@@ -115,7 +115,10 @@ export class FrameReader {
     const type = this.#scratch[4];
     const left = this.#scratch.readUInt32BE(0) - 1 - DATA_HEAD_BYTES;
     this.#held = 0;
-    if (type !== FRAME.data) return this.#sink.control(decodeControl(type ?? 0, body));
+    if (type !== FRAME.data) {
+      this.#sink.control(decodeControl(type ?? 0, body));
+      return;
+    }
     const [id, total, offset] = [body.readUInt32BE(0), body.readUInt32BE(4), body.readUInt32BE(8)];
     if (offset + left > total) throw new FrameError("data beyond its end");
     this.#data = { id, total, offset, left };

@@ -1,16 +1,44 @@
+/**
+ * The mesh of one agent: holds what it is told to hold, gives out activated trees, swaps chunks
+ * with the other members. Joins store, transfer core, exchange, gossip and libp2p node.
+ */
+import { join } from "node:path";
 import type { HoldArtifact, Member, SignedManifest } from "../../shared/domain.ts";
-import type { Clock } from "../../shared/runtime/clock.ts";
+import { PrestageError } from "../../shared/errors.ts";
+import { keyFromSeed, verifyManifest } from "../../shared/manifest.ts";
+import { type Clock, every } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
 import type { Random } from "../../shared/runtime/random.ts";
+import { backoffMs } from "../../shared/runtime/retry.ts";
+import { TaskGroup } from "../../shared/runtime/tasks.ts";
+import { Announcer, Newest } from "./announcer.ts";
+import { Bitmap } from "./bitmap.ts";
+import { CHUNK_PROTOCOL, Exchange } from "./exchange.ts";
+import { Fetcher, type OriginSource } from "./fetcher.ts";
+import type { Kind } from "./frames.ts";
+import {
+  ANNOUNCEMENT_BYTES_MAX,
+  decodeAnnouncement,
+  decodeHoldings,
+  encodeHoldings,
+} from "./gossip.ts";
+import { Interest, type Waiter } from "./interest.ts";
+import { MeshMetrics } from "./mesh-metrics.ts";
+import { MeshNode } from "./node.ts";
+import { obtain } from "./obtain.ts";
+import { describe, keep } from "./publish.ts";
+import { Store } from "./store.ts";
+import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
+import type { Tree } from "./trees.ts";
+import type { Said } from "./wants.ts";
 
-/** Where chunks come from when no peer has them; `agent/sources/http.ts` is one. */
-export type OriginSource = {
-  fetchRange(
-    range: { originUrl: string; path: string; offset: number; bytes: number },
-    options: { signal: AbortSignal },
-  ): Promise<Uint8Array>;
-};
+const TICK_MS = 100;
+const RECONCILE_MS = 500;
+const ASK_AROUND_MS = 3_000;
+/** A caller that waits gives up when nothing came and nothing is under way for so long. */
+const UNAVAILABLE_MS = 10_000;
+const WITHDRAWN_MAX = 200;
 
 export type MeshDeps = {
   identity: { seed: Uint8Array; peerId: string; host: string; site: string };
@@ -21,14 +49,12 @@ export type MeshDeps = {
   resolveManifest: (hash: string) => Promise<SignedManifest>;
   source: OriginSource;
 };
-
 export type MeshOptions = {
   dir: string;
   quotaBytes: number;
   listen: string[];
   announce?: string[];
 };
-
 export type Holding = {
   manifestHash: string;
   ref: { name: string; version: string };
@@ -36,19 +62,22 @@ export type Holding = {
   bytes: number;
   active: boolean;
 };
-
 export type OrderState = {
   orderId: string;
   state: "pending" | "done" | "failed" | "withdrawn";
   code: string | null;
   bytesDone: number;
 };
-
 export type MeshCounters = {
   peerBytes: number;
   originBytes: number;
   foregroundBytes: number;
+  /** Staged, never used, evicted. */
   wastedBytes: number;
+  /** Staged, not used yet, still held. */
+  unusedBytes: number;
+  /** Given to other hosts. */
+  sentBytes: number;
   verifiedChunks: number;
   refetchedChunks: number;
   corruptChunks: number;
@@ -56,51 +85,452 @@ export type MeshCounters = {
 };
 
 export class Mesh {
-  readonly started: Promise<void> = Promise.resolve();
+  readonly #deps: MeshDeps;
+  readonly #group = new TaskGroup();
+  readonly #store: Store;
+  readonly #node: MeshNode;
+  readonly #exchange: Exchange;
+  readonly #transfer: Transfer;
+  readonly #fetcher: Fetcher;
+  readonly #announcer: Announcer;
+  readonly #metrics: MeshMetrics;
+  readonly #newest = new Newest();
+  readonly #interests = new Map<string, Interest>();
+  readonly #pins = new Map<string, Set<string>>();
+  readonly #completions = new Map<string, () => void>();
+  readonly #withdrawn = new Map<string, OrderState>();
+  readonly #started = Promise.withResolvers<void>();
+  #members = new Map<string, Member>();
+  #ready = false;
+  #nextAskMs = 0;
 
-  constructor(_deps: MeshDeps, _options: MeshOptions) {}
+  constructor(deps: MeshDeps, options: MeshOptions) {
+    this.#deps = deps;
+    const { clock, log, identity } = deps;
+    this.#metrics = new MeshMetrics(deps.metrics);
+    this.#store = new Store(
+      { clock, log, isProtected: (hash) => this.#isProtected(hash) },
+      { dir: options.dir, quotaBytes: options.quotaBytes },
+    );
+    this.#node = this.#makeNode(options);
+    this.#exchange = new Exchange({
+      log,
+      open: (host) => this.#node.openStream(host),
+      serve: (kind, hash) => this.#serve(kind, hash),
+    });
+    this.#transfer = new Transfer({ ...TRANSFER_DEFAULTS, self: identity.host });
+    this.#fetcher = new Fetcher(
+      {
+        clock,
+        log,
+        transfer: this.#transfer,
+        store: this.#store,
+        exchange: this.#exchange,
+        source: deps.source,
+        onComplete: (hash) => this.#completions.get(hash)?.(),
+        onChanged: (hash) => this.#announcer.changed(hash),
+      },
+      this.#group,
+    );
+    this.#announcer = new Announcer({
+      self: identity,
+      clock,
+      log,
+      publish: (bytes) => this.#node.publish(bytes),
+      state: (hash) => this.#said(hash),
+      ids: () => new Set([...[...this.#store.all()].map((t) => t.hash), ...this.#interests.keys()]),
+    });
+    this.#started.promise.catch(() => null); // `run` throws the same
+  }
 
-  async run(_signal: AbortSignal): Promise<void> {}
+  /** Resolves when the store is read and the node listens. */
+  get started(): Promise<void> {
+    return this.#started.promise;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = () => this.#group.stop(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      await this.#store.open();
+      await this.#node.start();
+      this.#ready = true;
+      this.#group.start("node", (inner) => this.#node.run(inner));
+      this.#group.start("tick", (inner) =>
+        every(this.#deps.clock, TICK_MS, inner, () => this.#tick()),
+      );
+      this.#group.start("reconcile", (inner) =>
+        every(this.#deps.clock, RECONCILE_MS, inner, () => this.#reconcileAll()),
+      );
+      this.#started.resolve();
+      if (signal.aborted) stop();
+      await this.#group.done();
+    } catch (cause) {
+      this.#started.reject(cause);
+      throw cause;
+    } finally {
+      signal.removeEventListener("abort", stop);
+      const stopped = new PrestageError("UNAVAILABLE", "the mesh has stopped");
+      for (const interest of this.#interests.values()) interest.rejectAll(stopped);
+      await this.#store.close();
+    }
+  }
+
+  /** Multiaddrs for the membership record. */
   addresses(): string[] {
-    return [];
+    return this.#node.addresses();
   }
-  setMembers(_members: Member[]): void {}
-  setHold(_hold: HoldArtifact[]): void {}
-  setRate(_bytesPerSecond: number): void {}
-  ensure(
-    _manifestHash: string,
-    _options: { priority: number; foreground: boolean; signal: AbortSignal },
+
+  /** The allow-list; who is no longer on it is cut off at once. */
+  setMembers(members: Member[]): void {
+    const { host, site } = this.#deps.identity;
+    const before = this.#members;
+    this.#members = new Map(members.filter((m) => m.host !== host).map((m) => [m.host, m]));
+    this.#node.setMembers([...this.#members.values()]);
+    for (const old of before.keys()) if (!this.#members.has(old)) this.#lost(old);
+    const count = [...this.#members.values()].filter((m) => m.site === site).length;
+    this.#fetcher.dispatch({ type: "neighbours", count });
+  }
+
+  /** What to have here, whole; fetched in the background, within the rate. */
+  setHold(hold: HoldArtifact[]): void {
+    const byHash = Map.groupBy(hold, (h) => h.manifestHash);
+    for (const interest of this.#interests.values())
+      for (const old of interest.holds)
+        if (!hold.some((h) => h.orderId === old.orderId)) this.#withdraw(old);
+    for (const { orderId } of hold) this.#withdrawn.delete(orderId);
+    for (const [hash, interest] of this.#interests) interest.holds = byHash.get(hash) ?? [];
+    for (const [hash, holds] of byHash) this.#interest(hash).holds = holds;
+    for (const interest of [...this.#interests.values()]) this.#reconcile(interest);
+  }
+
+  /** Staging budget on the real clock; 0 stops staging within a second. */
+  setRate(bytesPerSecond: number): void {
+    this.#fetcher.dispatch({ type: "rate", bytesPerSecond });
+  }
+
+  /**
+   * The path of the activated tree, fetched if need be. Do not write below it. Throws UNAVAILABLE,
+   * DISK_FULL, NOT_FOUND or the signal's reason.
+   */
+  async ensure(
+    manifestHash: string,
+    options: { priority: number; foreground: boolean; signal: AbortSignal },
   ): Promise<string> {
-    throw new Error("not built yet");
+    const { priority, foreground, signal } = options;
+    signal.throwIfAborted();
+    if (this.#group.signal.aborted) throw new PrestageError("UNAVAILABLE", "the mesh has stopped");
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const waiter: Waiter = { priority, foreground, resolve, reject };
+    const interest = this.#interest(manifestHash);
+    interest.waiters.add(waiter);
+    interest.retryAtMs = 0;
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#reconcile(interest);
+    try {
+      const path = await promise;
+      await this.markUsed(manifestHash);
+      return path;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      interest.waiters.delete(waiter);
+      this.#reconcile(interest);
+    }
   }
-  publish(
-    _dir: string,
-    _options: { name: string; version: string; originUrl: string | null; keep: boolean },
+
+  /** Cuts, signs and, unless it lies at an origin and need not be kept, stores a directory. */
+  async publish(
+    dir: string,
+    options: { name: string; version: string; originUrl: string | null; keep: boolean },
   ): Promise<SignedManifest> {
-    throw new Error("not built yet");
+    const { identity, clock } = this.#deps;
+    const what = { dir, publisher: identity.host, createdMs: clock.now(), ...options };
+    const signed = await describe(what, keyFromSeed(identity.seed));
+    if (options.originUrl !== null && !options.keep) return signed;
+    this.pin(signed.hash, "publish");
+    try {
+      await keep(dir, signed, verifyManifest(signed), this.#store);
+      await this.#store.noteUsed(signed.hash);
+    } finally {
+      this.unpin(signed.hash, "publish");
+    }
+    this.#announcer.changed(signed.hash);
+    return signed;
   }
-  markUsed(_manifestHash: string): void {}
-  pin(_manifestHash: string, _owner: string): void {}
-  unpin(_manifestHash: string, _owner: string): void {}
+
+  /** A staged version was of use, so it is no waste when it is evicted. */
+  markUsed(manifestHash: string): Promise<void> {
+    return this.#store.noteUsed(manifestHash);
+  }
+
+  /** Keeps a version from eviction until the same owner unpins it. */
+  pin(manifestHash: string, owner: string): void {
+    const owners = this.#pins.get(manifestHash) ?? new Set();
+    this.#pins.set(manifestHash, owners.add(owner));
+  }
+
+  unpin(manifestHash: string, owner: string): void {
+    const owners = this.#pins.get(manifestHash);
+    owners?.delete(owner);
+    if (owners?.size === 0) this.#pins.delete(manifestHash);
+  }
+
+  /** Where the activated tree is; null when it is not here whole. */
+  path(manifestHash: string): string | null {
+    const tree = this.#store.get(manifestHash);
+    return tree?.active ? tree.root : null;
+  }
+
   holdings(): Holding[] {
-    return [];
+    return [...this.#store.all()].map((tree) => ({
+      manifestHash: tree.hash,
+      ref: { name: tree.manifest.name, version: tree.manifest.version },
+      bytesHave: tree.bytesHave,
+      bytes: tree.manifest.bytes,
+      active: tree.active,
+    }));
   }
+
   orderStates(): OrderState[] {
-    return [];
+    const live = [...this.#interests.values()].flatMap((interest) =>
+      interest.holds.map((hold) => this.#orderState(hold, interest)),
+    );
+    return [...live, ...this.#withdrawn.values()];
   }
+
   counters(): MeshCounters {
+    const { wastedBytes, unusedBytes } = this.#store;
+    const corruptChunks = this.#fetcher.counters.corruptChunks + this.#store.corruptChunks;
+    const stagingSpentBytes = this.#transfer.spentBytes;
+    const { sentBytes } = this.#exchange;
+    const own = { wastedBytes, unusedBytes, sentBytes, stagingSpentBytes };
+    return { ...this.#fetcher.counters, ...own, corruptChunks };
+  }
+
+  rates(): { peerBytesPerSecond: number; originBytesPerSecond: number } {
+    return this.#fetcher.rates();
+  }
+
+  connectedHosts(): string[] {
+    return this.#node.connectedHosts;
+  }
+
+  #makeNode(options: MeshOptions): MeshNode {
+    const { identity, clock, random, log } = this.#deps;
+    return new MeshNode(
+      {
+        identity,
+        clock,
+        random,
+        log,
+        handlers: {
+          stream: (stream, host) => this.#exchange.accept(stream, host),
+          gossip: (bytes, host) => this.#heard(bytes, host),
+          connected: (host) => log.debug({ host }, "peer connected"),
+          disconnected: (host) => this.#lost(host),
+          listener: () => this.#announcer.whole(),
+          refused: (peerId) => {
+            log.warn({ peerId }, "peer refused: not enrolled");
+            this.#metrics.refused();
+          },
+        },
+      },
+      {
+        listen: options.listen,
+        announce: options.announce ?? [],
+        protocol: CHUNK_PROTOCOL,
+        gossipBytesMax: ANNOUNCEMENT_BYTES_MAX,
+      },
+    );
+  }
+
+  #isProtected(hash: string): boolean {
+    return this.#interests.get(hash)?.wanted || this.#pins.has(hash);
+  }
+
+  #interest(manifestHash: string): Interest {
+    const known = this.#interests.get(manifestHash) ?? new Interest(manifestHash);
+    this.#interests.set(manifestHash, known);
+    return known;
+  }
+
+  async #tick(): Promise<void> {
+    this.#fetcher.tick();
+    await this.#announcer.tick();
+  }
+
+  #reconcileAll(): void {
+    for (const interest of [...this.#interests.values()]) this.#reconcile(interest);
+    const nowMs = this.#deps.clock.monotonic();
+    for (const interest of this.#interests.values())
+      if (this.#transfer.stuckMs(interest.manifestHash, nowMs) > UNAVAILABLE_MS)
+        interest.rejectAll(
+          new PrestageError("UNAVAILABLE", "no peer and no origin gives the missing chunks"),
+        );
+    if (nowMs >= this.#nextAskMs) {
+      this.#nextAskMs = nowMs + ASK_AROUND_MS;
+      for (const id of this.#transfer.sourceless(nowMs))
+        this.#group.start(`ask around ${id}`, (signal) => this.#askAround(id, signal));
+    }
+    this.#metrics.update(this.counters(), this.#store.usedBytes);
+  }
+
+  /** Starts, changes or ends the fetching of one version, as it is wanted now. */
+  #reconcile(interest: Interest): void {
+    const { manifestHash } = interest;
+    const tree = this.#store.get(manifestHash);
+    if (!interest.wanted) {
+      interest.running?.abort(new Error("not wanted any more"));
+      this.#fetcher.dispatch({ type: "unwant", id: manifestHash });
+      if (!interest.running) this.#interests.delete(manifestHash);
+      return;
+    }
+    if (!this.#ready) return;
+    if (interest.running) {
+      this.#adjust(interest, tree);
+      return;
+    }
+    if (tree?.active) {
+      this.#done(interest, tree);
+      return;
+    }
+    if (this.#deps.clock.monotonic() < interest.retryAtMs) return;
+    const running = new AbortController();
+    interest.running = running;
+    this.#group.start(`obtain ${manifestHash}`, async (stopped) => {
+      const signal = AbortSignal.any([running.signal, stopped]);
+      try {
+        this.#done(
+          interest,
+          await obtain(manifestHash, () => interest.urgency(), this.#obtainDeps, signal),
+        );
+      } catch (cause) {
+        if (!signal.aborted) this.#failed(interest, cause);
+      } finally {
+        interest.running = null;
+        if (!stopped.aborted) this.#reconcile(interest);
+      }
+    });
+  }
+
+  get #obtainDeps() {
     return {
-      peerBytes: 0,
-      originBytes: 0,
-      foregroundBytes: 0,
-      wastedBytes: 0,
-      verifiedChunks: 0,
-      refetchedChunks: 0,
-      corruptChunks: 0,
-      stagingSpentBytes: 0,
+      store: this.#store,
+      transfer: this.#transfer,
+      fetcher: this.#fetcher,
+      exchange: this.#exchange,
+      resolveManifest: this.#deps.resolveManifest,
+      connectedHosts: () => this.#node.connectedHosts,
+      completed: (hash: string, signal: AbortSignal) => this.#completed(hash, signal),
     };
   }
-  rates(): { peerBytesPerSecond: number; originBytesPerSecond: number } {
-    return { peerBytesPerSecond: 0, originBytesPerSecond: 0 };
+
+  /** Tells the core when the urgency of what is under way has changed. */
+  #adjust(interest: Interest, tree: Tree | undefined): void {
+    const id = interest.manifestHash;
+    if (!tree || this.#transfer.missing(id) === 0) return;
+    const { chunks, manifest } = tree;
+    const hasOrigin = manifest.originUrl !== null;
+    const want = { id, chunks, missing: [], hasOrigin, ...interest.urgency() };
+    this.#fetcher.dispatch({ type: "want", want });
   }
+
+  #done(interest: Interest, tree: Tree): void {
+    interest.code = null;
+    interest.failures = 0;
+    for (const waiter of interest.waiters) waiter.resolve(tree.root);
+    interest.waiters.clear();
+  }
+
+  #failed(interest: Interest, cause: unknown): void {
+    const { log, random, clock } = this.#deps;
+    interest.code = cause instanceof PrestageError ? cause.code : "UNAVAILABLE";
+    log.warn({ cause, manifestHash: interest.manifestHash }, "version not obtained");
+    const waitMs = backoffMs(interest.failures++, random, { baseMs: 1_000, maxMs: 30_000 });
+    interest.retryAtMs = clock.monotonic() + waitMs;
+    this.#fetcher.dispatch({ type: "unwant", id: interest.manifestHash });
+    interest.rejectAll(cause);
+  }
+
+  #completed(hash: string, signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#completions.set(hash, resolve);
+    return promise.finally(() => {
+      signal.removeEventListener("abort", onAbort);
+      this.#completions.delete(hash);
+    });
+  }
+
+  #withdraw(hold: HoldArtifact): void {
+    const interest = this.#interests.get(hold.manifestHash);
+    const state = interest && this.#orderState(hold, interest);
+    if (state && state.state !== "done")
+      this.#withdrawn.set(hold.orderId, { ...state, state: "withdrawn" });
+    const oldest = this.#withdrawn.keys().next();
+    if (this.#withdrawn.size > WITHDRAWN_MAX && !oldest.done) this.#withdrawn.delete(oldest.value);
+  }
+
+  #orderState(hold: HoldArtifact, interest: Interest): OrderState {
+    const tree = this.#store.get(hold.manifestHash);
+    const state = tree?.active ? "done" : interest.code ? "failed" : "pending";
+    const code = state === "failed" ? interest.code : null;
+    return { orderId: hold.orderId, state, code, bytesDone: tree?.bytesHave ?? 0 };
+  }
+
+  #said(id: string): Said {
+    const have = this.#store.get(id)?.have ?? new Bitmap(0);
+    return { id, have, wanting: this.#transfer.fetching(id), claims: this.#transfer.claims(id) };
+  }
+
+  #heard(bytes: Uint8Array, from: string): void {
+    const said = decodeAnnouncement(bytes);
+    if (!said || said.host !== from || !this.#members.has(from)) {
+      this.#deps.log.warn({ from }, "announcement refused");
+      return;
+    }
+    if (!this.#newest.accepts(said)) return;
+    const { whole, manifests } = said;
+    this.#fetcher.dispatch({ type: "said", host: from, local: true, whole, manifests });
+  }
+
+  #lost(host: string): void {
+    this.#newest.forget(host);
+    this.#fetcher.dispatch({ type: "gone", host });
+    this.#group.start(`drop ${host}`, () => this.#exchange.drop(host));
+  }
+
+  /** Asks members beyond the site's gossip, the publisher first, what they have of a version. */
+  async #askAround(id: string, signal: AbortSignal): Promise<void> {
+    const publisher = this.#store.get(id)?.manifest.publisher;
+    const { site } = this.#deps.identity;
+    const others = [...this.#members.values()]
+      .filter((m) => m.site !== site || m.host === publisher)
+      .sort((a, b) => Number(b.host === publisher) - Number(a.host === publisher))
+      .slice(0, 4);
+    for (const { host, site: theirs } of others) {
+      const what = { kind: "holdings" as const, hash: id, bytes: null, foreground: false };
+      const reply = await this.#exchange.ask(host, what, { signal });
+      const have = reply.ok ? decodeHoldings(reply.bytes) : null;
+      if (!have || theirs === site) continue;
+      const manifests = [{ id, have, wanting: false, claims: [] }];
+      this.#fetcher.dispatch({ type: "said", host, local: false, whole: false, manifests });
+    }
+  }
+
+  async #serve(kind: Kind, hash: string): Promise<Uint8Array | null> {
+    if (kind === "chunk") return this.#store.readChunk(hash);
+    const tree = this.#store.get(hash);
+    if (!tree) return null;
+    if (kind === "holdings") return encodeHoldings(tree.have);
+    const signed = await this.#store.signedManifest(hash);
+    return signed && Buffer.from(JSON.stringify(signed));
+  }
+}
+
+/** The folder of a mesh under an agent's data folder. */
+export function meshDir(dataDir: string): string {
+  return join(dataDir, "mesh");
 }

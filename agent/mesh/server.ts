@@ -62,8 +62,14 @@ export class PeerServer {
       this.#queue = this.#queue.filter((r) => r.id !== frame.id);
       return;
     }
-    if (frame.type !== "request") return this.#breach("an answer on a stream for requests");
-    if (this.#open.size >= CREDIT_REQUESTS) return this.#breach("more requests than credit");
+    if (frame.type !== "request") {
+      this.#breach("an answer on a stream for requests");
+      return;
+    }
+    if (this.#open.size >= CREDIT_REQUESTS) {
+      this.#breach("more requests than credit");
+      return;
+    }
     this.#open.add(frame.id);
     const last = this.#queue.findLastIndex((r) => r.foreground || !frame.foreground);
     this.#queue.splice(last + 1, 0, frame);

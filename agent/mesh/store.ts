@@ -128,12 +128,13 @@ export class Store {
     return null;
   }
 
-  /** Writes a verified chunk to every version that lacks it; false when none did. */
-  async writeChunk(hash: string, bytes: Uint8Array): Promise<boolean> {
-    let anew = false;
-    for (const { tree, position } of this.#places.get(hash) ?? [])
-      if (!tree.have.has(position) && (await tree.write(position, bytes))) anew = true;
-    return anew;
+  /** Writes a verified chunk to every version that lacks it; says whether any did. */
+  async writeChunk(hash: string, bytes: Uint8Array): Promise<"new" | "held" | "nowhere"> {
+    const places = this.#places.get(hash) ?? [];
+    let result: "new" | "held" | "nowhere" = places.length > 0 ? "held" : "nowhere";
+    for (const { tree, position } of places)
+      if (!tree.have.has(position) && (await tree.write(position, bytes))) result = "new";
+    return result;
   }
 
   /** False when the disk did not hold what it should: fetch what is missing and try again. */
@@ -150,17 +151,19 @@ export class Store {
     return text === null ? null : SignedManifest.parse(JSON.parse(text));
   }
 
-  /** Counts bytes that were fetched ahead of need. */
-  noteStaged(manifestHash: string, bytes: number): void {
-    const meta = this.#meta.get(manifestHash);
+  /** Counts a chunk that was fetched ahead of need, for the newest version it is of. */
+  noteStaged(chunkHash: string, bytes: number): void {
+    const tree = this.#places.get(chunkHash)?.at(-1)?.tree;
+    const meta = tree && this.#meta.get(tree.hash);
     if (meta) meta.stagedBytes += bytes;
   }
 
   async noteUsed(manifestHash: string): Promise<void> {
     const meta = this.#meta.get(manifestHash);
-    if (!meta) return;
+    const nowMs = this.#deps.clock.now();
+    if (!meta || (meta.used && nowMs - meta.lastUsedMs < 10_000)) return;
     meta.used = true;
-    meta.lastUsedMs = this.#deps.clock.now();
+    meta.lastUsedMs = nowMs;
     await this.saveMeta(manifestHash);
   }
 

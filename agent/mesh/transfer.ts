@@ -106,6 +106,12 @@ export class Transfer {
     return want !== undefined && (want.foreground || this.#budget.rate > 0);
   }
 
+  /** Hosts that said they have some of a manifest. */
+  hostsWith(id: string): string[] {
+    const holding = [...this.#sources.values()].filter((s) => s.manifests.get(id)?.have.count);
+    return holding.map((s) => s.host);
+  }
+
   /** Positions under way from outside the site. */
   claims(id: string): number[] {
     const positions: number[] = [];
@@ -135,9 +141,11 @@ export class Transfer {
   #apply(event: TransferEvent, nowMs: number): void {
     switch (event.type) {
       case "want":
-        return this.#want(event.want, nowMs);
+        this.#want(event.want, nowMs);
+        return;
       case "unwant":
-        return this.#unwant(event.id);
+        this.#unwant(event.id);
+        return;
       case "rate":
         this.#budget.setRate(event.bytesPerSecond, nowMs);
         this.#stoppedMs = event.bytesPerSecond > 0 ? null : (this.#stoppedMs ?? nowMs);
@@ -147,17 +155,23 @@ export class Transfer {
         this.#neighbours = event.count;
         return;
       case "said":
-        return this.#said(event, nowMs);
+        this.#said(event, nowMs);
+        return;
       case "gone":
-        return this.#gone(event.host);
+        this.#gone(event.host);
+        return;
       case "stored":
-        return this.#stored(event.hash, nowMs);
+        this.#stored(event.hash, nowMs);
+        return;
       case "answer":
-        return this.#answer(event, nowMs);
+        this.#answer(event, nowMs);
+        return;
       case "tick":
-        return this.#tick(nowMs);
+        this.#tick(nowMs);
+        return;
       default:
-        return unreachable(event);
+        unreachable(event);
+        return;
     }
   }
 
@@ -308,7 +322,8 @@ export class Transfer {
     if (source) source.answeredMs = nowMs;
     if (event.result === "ok") {
       if (flight) source?.noteOk(flight.chunk.bytes, nowMs - flight.sinceMs);
-      return this.#stored(event.hash, nowMs, event.from);
+      this.#stored(event.hash, nowMs, event.from);
+      return;
     }
     if (!flight) return;
     this.#return(flight);
@@ -316,7 +331,10 @@ export class Transfer {
       this.#budget.refund(flight.chunk.bytes);
       this.spentBytes -= flight.chunk.bytes;
     }
-    if (event.from === ORIGIN) return this.#originFailed(flight.want, event.result, nowMs);
+    if (event.from === ORIGIN) {
+      this.#originFailed(flight.want, event.result, nowMs);
+      return;
+    }
     if (event.result === "missing" || event.result === "bad")
       for (const { want, position } of flight.chunk.refs)
         source?.manifests.get(want.id)?.have.clear(position);

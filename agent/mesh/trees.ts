@@ -94,7 +94,7 @@ export class Tree {
   trustSizes(): Promise<boolean> {
     return everyLimit(this.manifest.files, 16, async (file) => {
       const found = await stat(join(this.root, file.path)).catch(ignoreMissing);
-      return found !== null && found.isFile() && found.size === file.bytes;
+      return found?.isFile() === true && found.size === file.bytes;
     });
   }
 

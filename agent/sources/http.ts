@@ -1,9 +1,118 @@
-/** Byte ranges of files that lie as they are under a base URL. (stub) */
+/**
+ * Byte ranges of files that lie as they are under a base URL. The only importer of undici here.
+ * Fails with a `PrestageError`: NOT_FOUND when the origin has no such file or range, CORRUPT when
+ * it is of another length, UNREACHABLE or TIMEOUT after some attempts.
+ */
+import { Agent, request } from "undici";
+import { PrestageError } from "../../shared/errors.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
+import type { Random } from "../../shared/runtime/random.ts";
+import { backoffMs } from "../../shared/runtime/retry.ts";
+
 export type RangeRequest = { originUrl: string; path: string; offset: number; bytes: number };
+type Body = Awaited<ReturnType<typeof request>>["body"];
+
+const RETRYABLE = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 export class HttpSource {
-  fetchRange(_range: RangeRequest, _options: { signal: AbortSignal }): Promise<Uint8Array> {
-    throw new Error("not built yet");
+  readonly #deps: { clock: Clock; random: Random };
+  readonly #attempts: number;
+  readonly #agent: Agent;
+
+  constructor(
+    deps: { clock: Clock; random: Random },
+    { connections = 8, attempts = 4 }: { connections?: number; attempts?: number } = {},
+  ) {
+    this.#deps = deps;
+    this.#attempts = attempts;
+    this.#agent = new Agent({
+      connections,
+      keepAliveTimeout: 30_000,
+      connectTimeout: 5_000,
+      headersTimeout: 15_000,
+      bodyTimeout: 15_000,
+    });
   }
-  async close(): Promise<void> {}
+
+  async fetchRange(range: RangeRequest, { signal }: { signal: AbortSignal }): Promise<Uint8Array> {
+    for (let attempt = 0; ; attempt++) {
+      signal.throwIfAborted();
+      try {
+        return await this.#once(range, signal);
+      } catch (cause) {
+        signal.throwIfAborted();
+        const error = asPrestageError(cause, range);
+        const final = error.code !== "UNREACHABLE" && error.code !== "TIMEOUT";
+        if (final || attempt + 1 >= this.#attempts) throw error;
+        await this.#deps.clock.sleep(backoffMs(attempt, this.#deps.random), { signal });
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  async #once(range: RangeRequest, signal: AbortSignal): Promise<Uint8Array> {
+    const { offset, bytes } = range;
+    const { statusCode, headers, body } = await request(fileUrl(range), {
+      dispatcher: this.#agent,
+      signal,
+      headers: { range: `bytes=${offset}-${offset + bytes - 1}`, "accept-encoding": "identity" },
+    });
+    if (statusCode === 206) {
+      const got = /^bytes (\d+)-(\d+)\//.exec(String(headers["content-range"] ?? ""));
+      const right = got && Number(got[1]) === offset && Number(got[2]) === offset + bytes - 1;
+      if (right) return take(body, 0, bytes);
+      return refuse(body, "CORRUPT", "the origin answered another range", range, statusCode);
+    }
+    // A server that knows no ranges sends the whole file: read up to the end of ours.
+    if (statusCode === 200) return take(body, offset, bytes);
+    if (RETRYABLE.has(statusCode))
+      return refuse(body, "UNREACHABLE", "the origin is not able to answer", range, statusCode);
+    return refuse(body, "NOT_FOUND", "the origin refused the range", range, statusCode);
+  }
+}
+
+/** `originUrl` with the path's segments below it; its query stays. */
+function fileUrl({ originUrl, path }: RangeRequest): URL {
+  const url = new URL(originUrl);
+  const encoded = path.split("/").map(encodeURIComponent).join("/");
+  url.pathname = `${url.pathname.replace(/\/+$/, "")}/${encoded}`;
+  return url;
+}
+
+/** `bytes` bytes of the body after the first `skip`. */
+async function take(body: Body, skip: number, bytes: number): Promise<Uint8Array> {
+  const result = Buffer.allocUnsafeSlow(bytes);
+  let passed = 0;
+  let held = 0;
+  for await (const piece of body) {
+    const part: Buffer = piece.subarray(Math.min(piece.length, Math.max(0, skip - passed)));
+    held += part.copy(result, held, 0, Math.min(part.length, bytes - held));
+    passed += piece.length;
+    if (held === bytes) break; // leaving the loop destroys a body that has more
+  }
+  if (held === bytes) return result;
+  throw new PrestageError("CORRUPT", "the origin's file is shorter than the manifest says");
+}
+
+async function refuse(
+  body: Body,
+  code: "CORRUPT" | "UNREACHABLE" | "NOT_FOUND",
+  message: string,
+  range: RangeRequest,
+  status: number,
+): Promise<never> {
+  await body.dump({ limit: 16_384 });
+  throw new PrestageError(code, message, { details: { status, path: range.path } });
+}
+
+function asPrestageError(cause: unknown, { path }: RangeRequest): PrestageError {
+  if (cause instanceof PrestageError) return cause;
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  const timedOut = code.includes("TIMEOUT");
+  const message = timedOut ? "the origin took too long" : "the origin cannot be reached";
+  const details = { path, cause: code };
+  return new PrestageError(timedOut ? "TIMEOUT" : "UNREACHABLE", message, { cause, details });
 }

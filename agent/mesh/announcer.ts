@@ -1,0 +1,88 @@
+/** Tells the site what changed here: soon, in one message, and everything once in a while. */
+import type { Clock } from "../../shared/runtime/clock.ts";
+import type { Log } from "../../shared/runtime/log.ts";
+import { ANNOUNCEMENT_BYTES_MAX, type Announcement, encodeAnnouncement } from "./gossip.ts";
+import type { Said } from "./wants.ts";
+
+const WHOLE_EVERY_MS = 30_000;
+
+export type AnnouncerDeps = {
+  self: { host: string; site: string };
+  clock: Clock;
+  log: Log;
+  publish: (bytes: Uint8Array) => Promise<void>;
+  /** What is to be said about one version, or about all. */
+  state: (manifestHash: string) => Said;
+  ids: () => Iterable<string>;
+};
+
+export class Announcer {
+  readonly #deps: AnnouncerDeps;
+  readonly #startedMs: number;
+  readonly #changed = new Set<string>();
+  #sequence = 0;
+  #wholeAtMs = 0;
+
+  constructor(deps: AnnouncerDeps) {
+    this.#deps = deps;
+    this.#startedMs = deps.clock.now();
+  }
+
+  changed(manifestHash: string): void {
+    this.#changed.add(manifestHash);
+  }
+
+  /** Says everything at the next occasion: somebody new listens. */
+  whole(): void {
+    this.#wholeAtMs = 0;
+  }
+
+  /** Says what is due. Call some ten times a second. */
+  async tick(): Promise<void> {
+    const nowMs = this.#deps.clock.monotonic();
+    const whole = nowMs >= this.#wholeAtMs;
+    if (!whole && this.#changed.size === 0) return;
+    const ids = new Set(whole ? this.#deps.ids() : this.#changed);
+    this.#changed.clear();
+    if (whole) this.#wholeAtMs = nowMs + WHOLE_EVERY_MS;
+    const { host, site } = this.#deps.self;
+    const message: Announcement = {
+      host,
+      site,
+      startedMs: this.#startedMs,
+      sequence: this.#sequence++,
+      whole,
+      manifests: [...ids].map((id) => this.#deps.state(id)),
+    };
+    const bytes = encodeAnnouncement(message);
+    if (bytes.length > ANNOUNCEMENT_BYTES_MAX) {
+      this.#deps.log.warn({ bytes: bytes.length }, "announcement too long, not sent");
+      return;
+    }
+    try {
+      await this.#deps.publish(bytes);
+    } catch (cause) {
+      this.#deps.log.debug({ cause }, "announcement not sent");
+      this.whole();
+    }
+  }
+}
+
+/** Lets only announcements through that are newer than the last one of the same host. */
+export class Newest {
+  readonly #last = new Map<string, { startedMs: number; sequence: number }>();
+
+  accepts(a: { host: string; startedMs: number; sequence: number }): boolean {
+    const last = this.#last.get(a.host);
+    const newer =
+      !last ||
+      a.startedMs > last.startedMs ||
+      (a.startedMs === last.startedMs && a.sequence > last.sequence);
+    if (newer) this.#last.set(a.host, { startedMs: a.startedMs, sequence: a.sequence });
+    return newer;
+  }
+
+  forget(host: string): void {
+    this.#last.delete(host);
+  }
+}

@@ -1,0 +1,51 @@
+/** What the mesh shows to Prometheus. */
+import type { Metrics } from "../../shared/runtime/metrics.ts";
+import type { MeshCounters } from "./mesh.ts";
+
+export class MeshMetrics {
+  readonly #bytes;
+  readonly #chunks;
+  readonly #refused;
+  readonly #used;
+  #last: MeshCounters | null = null;
+
+  constructor(metrics: Metrics) {
+    this.#bytes = metrics.counter<"kind">({
+      name: "prestage_mesh_bytes_total",
+      help: "Chunk bytes by kind: from peers, from the origin, foreground, sent, wasted, staged",
+      labelNames: ["kind"],
+    });
+    this.#chunks = metrics.counter<"result">({
+      name: "prestage_mesh_chunks_total",
+      help: "Chunks by result: verified, fetched again although held, corrupt",
+      labelNames: ["result"],
+    });
+    this.#refused = metrics.counter({
+      name: "prestage_mesh_refused_peers_total",
+      help: "Connections of peers that are not enrolled",
+    });
+    this.#used = metrics.gauge({
+      name: "prestage_mesh_store_bytes",
+      help: "Bytes of the quota taken by artifact versions, partial ones whole",
+    });
+  }
+
+  refused(): void {
+    this.#refused.inc();
+  }
+
+  update(now: MeshCounters, usedBytes: number): void {
+    const grown = (key: keyof MeshCounters) => Math.max(0, now[key] - (this.#last?.[key] ?? 0));
+    this.#bytes.inc({ kind: "peer" }, grown("peerBytes"));
+    this.#bytes.inc({ kind: "origin" }, grown("originBytes"));
+    this.#bytes.inc({ kind: "foreground" }, grown("foregroundBytes"));
+    this.#bytes.inc({ kind: "sent" }, grown("sentBytes"));
+    this.#bytes.inc({ kind: "wasted" }, grown("wastedBytes"));
+    this.#bytes.inc({ kind: "staged" }, grown("stagingSpentBytes"));
+    this.#chunks.inc({ result: "verified" }, grown("verifiedChunks"));
+    this.#chunks.inc({ result: "refetched" }, grown("refetchedChunks"));
+    this.#chunks.inc({ result: "corrupt" }, grown("corruptChunks"));
+    this.#used.set(usedBytes);
+    this.#last = now;
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * One version from wished for to activated: manifest, room, chunks of older versions, chunks of
+ * others, activation. Ends with the tree, or throws what stood in the way.
+ */
+import type { Manifest, SignedManifest } from "../../shared/domain.ts";
+import { PrestageError } from "../../shared/errors.ts";
+import { verifyManifest } from "../../shared/manifest.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Fetcher } from "./fetcher.ts";
+import type { Store } from "./store.ts";
+import type { Transfer } from "./transfer.ts";
+import type { Tree } from "./trees.ts";
+
+export type Urgency = { priority: number; deadlineMs: number; foreground: boolean };
+export type ObtainDeps = {
+  store: Store;
+  transfer: Transfer;
+  fetcher: Fetcher;
+  exchange: Exchange;
+  resolveManifest: (hash: string) => Promise<SignedManifest>;
+  connectedHosts: () => string[];
+  /** Resolves when the transfer core says that all chunks are there. */
+  completed: (manifestHash: string, signal: AbortSignal) => Promise<void>;
+};
+
+const ASKED_FOR_MANIFEST_MAX = 3;
+
+export async function obtain(
+  manifestHash: string,
+  urgency: () => Urgency,
+  deps: ObtainDeps,
+  signal: AbortSignal,
+): Promise<Tree> {
+  const { store, fetcher } = deps;
+  let tree = store.get(manifestHash);
+  if (!tree) {
+    const { signed, manifest } = await findManifest(manifestHash, deps, signal);
+    signal.throwIfAborted();
+    tree = await store.add(signed, manifest);
+    await store.adopt(tree);
+  }
+  while (!tree.active) {
+    signal.throwIfAborted();
+    const missing: number[] = [];
+    for (let i = 0; i < tree.chunks.length; i++) if (!tree.have.has(i)) missing.push(i);
+    if (missing.length > 0) {
+      const whole = deps.completed(manifestHash, signal);
+      const { chunks, manifest } = tree;
+      const hasOrigin = manifest.originUrl !== null;
+      const want = { id: manifestHash, chunks, missing, hasOrigin, ...urgency() };
+      fetcher.dispatch({ type: "want", want });
+      await whole;
+    }
+    if (tree.have.complete) await store.activate(tree);
+  }
+  await store.saveMeta(manifestHash);
+  return tree;
+}
+
+/** From a peer that has it, else the coordinator, else any peer: it is checked by its hash. */
+async function findManifest(
+  hash: string,
+  deps: ObtainDeps,
+  signal: AbortSignal,
+): Promise<{ signed: SignedManifest; manifest: Manifest }> {
+  const holders = deps.transfer.hostsWith(hash);
+  const near = await fromPeers(hash, holders, deps, signal);
+  if (near) return near;
+  try {
+    const signed = await deps.resolveManifest(hash);
+    return { signed, manifest: verifyManifest(signed, hash) };
+  } catch (cause) {
+    const others = deps.connectedHosts().filter((h) => !holders.includes(h));
+    const far = await fromPeers(hash, others, deps, signal);
+    if (far) return far;
+    if (cause instanceof PrestageError) throw cause;
+    throw new PrestageError("UNAVAILABLE", "nobody has the manifest", { cause });
+  }
+}
+
+async function fromPeers(
+  hash: string,
+  hosts: string[],
+  deps: ObtainDeps,
+  signal: AbortSignal,
+): Promise<{ signed: SignedManifest; manifest: Manifest } | null> {
+  for (const host of hosts.slice(0, ASKED_FOR_MANIFEST_MAX)) {
+    const what = { kind: "manifest" as const, hash, bytes: null, foreground: true };
+    const until = AbortSignal.any([signal, AbortSignal.timeout(5_000)]);
+    const reply = await deps.exchange.ask(host, what, { signal: until });
+    if (!reply.ok) continue;
+    try {
+      const signed: SignedManifest = JSON.parse(Buffer.from(reply.bytes).toString("utf8"));
+      return { signed, manifest: verifyManifest(signed, hash) };
+    } catch {
+      // A wrong answer is as good as none: the next is asked.
+    }
+  }
+  return null;
+}
