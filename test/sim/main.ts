@@ -1,0 +1,80 @@
+/**
+ * `npm run sim -- --seeds N [--seed S] [--hosts 50] [--seconds 1000] [--break NAME] [--twice]`:
+ * runs seeds S … S+N−1, on two threads, and says what was found. Exit 1 when an invariant broke.
+ */
+import { parseArgs } from "node:util";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { BREAKS, isBreakName } from "./breaks.ts";
+import { Summary } from "./report.ts";
+import { Run, type RunOptions, type RunResult } from "./run.ts";
+
+type Job = { seeds: number[]; options: RunOptions; twiceEvery: number };
+
+async function simulate(seed: number, options: RunOptions, twice: boolean): Promise<RunResult> {
+  const result = await new Run(seed, options).result();
+  if (!twice || result.violation) return result;
+  const again = await new Run(seed, options).result();
+  if (again.digest === result.digest) return result;
+  const message = `same seed, same decisions: ${result.digest} and then ${again.digest}`;
+  const violation = { invariant: "same seed, same decisions", message, lines: [] };
+  return { ...result, violation };
+}
+
+async function work({ seeds, options, twiceEvery }: Job): Promise<void> {
+  for (const seed of seeds)
+    parentPort?.postMessage(await simulate(seed, options, seed % twiceEvery === 0));
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: "string", default: "20" },
+      seed: { type: "string", default: "1" },
+      hosts: { type: "string", default: "50" },
+      seconds: { type: "string", default: "1000" },
+      break: { type: "string" },
+      twice: { type: "boolean", default: false },
+      threads: { type: "string", default: "2" },
+    },
+  });
+  const broken = values.break ?? null;
+  if (broken !== null && !isBreakName(broken)) {
+    process.stderr.write(`${`no deliberate bug is called ${broken}: ${Object.keys(BREAKS).join(", ")}`}\n`);
+    return 2;
+  }
+  const [count, first, hosts, seconds, threads] = [
+    values.seeds,
+    values.seed,
+    values.hosts,
+    values.seconds,
+    values.threads,
+  ].map(Number);
+  if (!count || first === undefined || !hosts || !seconds || !threads) {
+    process.stderr.write(`${"--seeds, --seed, --hosts, --seconds and --threads are numbers over 0"}\n`);
+    return 2;
+  }
+  const options = { hosts, seconds, broken };
+  const seeds = Array.from({ length: count }, (_, i) => first + i);
+  const summary = new Summary(options);
+  const twiceEvery = values.twice || broken === "chance" ? 1 : 20;
+  const workers = Array.from({ length: Math.min(threads, count) }, (_, lane) => {
+    const job: Job = { seeds: seeds.filter((_, i) => i % threads === lane), options, twiceEvery };
+    const worker = new Worker(new URL(import.meta.url), { workerData: job });
+    return new Promise<void>((resolve, reject) => {
+      worker.on("message", (result: RunResult) => {
+        summary.add(result);
+        if (summary.failed) for (const one of all) void one.terminate();
+      });
+      worker.on("error", reject);
+      worker.on("exit", () => resolve());
+      all.push(worker);
+    });
+  });
+  await Promise.all(workers);
+  process.stdout.write(`${summary.text()}\n`);
+  return summary.failed ? 1 : 0;
+}
+
+const all: Worker[] = [];
+if (isMainThread) process.exitCode = await main();
+else await work(workerData as Job);
