@@ -5,8 +5,12 @@
  * really there, so that unpacking costs no more than the frame deserves. Refused alternative:
  * trusting the unpacker's own options, which leave extensions on.
  */
+import { isUtf8 } from "node:buffer";
+
 const DEPTH_MAX = 16;
 const KEY_BYTES_MAX = 256;
+/** Texts longer than this are checked here: decoding megabytes of broken UTF-8 is slow. */
+const UNCHECKED_BYTES_MAX = 256;
 const PROTO = [..."__proto__"].map((c) => c.charCodeAt(0));
 
 /** What keeps the bytes from being read, or null when they are one plain value. */
@@ -81,7 +85,7 @@ class Scan {
       case 0xd9: // str 8
       case 0xda: // str 16
       case 0xdb: // str 32
-        return this.#skip(this.#length(1 << (token - 0xd9)));
+        return this.#text(this.#length(1 << (token - 0xd9)));
       case 0xdc: // array 16
       case 0xdd: // array 32
         return this.#open(this.#length(2 << (token - 0xdc)), false);
@@ -112,6 +116,13 @@ class Scan {
     for (let i = 0; i < width; i++) value = value * 256 + (this.#bytes[this.#at + i] ?? 0);
     this.#at += width;
     return value;
+  }
+
+  #text(length: number): string | null {
+    const start = this.#at;
+    const refused = this.#skip(length);
+    if (refused !== null || length <= UNCHECKED_BYTES_MAX) return refused;
+    return isUtf8(this.#bytes.subarray(start, this.#at)) ? null : "text is no UTF-8";
   }
 
   #skip(length: number): string | null {

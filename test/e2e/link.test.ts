@@ -259,7 +259,7 @@ describe("link", () => {
   test("ends a session on order, and says why (revoked)", async () => {
     const coordinator = await startCoordinator();
     const { link } = startLink(coordinator.port, { session: { refusedMs: 60_000 } });
-    await until("open", () => coordinator.sessions.hosts().length === 1);
+    await until("open", () => link.connected);
     coordinator.sessions.disconnect("host-a", "REVOKED");
     await until("closed", () => !link.connected, 1_000);
     expect(link.status().code).toBe("REVOKED");

@@ -1,6 +1,8 @@
 /** Ordinary messages for tests, small and complete. */
 import type { DemandBin, Outcome } from "../../shared/domain.ts";
 import type { DesiredState, Hello, Report } from "../../shared/protocol/bodies.ts";
+import type { Message } from "../../shared/protocol/messages.ts";
+import { Workload } from "../../shared/workload.ts";
 
 type Stamped = "protocol" | "desiredVersion" | "routesVersion" | "membersEpoch";
 
@@ -103,3 +105,90 @@ export function desiredState(version: number): DesiredState {
     model: null,
   };
 }
+
+const hash = "ab".repeat(32);
+const versions = { desiredVersion: 7, routesVersion: 3, membersEpoch: 5 };
+
+/** One of each message, with every kind of field in use. */
+export const SAMPLES: Message[] = [
+  {
+    type: "hello",
+    body: { ...helloFacts("host-a"), ...versions, protocol: { min: 1, max: 1 } },
+  },
+  {
+    type: "report",
+    body: {
+      ...reportFacts(2),
+      ...versions,
+      orders: [{ orderId: "o-1", state: "failed", code: "DISK_FULL", bytesDone: 5 }],
+      lease: { id: "lease-1", spentBytes: 12 },
+    },
+  },
+  {
+    type: "records",
+    body: { seq: 9, demand: [bin("host-a", 1, 300)], outcomes: [outcome("host-a", 1)] },
+  },
+  {
+    type: "request",
+    body: {
+      id: 1,
+      body: {
+        kind: "publish",
+        manifest: { body: '{"name":"a"}', hash, signature: "c2ln", publicKey: "a2V5" },
+        tags: ["latest"],
+      },
+    },
+  },
+  { type: "pong", body: { at: 1_700_000_000_000.5 } },
+  { type: "welcome", body: { protocol: 1, sessionId: "s-1", heartbeatMs: 10_000, lastSeq: 8 } },
+  {
+    type: "desired",
+    body: {
+      ...desiredState(7),
+      hold: [
+        {
+          orderId: "o-1",
+          ref: { name: "model", version: "1.0" },
+          manifestHash: hash,
+          priority: -1,
+          deadlineMs: 99_000,
+        },
+      ],
+      environments: [
+        { orderId: "o-2", workload: "w", category: "c", priority: 100, deadlineMs: 99_000 },
+      ],
+      workloads: [Workload.parse({ name: "w", match: {}, environment: { command: ["serve"] } })],
+      demandShare: { w: 0.5 },
+      model: { ref: { name: "affinity", version: "3" }, manifestHash: hash },
+    },
+  },
+  {
+    type: "members",
+    body: {
+      epoch: 5,
+      members: [
+        { host: "host-a", site: "site-a", peerId: "12D3", meshAddresses: [], routerUrl: null },
+      ],
+    },
+  },
+  {
+    type: "routes",
+    body: {
+      version: 3,
+      entries: [{ workload: "w", category: "ü-1", serving: ["host-a"], home: ["host-b"] }],
+    },
+  },
+  { type: "ack", body: { seq: 9 } },
+  {
+    type: "reply",
+    body: {
+      id: 1,
+      ok: true,
+      code: null,
+      message: "",
+      body: { kind: "resolve", ref: { name: "a", version: "1" }, manifestHash: hash },
+    },
+  },
+  { type: "ping", body: { at: 12 } },
+  { type: "bye", body: { code: "REVOKED", message: "revoked by ann" } },
+];
