@@ -11,11 +11,10 @@ import type { Asker, RouteAccess } from "./api-route.ts";
 
 type Identified = { host: string; serial: string } | { refused: ErrorCode; reason: string };
 
-export type GuardDeps = {
-  clock: Clock;
-  authenticate: (bearer: string) => { name: string; role: Role } | null;
-  identify: (socket: TLSSocket) => Identified;
-  identifyForRenewal: (socket: TLSSocket) => Identified;
+export type GuardTrust = {
+  authenticate(bearer: string): { name: string; role: Role } | null;
+  identify(socket: TLSSocket): Identified;
+  identifyForRenewal(socket: TLSSocket): Identified;
   audit: {
     refused(entry: {
       actor: string;
@@ -43,14 +42,14 @@ const PER_CALLER = { ratePerSecond: 200, burst: 400, keys: 1_000 };
 const PER_ADDRESS = { ratePerSecond: 20, burst: 100, keys: 10_000 };
 
 export class Guard {
-  readonly #deps: GuardDeps;
+  readonly #trust: GuardTrust;
   readonly #callers: KeyedBuckets;
   readonly #strangers: KeyedBuckets;
 
-  constructor(deps: GuardDeps) {
-    this.#deps = deps;
-    this.#callers = new KeyedBuckets(deps.clock, PER_CALLER);
-    this.#strangers = new KeyedBuckets(deps.clock, PER_ADDRESS);
+  constructor({ clock, trust }: { clock: Clock; trust: GuardTrust }) {
+    this.#trust = trust;
+    this.#callers = new KeyedBuckets(clock, PER_CALLER);
+    this.#strangers = new KeyedBuckets(clock, PER_ADDRESS);
   }
 
   /** Who is asking. Throws UNAUTHENTICATED, FORBIDDEN, REVOKED or RATE_LIMITED. */
@@ -79,8 +78,8 @@ export class Guard {
   #agent(knock: Knock): Asker {
     const identified =
       knock.access === "agent-cert"
-        ? this.#deps.identifyForRenewal(knock.socket)
-        : this.#deps.identify(knock.socket);
+        ? this.#trust.identifyForRenewal(knock.socket)
+        : this.#trust.identify(knock.socket);
     if ("refused" in identified)
       throw new PrestageError(identified.refused, "the client certificate was refused");
     return { address: knock.address, caller: null, agent: identified };
@@ -88,7 +87,7 @@ export class Guard {
 
   #caller(knock: Knock): { name: string; role: Role; address: string } {
     const bearer = /^Bearer ([!-~]{1,256})$/i.exec(knock.authorization ?? "")?.[1];
-    const known = bearer === undefined ? null : this.#deps.authenticate(bearer);
+    const known = bearer === undefined ? null : this.#trust.authenticate(bearer);
     if (known) return { name: `user:${known.name}`, role: known.role, address: knock.address };
     if (!this.#strangers.take(knock.address))
       throw this.#refuse(knock, "unknown", "RATE_LIMITED", "too many attempts from this address");
@@ -101,7 +100,7 @@ export class Guard {
   }
 
   #refuse(knock: Knock, actor: string, code: ErrorCode, reason: string): PrestageError {
-    this.#deps.audit.refused({
+    this.#trust.audit.refused({
       actor,
       address: knock.address,
       action: `api ${knock.method}`,

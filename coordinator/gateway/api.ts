@@ -11,18 +11,22 @@ import type { TLSSocket } from "node:tls";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import { z } from "zod";
 import { ERRORS, type ErrorCode, PrestageError } from "../../shared/errors.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Counter, Histogram, Metrics } from "../../shared/runtime/metrics.ts";
-import { Guard, type GuardDeps } from "./api-guard.ts";
+import { softwareVersion } from "../../shared/runtime/software.ts";
+import { Guard, type GuardTrust } from "./api-guard.ts";
 import { type Asker, type Route, type RouteAccess, route } from "./api-route.ts";
 import { apiTable } from "./api-table.ts";
 import { openApiDocument } from "./openapi.ts";
 import type { Operations } from "./operations.ts";
 
 export type GatewayTls = { key: string; cert: string; ca: string };
-export type GatewayDeps = Omit<GuardDeps, "audit"> & {
-  tls: GatewayTls;
-  audit: GuardDeps["audit"] & {
+/** What the gateway needs of the trust room. */
+export type GatewayTrust = GuardTrust & {
+  serverTls(): GatewayTls;
+  onServerTls(handler: (tls: GatewayTls) => void): void;
+  audit: {
     record(entry: {
       actor: string;
       address: string;
@@ -32,6 +36,10 @@ export type GatewayDeps = Omit<GuardDeps, "audit"> & {
       detail: Record<string, unknown>;
     }): Promise<void>;
   };
+};
+export type GatewayDeps = {
+  clock: Clock;
+  trust: GatewayTrust;
   operations: Operations;
   /** Folder of trained models, a folder a version; agents fetch them from here. */
   modelsDir: string;
@@ -41,8 +49,6 @@ export type GatewayDeps = Omit<GuardDeps, "audit"> & {
 export type GatewayOptions = {
   host: string;
   port: number;
-  /** Of the software, for the OpenAPI document. */
-  version: string;
   limits?: Partial<typeof API_LIMITS>;
 };
 
@@ -88,6 +94,7 @@ export class Gateway {
     this.#options = options;
     this.#limits = { ...API_LIMITS, ...options.limits };
     this.#guard = new Guard(deps);
+    deps.trust.onServerTls((tls) => this.#setTls(tls));
     this.#requests = deps.metrics.counter({
       name: "prestage_api_requests_total",
       help: "Requests at the HTTP API by route and status.",
@@ -112,11 +119,6 @@ export class Gateway {
   /** Where it listens; resolves once it does. */
   address(): Promise<AddressInfo> {
     return this.#listening.promise;
-  }
-
-  /** New connections use it; open ones stay. */
-  setTls(tls: GatewayTls): void {
-    this.server.setSecureContext({ ...tls, minVersion: "TLSv1.3" });
   }
 
   /** Listens until the signal aborts; open requests get a moment to end. */
@@ -147,6 +149,11 @@ export class Gateway {
     }
   }
 
+  /** New connections use it; open ones stay. */
+  #setTls(tls: GatewayTls): void {
+    this.server.setSecureContext({ ...tls, minVersion: "TLSv1.3" });
+  }
+
   #makeTable(): Route[] {
     const { operations, metrics, modelsDir } = this.#deps;
     const table = apiTable({
@@ -160,7 +167,7 @@ export class Gateway {
       access: "viewer",
       summary: "This API as an OpenAPI 3.1 document.",
       answer: z.record(z.string(), z.unknown()),
-      handle: () => openApiDocument([...table, openApi], this.#options.version),
+      handle: () => openApiDocument([...table, openApi], softwareVersion()),
     });
     return [...table, openApi];
   }
@@ -177,7 +184,7 @@ export class Gateway {
       forceCloseConnections: "idle",
       return503OnClosing: true,
       https: {
-        ...this.#deps.tls,
+        ...this.#deps.trust.serverTls(),
         minVersion: "TLSv1.3",
         // Agents show certificates, people do not: who needs one is refused by the guard.
         requestCert: true,
@@ -262,7 +269,7 @@ export class Gateway {
       action: row.audited,
       object,
     };
-    const { audit } = this.#deps;
+    const { audit } = this.#deps.trust;
     try {
       const value = await result;
       await audit.record({ ...entry, outcome: "ok", detail: {} });
