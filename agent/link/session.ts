@@ -176,8 +176,8 @@ export function step(
   context: SessionContext,
 ): Step {
   if (session.phase === "ended") return { session, effects: [] };
-  if ("connection" in event && !isCurrent(session, event)) return { session, effects: [] };
-  const first = react(session, event, nowMs, context);
+  const isStale = "connection" in event && !isCurrent(session, event);
+  const first = isStale ? still(session) : react(session, event, nowMs, context);
   const timed = onTime(first.session, nowMs, context);
   const flushed = flush(timed.session, nowMs, context.options);
   return {
