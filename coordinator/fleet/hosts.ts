@@ -6,7 +6,9 @@ import type {
   HostId,
   HostSample,
 } from "../../shared/domain.ts";
+import { unreachable } from "../../shared/runtime/assert.ts";
 
+/** Suspect: late, or without a session; nothing new goes there, its routes stay until it is gone. */
 export type Liveness = "never-seen" | "live" | "suspect" | "gone";
 
 export type ReportedHolding = {
@@ -74,19 +76,51 @@ export type HostEvent =
   | { kind: "disconnected" }
   | { kind: "revoked" };
 
+/** Silence after which a host counts as such. Raised: fewer false alarms, later cure. */
 export type LivenessOptions = { suspectMs: number; goneMs: number };
 export const DEFAULT_LIVENESS: LivenessOptions = { suspectMs: 15_000, goneMs: 60_000 };
 
+/** The record after the event; a revoked host changes only by enrolling again. */
 export function stepHost(
   record: HostRecord | undefined,
   id: HostId,
   event: HostEvent,
   now: number,
 ): HostRecord {
+  const before = record ?? fresh(id, now);
+  if (before.revoked && event.kind !== "enrolled") return before;
+  switch (event.kind) {
+    case "enrolled":
+      return { ...(before.revoked ? fresh(id, now) : before), site: event.site };
+    case "hello": {
+      const restarted = before.hello?.bootId !== event.hello.bootId;
+      return {
+        ...before,
+        site: event.site,
+        connected: true,
+        heardMs: now,
+        hello: event.hello,
+        boots: before.boots + (restarted ? 1 : 0),
+        // What another life of the agent reported says nothing about this one.
+        report: restarted ? withoutEnvironments(before.report) : before.report,
+      };
+    }
+    case "report":
+      return { ...before, heardMs: now, report: event.report };
+    case "disconnected":
+      return { ...before, connected: false };
+    case "revoked":
+      return { ...before, connected: false, revoked: true, report: null };
+    default:
+      return unreachable(event);
+  }
+}
+
+function fresh(id: HostId, now: number): HostRecord {
   return {
     id,
-    site: "site" in event ? event.site : (record?.site ?? "default"),
-    enrolledMs: record?.enrolledMs ?? now,
+    site: "default",
+    enrolledMs: now,
     connected: false,
     heardMs: null,
     revoked: false,
@@ -96,12 +130,21 @@ export function stepHost(
   };
 }
 
+function withoutEnvironments(report: HostReport | null): HostReport | null {
+  return report && { ...report, environments: [], orders: [], lease: null };
+}
+
+/** By how long nothing was heard, whether a session is open or not. */
 export function liveness(
-  _record: HostRecord,
-  _now: number,
-  _options: LivenessOptions = DEFAULT_LIVENESS,
+  record: HostRecord,
+  now: number,
+  options: LivenessOptions = DEFAULT_LIVENESS,
 ): Liveness {
-  return "never-seen";
+  if (record.revoked) return "gone";
+  if (record.heardMs === null) return "never-seen";
+  const silentMs = now - record.heardMs;
+  if (silentMs >= options.goneMs) return "gone";
+  return silentMs >= options.suspectMs || !record.connected ? "suspect" : "live";
 }
 
 /** All hosts: a map that changes only through `stepHost`. */
@@ -123,10 +166,30 @@ export class Fleet {
     return [...this.#hosts.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
-  /** Hosts for the planner: not revoked; gone ones show no environments. */
-  views(_now: number, _options: LivenessOptions = DEFAULT_LIVENESS): HostSummary[] {
-    return [];
+  /** For planner and routes, by id: every host that was ever seen and is not revoked. */
+  views(now: number, options: LivenessOptions = DEFAULT_LIVENESS): HostSummary[] {
+    return this.all().flatMap((record) => {
+      const state = liveness(record, now, options);
+      if (record.revoked || state === "never-seen") return [];
+      return summaryOf(record, state);
+    });
   }
+}
+
+const NONE: readonly never[] = [];
+
+function summaryOf(record: HostRecord, state: Liveness): HostSummary {
+  const { id, site, report } = record;
+  const gone = state === "gone";
+  return {
+    id,
+    site,
+    connected: state === "live",
+    gone,
+    sample: gone ? null : (report?.sample ?? null),
+    environments: (gone ? null : report?.environments) ?? NONE,
+    holdings: report?.holdings ?? NONE,
+  };
 }
 
 /** What planner and route table see of a host. */

@@ -1,4 +1,7 @@
-/** From a plan to what each agent is told. */
+/**
+ * From a plan to what each agent is told, whole: level-triggered, with a version that rises only
+ * when the content changes, so that an unchanged plan sends nothing.
+ */
 import type { HoldArtifact, HostId, KeepEnvironment, Order } from "../../shared/domain.ts";
 
 export type DesiredState = {
@@ -21,8 +24,94 @@ export type DesiredInput = {
 };
 
 export function desiredStates(
-  _input: DesiredInput,
-  _previous: ReadonlyMap<HostId, DesiredState>,
+  input: DesiredInput,
+  previous: ReadonlyMap<HostId, DesiredState>,
 ): Map<HostId, DesiredState> {
-  return new Map();
+  const byHost = Map.groupBy(
+    input.orders.filter((order) => order.taken),
+    (order) => order.host,
+  );
+  return new Map(
+    input.hosts.map((host) => [host, desiredOf(input, host, byHost.get(host) ?? [], previous)]),
+  );
+}
+
+function desiredOf(
+  input: DesiredInput,
+  host: HostId,
+  orders: readonly Order[],
+  previous: ReadonlyMap<HostId, DesiredState>,
+): DesiredState {
+  const hold = holdsOf(input, orders);
+  const environments = orders
+    .flatMap((order): KeepEnvironment[] => {
+      const { id, workload, category, deadlineMs } = order;
+      if (order.kind !== "warm" || workload === null || category === null) return [];
+      return [{ orderId: id, workload, category, priority: input.priority(workload), deadlineMs }];
+    })
+    .sort((a, b) => compare(a.orderId, b.orderId));
+  const fingerprint = input.fingerprint(host);
+  const before = previous.get(host);
+  const reported = input.reportedVersion(host);
+  // The agent may be ahead of a coordinator that restarted: then the same content goes out anew.
+  if (before && before.version >= reported && same(before, { hold, environments, fingerprint }))
+    return before;
+  const version = Math.max(before?.version ?? 0, reported) + 1;
+  return { version, hold, environments, fingerprint };
+}
+
+/** One entry per artifact: the most urgent order that needs it, by priority, then deadline. */
+function holdsOf(input: DesiredInput, orders: readonly Order[]): HoldArtifact[] {
+  const best = new Map<string, HoldArtifact>();
+  for (const order of orders) {
+    const priority = input.priority(order.workload);
+    for (const ref of order.artifacts) {
+      const manifestHash = input.manifestHash(ref.name, ref.version);
+      if (manifestHash === null) continue;
+      const { id: orderId, deadlineMs } = order;
+      const wanted = { orderId, ref, manifestHash, priority, deadlineMs };
+      const other = best.get(manifestHash);
+      if (!other || moreUrgent(wanted, other)) best.set(manifestHash, wanted);
+    }
+  }
+  return [...best.values()].sort((a, b) => compare(a.manifestHash, b.manifestHash));
+}
+
+function moreUrgent(a: HoldArtifact, b: HoldArtifact): boolean {
+  if (a.priority !== b.priority) return a.priority > b.priority;
+  if (a.deadlineMs !== b.deadlineMs) return a.deadlineMs < b.deadlineMs;
+  return a.orderId < b.orderId;
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function same(a: DesiredState, b: Omit<DesiredState, "version">): boolean {
+  return (
+    a.fingerprint === b.fingerprint &&
+    a.hold.length === b.hold.length &&
+    a.environments.length === b.environments.length &&
+    a.hold.every((one, i) => sameHold(one, b.hold[i])) &&
+    a.environments.every((one, i) => sameKeep(one, b.environments[i]))
+  );
+}
+
+function sameHold(a: HoldArtifact, b: HoldArtifact | undefined): boolean {
+  return (
+    b !== undefined &&
+    a.manifestHash === b.manifestHash &&
+    a.orderId === b.orderId &&
+    a.priority === b.priority &&
+    a.deadlineMs === b.deadlineMs
+  );
+}
+
+function sameKeep(a: KeepEnvironment, b: KeepEnvironment | undefined): boolean {
+  return (
+    b !== undefined &&
+    a.orderId === b.orderId &&
+    a.priority === b.priority &&
+    a.deadlineMs === b.deadlineMs
+  );
 }

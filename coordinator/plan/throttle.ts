@@ -1,3 +1,8 @@
+/**
+ * Which hosts are at peak, so that staging yields: by measured CPU or requests over a mark, or by
+ * what the forecast says is coming; a site is at peak as a whole when its mean is. Peak begins with
+ * the first sample over the mark and ends after a calm while under a lower one (hysteresis).
+ */
 import type { HostId } from "../../shared/domain.ts";
 
 export type Load = {
@@ -10,7 +15,7 @@ export type Load = {
 };
 
 export type ThrottleOptions = {
-  /** 0..1; at or over it a host is at peak. */
+  /** 0..1; at or over it a host is at peak. Raised: staging goes on longer beside requests. */
   peakCpu: number;
   /** Requests per second of one host; Infinity: no mark. */
   peakRequestsPerSecond: number;
@@ -18,7 +23,7 @@ export type ThrottleOptions = {
   sitePeakCpu: number;
   /** Leaves peak when under `mark × resumeRatio`… */
   resumeRatio: number;
-  /** …for so long (demand clock). */
+  /** …for so long (demand clock). Raised: fewer changes, later resumption. */
   calmMs: number;
 };
 export const DEFAULT_THROTTLE: ThrottleOptions = {
@@ -36,11 +41,50 @@ export type Throttle = {
 };
 export const NO_THROTTLE: Throttle = { hosts: new Map(), sites: new Map() };
 
+/** One step; hosts that no longer report (not in `loads`) leave the state. */
 export function stepThrottle(
   state: Throttle,
-  _loads: readonly Load[],
-  _options: ThrottleOptions,
-  _now: number,
+  loads: readonly Load[],
+  options: ThrottleOptions,
+  now: number,
 ): { state: Throttle; throttled: Set<HostId> } {
-  return { state, throttled: new Set() };
+  const hosts = new Map<HostId, number | null>();
+  const sites = new Map<string, number | null>();
+  for (const load of loads) {
+    const requests = Math.max(load.requestsPerSecond, load.forecastRequestsPerSecond);
+    const level = Math.max(
+      load.cpuUsed / options.peakCpu,
+      requests / options.peakRequestsPerSecond,
+    );
+    stepOne(hosts, load.host, state.hosts, level, options, now);
+  }
+  for (const [site, members] of Map.groupBy(loads, (load) => load.site)) {
+    const mean = members.reduce((sum, load) => sum + load.cpuUsed, 0) / members.length;
+    stepOne(sites, site, state.sites, mean / options.sitePeakCpu, options, now);
+  }
+  const throttled = loads.filter((load) => hosts.has(load.host) || sites.has(load.site));
+  return { state: { hosts, sites }, throttled: new Set(throttled.map((load) => load.host)) };
+}
+
+/** `level` is the load as a share of its mark. */
+function stepOne(
+  into: Map<string, number | null>,
+  key: string,
+  before: ReadonlyMap<string, number | null>,
+  level: number,
+  options: ThrottleOptions,
+  now: number,
+): void {
+  if (level >= 1) {
+    into.set(key, null);
+    return;
+  }
+  const since = before.get(key);
+  if (since === undefined) return;
+  if (level > options.resumeRatio) {
+    into.set(key, null);
+    return;
+  }
+  const calmSince = since ?? now;
+  if (now - calmSince < options.calmMs) into.set(key, calmSince);
 }
