@@ -27,6 +27,8 @@ export type ArrivalOptions = {
    * slower learning, fewer means that late arrivals are learned as idle minutes.
    */
   settleMinutes: number;
+  /** Settled minutes that are looked at again for later reports; more costs time per category. */
+  lateMinutes: number;
   /** So much of a longer history teaches the model; what is before fills the tracks only. */
   learnMinutesMax: number;
   /** Older history is not read. */
@@ -72,7 +74,7 @@ export class Arrivals {
       this.#learn(block, from, to, end);
     }
     if (lanes.length > 0) this.#next = Math.max(this.#next ?? end, end);
-    for (const lane of lanes) this.#preview(lane.key, source, lane, open);
+    for (const lane of lanes) this.#preview(source, lane, open);
   }
 
   curve(workload: string, category: string, nowMs: number): ArrivalCurve {
@@ -158,20 +160,27 @@ export class Arrivals {
     }
   }
 
-  #preview(key: string, source: DemandSource, lane: Omit<Lane, "counts">, open: number): void {
-    let track = this.#tracks.get(key);
-    const from = track ? track.settled.minute + 1 : open - this.#options.settleMinutes;
-    const activity = Array.from(this.#read(source, lane, from, open + 1), (count) => count > 0);
-    if (!track) {
+  /** Takes in the minutes that are not settled, and what settled ones turned out to have had. */
+  #preview(source: DemandSource, lane: Omit<Lane, "counts">, open: number): void {
+    const known = this.#tracks.get(lane.key);
+    const settled = known?.settled.minute ?? open - this.#options.settleMinutes - 1;
+    const from = settled + 1 - this.#options.lateMinutes;
+    const counts = this.#read(source, lane, from, open + 1);
+    const activity = Array.from(counts, (count) => count > 0);
+    const late = activity.splice(0, this.#options.lateMinutes);
+    if (!known) {
       const first = activity.indexOf(true);
       if (first < 0) return;
-      track = new Track(from + first);
-      this.#tracks.set(key, track);
+      const track = new Track(settled + 1 + first);
+      this.#tracks.set(lane.key, track);
       activity.splice(0, first + 1);
+      track.preview(withoutOpen(activity));
+      return;
     }
-    // The minute under way is told only once it has had a request.
-    if (activity.at(-1) === false) activity.pop();
-    track.preview(activity);
+    for (const [i, active] of late.entries()) {
+      if (active && known.activity(from + i, 1) === 0) known.amend(from + i);
+    }
+    known.preview(withoutOpen(activity));
   }
 
   #forget(known: ReadonlySet<string>): void {
@@ -181,6 +190,12 @@ export class Arrivals {
       this.#names.delete(key);
     }
   }
+}
+
+/** The minute under way is told only once it has had a request. */
+function withoutOpen(activity: boolean[]): boolean[] {
+  if (activity.at(-1) === false) activity.pop();
+  return activity;
 }
 
 /** P(arrival within `minutes`) from a point `elapsed` (0..1) into the first minute. */

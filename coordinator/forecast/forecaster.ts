@@ -24,6 +24,8 @@ export type ForecasterState = { version: 1; arrivals: ArrivalState; quantiles: Q
 export type ForecasterOptions = ArrivalOptions & {
   /** Bins of the past that the quantile models are fitted to. */
   fitBins: number;
+  /** Whether the quantile models are scored; false where only arrivals are asked for. */
+  scoring: boolean;
 };
 
 export class Forecaster {
@@ -35,9 +37,11 @@ export class Forecaster {
   constructor(options: Partial<ForecasterOptions> = {}) {
     this.#options = {
       settleMinutes: 2,
+      lateMinutes: 15,
       learnMinutesMax: 3 * 1440,
       rememberMinutesMax: 9 * 1440,
       fitBins: 3 * 1440,
+      scoring: true,
       ...options,
     };
     this.#arrivals = new Arrivals(DEMAND_BIN_MS, this.#options);
@@ -48,7 +52,7 @@ export class Forecaster {
     assert(history.binMs === DEMAND_BIN_MS, "the forecaster works on minutes");
     this.#source = history;
     this.#arrivals.update(history, nowMs);
-    this.#score(history, nowMs);
+    if (this.#options.scoring) this.#score(history, nowMs);
   }
 
   /** Of the minute of `nowMs` and the following ones; never seen categories get the prior. */

@@ -106,6 +106,27 @@ export class Track {
     this.current = this.settled;
   }
 
+  /** A settled minute that was taken for idle had an arrival after all. */
+  amend(minute: number): void {
+    if (minute <= this.born || minute > this.settled.minute) return;
+    this.#setBit(minute, true);
+    const { settled } = this;
+    settled.arrivals++;
+    for (const [i, minutes] of RATE_MINUTES.entries()) {
+      const faded = (1 - 1 / minutes) ** (settled.minute - minute);
+      settled.hits[i] = (settled.hits[i] ?? 0) + faded;
+    }
+    for (let cycle = 0; cycle < CYCLES.length; cycle++) {
+      const slot = this.cycleSlot(cycle, minute);
+      this.#cycles[slot] = Math.min(this.cycleTrials(slot), this.cycleHits(slot) + 1);
+    }
+    if (minute <= settled.last) return;
+    this.#learnGap(minute - settled.last);
+    settled.gap2 = settled.gap1;
+    settled.gap1 = minute - settled.last;
+    settled.last = minute;
+  }
+
   /** Predictions start as if these minutes after the settled ones had been as told. */
   preview(activity: readonly boolean[]): void {
     this.current = activity.length === 0 ? this.settled : copy(this.settled);

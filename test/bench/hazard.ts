@@ -106,7 +106,7 @@ function pick(from: readonly Demand[], size: number, random: Random): Demand[] {
 /** The hazards as they were known, minute by minute: the history never holds a later minute. */
 function play(demands: readonly Demand[]): Played[] {
   const history = new DemandHistory();
-  const forecaster = new Forecaster({ settleMinutes: Number(options.settle) });
+  const forecaster = new Forecaster({ settleMinutes: Number(options.settle), scoring: false });
   const played = demands.map((demand) => ({
     demand,
     now: new Float64Array(minutes),
