@@ -148,7 +148,10 @@ function detect(line: string): TraceFormat | null {
 
 function bad(report: TraceReport, line: number, problem: string): void {
   report.badLines++;
-  if (report.examples.length < EXAMPLES_MAX) report.examples.push({ line, problem });
+  // The CSV parser is ahead of us with those it skips.
+  report.examples.push({ line, problem });
+  report.examples.sort((a, b) => a.line - b.line);
+  report.examples.length = Math.min(report.examples.length, EXAMPLES_MAX);
 }
 
 function open(source: string | Readable, signal: AbortSignal | undefined): Readable {

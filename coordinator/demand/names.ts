@@ -30,7 +30,7 @@ export class FunctionNames {
 
   nameOf(hash: string): string {
     const hex = hash.toLowerCase().replaceAll(/[^0-9a-f]/g, "");
-    for (let digits = 10; digits <= hex.length; digits += 6) {
+    for (let digits = 10; digits < hex.length + 6; digits += 6) {
       const name = `fn-${hex.slice(0, digits)}`;
       const owner = this.#owners.get(name);
       if (owner === hash) return name;
