@@ -50,12 +50,13 @@ export async function enroll(options: EnrollOptions): Promise<Identity> {
     );
 
   const key = loadHostKey(dir);
-  const ca = await fetchRoot(base, rootHash, signal);
+  const patient = <T>(attempt: () => Promise<T>) => inTurn(attempt, { clock, random, signal });
+  const ca = await patient(() => fetchRoot(base, rootHash, signal));
   const publicKey = Buffer.from(key.publicKeyRaw).toString("base64url");
   const signed = enrollmentProof({ tokenId, rootHash, publicKey, host, site });
   const proof = sign(null, Buffer.from(signed), key.privateKey).toString("base64url");
   const body = { token, publicKey, peerId: key.peerId, host, site, proof };
-  const given = await redeem({ base, ca, body, clock, random, signal });
+  const given = await patient(() => redeem({ base, ca, body, signal }));
   saveJoined(dir, { host, site, fleet: given.fleet, certPem: given.certPem, caPem: ca });
   const identity = loadIdentity(dir);
   assert(identity !== null, "a host that joined has an identity");
@@ -74,24 +75,30 @@ async function fetchRoot(base: URL, rootHash: string, signal?: AbortSignal): Pro
   return pem;
 }
 
-async function redeem(options: {
+function redeem(options: {
   base: URL;
   ca: string;
   body: EnrollRequest;
-  clock: Clock;
-  random: Random;
   signal: AbortSignal | undefined;
 }): Promise<Enrolled> {
-  const { base, ca, body, clock, random, signal } = options;
+  const { base, ca, body, signal } = options;
   const url = new URL("/api/v1/enroll", base);
-  const abortable = signal ? { signal } : {};
-  for (let attempt = 0; ; attempt++) {
+  return requestJson({ url, method: "POST", body, ca, ...(signal ? { signal } : {}) }, Enrolled);
+}
+
+/** Tries again, later and later, while the coordinator says that it is not our turn. */
+async function inTurn<T>(
+  attempt: () => Promise<T>,
+  { clock, random, signal }: { clock: Clock; random: Random; signal: AbortSignal | undefined },
+): Promise<T> {
+  for (let failures = 0; ; failures++) {
     try {
-      return await requestJson({ url, method: "POST", body, ca, ...abortable }, Enrolled);
+      return await attempt();
     } catch (cause) {
-      const retry = cause instanceof PrestageError && cause.code === "RATE_LIMITED";
-      if (!retry || attempt >= ATTEMPTS) throw cause;
-      await clock.sleep(backoffMs(attempt, random, { baseMs: 1000, maxMs: 30_000 }), abortable);
+      const limited = cause instanceof PrestageError && cause.code === "RATE_LIMITED";
+      if (!limited || failures >= ATTEMPTS) throw cause;
+      const waitMs = backoffMs(failures, random, { baseMs: 1_000, maxMs: 30_000 });
+      await clock.sleep(waitMs, signal ? { signal } : {});
     }
   }
 }
