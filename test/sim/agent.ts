@@ -199,7 +199,7 @@ export class SimAgent {
       queue.settleNext();
       this.#reportLoop(boot);
       this.#rateLoop(boot);
-      this.#step(boot, { type: "tick" });
+      this.#step(boot, { type: "start" });
     });
   }
 

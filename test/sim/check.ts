@@ -150,17 +150,19 @@ export class Checker {
     book.lease = null;
     this.rateSet(id, 0);
     book.stoppedMs = this.#now();
+    // A new process has a new budget.
+    book.bucketBytes = 0;
+    book.burstBytes = 0;
   }
 
   rateSet(id: HostId, rate: number): void {
     const book = this.book(id);
     this.#drain(book);
     book.rate = rate;
-    // A higher rate's burst stays allowed until it has drained.
-    book.burstBytes = Math.max(
-      (rate * BURST_MS) / 1000,
-      Math.min(book.burstBytes, book.bucketBytes),
-    );
+    // What may still be taken (burst less level) goes on, up to the new burst.
+    const burstBytes = (rate * BURST_MS) / 1000;
+    book.bucketBytes = Math.max(0, book.bucketBytes + burstBytes - book.burstBytes);
+    book.burstBytes = burstBytes;
     if (rate > 0) book.stoppedMs = null;
     else book.stoppedMs ??= this.#now();
   }

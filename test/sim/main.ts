@@ -39,7 +39,7 @@ async function main(): Promise<number> {
   });
   const broken = values.break ?? null;
   if (broken !== null && !isBreakName(broken)) {
-    process.stderr.write(`${`no deliberate bug is called ${broken}: ${Object.keys(BREAKS).join(", ")}`}\n`);
+    process.stderr.write(`no deliberate bug is called ${broken}: ${Object.keys(BREAKS).join(", ")}\n`);
     return 2;
   }
   const [count, first, hosts, seconds, threads] = [
@@ -50,7 +50,7 @@ async function main(): Promise<number> {
     values.threads,
   ].map(Number);
   if (!count || first === undefined || !hosts || !seconds || !threads) {
-    process.stderr.write(`${"--seeds, --seed, --hosts, --seconds and --threads are numbers over 0"}\n`);
+    process.stderr.write("--seeds, --seed, --hosts, --seconds and --threads are numbers over 0\n");
     return 2;
   }
   const options = { hosts, seconds, broken };
