@@ -126,7 +126,7 @@ async function* counting(
 }
 
 /** Rows of one request; the API takes at most this many at once. */
-const PART_ROWS = 50_000;
+const PART_ROWS = 20_000;
 
 /** Sends rows in parts; a part that was taken before (the same source) adds nothing. */
 export async function importRows(

@@ -26,7 +26,7 @@ export function statusText(s: Status): string {
   const served = hit + late + miss;
   const environments = Object.entries(s.environments).filter(([, count]) => count > 0);
   return pairs([
-    ["fleet", `${s.fleet}, prestage ${s.version}, up ${duration(s.nowMs - s.startedMs)}`],
+    ["fleet", `${s.fleet}, ${s.version}, up ${duration(s.nowMs - s.startedMs)}`],
     ["pre-work", s.paused ? "paused (prestage resume)" : "on"],
     ["hosts", `${s.hosts.connected} of ${s.hosts.enrolled} connected`],
     [
@@ -60,8 +60,8 @@ function addHosts(program: Command, shell: Shell, group: string): void {
     isDefault: true,
     summary: "every enrolled host with what it holds and runs",
     run: async (call, api) => {
-      const list = await api.get<HostList>("hosts");
-      call.show(list, () => hostsText(list.hosts, shell.clock.now()));
+      const { status, hosts } = await look(api);
+      call.show({ hosts }, () => hostsText(hosts, status.demandNowMs));
     },
   });
   addApiCommand(hosts, shell, {
@@ -79,6 +79,7 @@ function addHosts(program: Command, shell: Shell, group: string): void {
   });
 }
 
+/** `nowMs` is demand time, as everything the API says. */
 export function hostsText(hosts: readonly HostView[], nowMs: number): string {
   return table(
     hosts,
@@ -88,7 +89,7 @@ export function hostsText(hosts: readonly HostView[], nowMs: number): string {
       { title: "STATE", value: hostState },
       {
         title: "SEEN",
-        value: (h) => h.lastSeenMs && `${duration(nowMs - h.lastSeenMs)} ago`,
+        value: (h) => h.lastSeenMs && `${duration(Math.max(0, nowMs - h.lastSeenMs))} ago`,
         right: true,
       },
       { title: "CPU", value: (h) => h.sample && percent(h.sample.cpuUsed), right: true },
@@ -134,7 +135,7 @@ function addTop(program: Command, shell: Shell, group: string): void {
       const periodMs = Math.max(100, parseDuration(call.options.interval, "--interval"));
       if (call.json || call.options.once || !call.terminal.outIsTty) {
         const view = await look(api);
-        call.show(view, () => topText(view.status, view.hosts, call.clock.now()));
+        call.show(view, () => topText(view.status, view.hosts));
         return;
       }
       await refresh(call, api, periodMs);
@@ -151,14 +152,14 @@ async function refresh(call: Call<object>, api: Api, periodMs: number): Promise<
   const homeAndClear = "\x1b[H\x1b[J";
   while (!call.signal.aborted) {
     const view = await look(api);
-    call.terminal.out(homeAndClear + topText(view.status, view.hosts, call.clock.now()));
+    call.terminal.out(homeAndClear + topText(view.status, view.hosts));
     await call.clock.sleep(periodMs, { signal: call.signal }).catch((cause: unknown) => {
       if (!call.signal.aborted) throw cause;
     });
   }
 }
 
-export function topText(status: Status, hosts: readonly HostView[], nowMs: number): string {
+export function topText(status: Status, hosts: readonly HostView[]): string {
   const rows = hosts.flatMap((h) => h.environments.map((e) => ({ host: h.host, ...e })));
   const environments = table(
     rows.toSorted((a, b) => (b.lastUsedMs ?? 0) - (a.lastUsedMs ?? 0)).slice(0, 40),
@@ -178,7 +179,7 @@ export function topText(status: Status, hosts: readonly HostView[], nowMs: numbe
     ],
     "no environments",
   );
-  return `${statusText(status)}\n${hostsText(hosts, nowMs)}\n${environments}`;
+  return `${statusText(status)}\n${hostsText(hosts, status.demandNowMs)}\n${environments}`;
 }
 
 function addDoctor(program: Command, shell: Shell, group: string): void {

@@ -44,6 +44,7 @@ const START_MS_PER_HOST = 1_500;
 const PUBLISH_BYTES_PER_MS = 40e3;
 /** When they were not ready in time, they get this much more, once. */
 const SECOND_TRY = 3;
+const SEEN_WITHIN_MS = 200;
 /** Workloads are declared this long before the first request. */
 const DECLARE_AHEAD_MS = 500;
 
@@ -102,6 +103,11 @@ export class DemoRun {
       const { requests } = input.schedule;
       say(`${name}: playing ${requests.length} requests, fleet: --context ${fleet.contextFile}`);
       return await this.#measure(name, fleet, routers, replay, signal);
+    } catch (cause) {
+      // Why it failed is in the log of the process that ended, if one did: let its end be seen.
+      await clock.sleep(SEEN_WITHIN_MS);
+      if (!signal.aborted) fleet.check();
+      throw cause;
     } finally {
       await fleet.stop();
       if (!settings.keep) await rm(dir, { recursive: true, force: true, maxRetries: 5 });
