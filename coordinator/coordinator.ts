@@ -119,10 +119,8 @@ export class Coordinator {
     this.#gateway = new Gateway(
       {
         ...common,
-        tls: trust.serverTls(),
-        authenticate: (bearer) => trust.authenticate(bearer),
-        identifyForRenewal: (socket) => trust.identifyForRenewal(socket),
-        audit: trust.audit,
+        trust,
+        modelsDir: join(config.dataDir, "models"),
         operations: makeOperations(
           {
             ...common,
@@ -143,7 +141,7 @@ export class Coordinator {
           clock.now(),
         ),
       },
-      { ...config.listen, version: deps.software },
+      config.listen,
     );
   }
 
@@ -221,7 +219,6 @@ export class Coordinator {
       this.#sessions.disconnect(host, "REVOKED");
       this.#planning.tick();
     });
-    this.#trust.onServerTls((tls) => this.#gateway.setTls(tls));
   }
 
   #url(): string {
