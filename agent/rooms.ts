@@ -139,7 +139,7 @@ function makeTransfers(deps: AgentDeps & { demandClock: Clock }, lastKnown: Last
     {
       ...deps,
       resolveManifest: async (hash) => (await link.request({ kind: "manifest", hash })).manifest,
-      source: new HttpSource(deps),
+      source: new HttpSource(deps, { ca: identity.caPem }),
     },
     {
       dir: join(config.dataDir, "mesh"),

@@ -47,6 +47,8 @@ const PRICE_SETTLE_MS = 1_000;
 const HOUSEKEEPING_MS = 600_000;
 const DAY_MS = 86_400_000;
 const CLI_FILE = "cli.json";
+/** Artifacts that only the coordinator publishes, such as models. */
+const RESERVED = "prestage-";
 
 export class Coordinator {
   readonly #config: CoordinatorConfig;
@@ -315,6 +317,8 @@ export class Coordinator {
   ): Promise<ReplyBody> {
     const manifest = verifyManifest(signed);
     const { name, version, bytes, createdMs, publisher, originUrl, files } = manifest;
+    if (name.startsWith(RESERVED))
+      throw new PrestageError("FORBIDDEN", `names that begin with ${RESERVED} are the fleet's own`);
     if (publisher !== host)
       throw new PrestageError("FORBIDDEN", `${host} cannot publish as ${publisher}`);
     const facts = { name, version, bytes, createdMs, publisher, originUrl, files: files.length };

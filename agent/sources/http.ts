@@ -3,6 +3,7 @@
  * Fails with a `PrestageError`: NOT_FOUND when the origin has no such file or range, CORRUPT when
  * it is of another length, UNREACHABLE or TIMEOUT after some attempts.
  */
+import { rootCertificates } from "node:tls";
 import { Agent, request } from "undici";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
@@ -21,7 +22,16 @@ export class HttpSource {
 
   constructor(
     deps: { clock: Clock; random: Random },
-    { connections = 8, attempts = 4 }: { connections?: number; attempts?: number } = {},
+    {
+      connections = 8,
+      attempts = 4,
+      ca,
+    }: {
+      connections?: number;
+      attempts?: number;
+      /** PEM of a root trusted beside the public ones: the fleet's, for what it serves itself. */
+      ca?: string;
+    } = {},
   ) {
     this.#deps = deps;
     this.#attempts = attempts;
@@ -31,6 +41,7 @@ export class HttpSource {
       connectTimeout: 5_000,
       headersTimeout: 15_000,
       bodyTimeout: 15_000,
+      ...(ca ? { connect: { ca: [...rootCertificates, ca] } } : {}),
     });
   }
 
