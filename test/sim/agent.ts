@@ -36,6 +36,10 @@ import type { SimHostSpec } from "./world.ts";
 
 const REPORT_MS = 5000;
 const RATE_MS = 500;
+/** The staging gate's period and marks; see agent/staging.ts. */
+const GATE_MS = 200;
+const PEAK_CPU = 0.95;
+const CALM_CPU = 0.85;
 
 /** An outcome with a number of its own, so that the run can tell it from an equal one. */
 export type Numbered = Outcome & { serial: number };
@@ -54,6 +58,8 @@ type Boot = {
   told: { paused: boolean; throttled: boolean };
   demand: DemandBins;
   outcomes: Numbered[];
+  /** How many things the last desired state asked for. */
+  wanted: number;
 };
 
 /** What `agent/persisted.ts` keeps. */
@@ -73,6 +79,7 @@ export class SimAgent {
   #boots = 0;
   /** CPU share of other things on the host. */
   cpuUsed = 0.2;
+  #atPeak = false;
   /** Outcomes that were not acknowledged when an earlier boot ended. */
   readonly #lost = new Set<number>();
 
@@ -181,6 +188,7 @@ export class SimAgent {
       told: { paused: false, throttled: false },
       demand: new DemandBins(this.spec.id),
       outcomes: [],
+      wanted: 0,
     });
     this.#boot = boot;
     this.#run.note(`${this.spec.id} starts (${number})`);
@@ -231,6 +239,15 @@ export class SimAgent {
   /** False when this agent is gone: the outcome of a request that entered here dies with it. */
   countOutcome(outcome: Numbered): void {
     this.#boot?.outcomes.push(outcome);
+  }
+
+  /** Other things on the host take this much of its CPU from now on; the gate looks by period. */
+  load(cpuUsed: number): void {
+    this.cpuUsed = cpuUsed;
+    this.#run.checker.peak(this.spec.id, cpuUsed > PEAK_CPU);
+    const boot = this.#boot;
+    if (!boot) return;
+    this.#run.queue.in(this.#run.random.int(GATE_MS), () => boot.alive && this.#applyRate(boot));
   }
 
   // ── the session ──────────────────────────────────────────────────────────────────────────
@@ -353,10 +370,13 @@ export class SimAgent {
     boot.mesh.setHold(desired.hold);
     boot.pool.setDesired(desired.environments, desired.workloads, { paused: desired.paused });
     this.orders.desired(desired, now);
-    this.#run.note(
-      `${this.spec.id} takes desired ${desired.version}: ${desired.hold.length} held, ` +
-        `${desired.environments.length} kept, ${Math.round(desired.lease.stagingBytesPerSecond)} B/s`,
-    );
+    const { hold, environments, lease } = desired;
+    const line =
+      `${this.spec.id} takes desired ${desired.version}: ${hold.length} held, ` +
+      `${environments.length} kept, ${Math.round(lease.stagingBytesPerSecond)} B/s`;
+    if (hold.length + environments.length === boot.wanted) this.#run.journal.digestOnly(line);
+    else this.#run.note(line);
+    boot.wanted = hold.length + environments.length;
     this.#run.queue.settleNext();
     this.#step(boot, { type: "took", what: "desired", version: desired.version });
   }
@@ -373,7 +393,8 @@ export class SimAgent {
     const orders = this.#run.breaks.has("ignore-throttle")
       ? { lease: boot.lease, paused: false, throttled: false }
       : { lease: boot.lease, ...boot.told };
-    const rate = stagingRate(orders, this.cpuUsed > 0.95, this.#run.queue.now());
+    this.#atPeak = this.cpuUsed > (this.#atPeak ? CALM_CPU : PEAK_CPU);
+    const rate = stagingRate(orders, this.#atPeak, this.#run.queue.now());
     if (orders.throttled !== boot.told.throttled || orders.paused !== boot.told.paused)
       this.#run.checker.rateSet(this.spec.id, 0);
     boot.mesh.setRate(rate);
@@ -402,8 +423,8 @@ export class SimAgent {
       sample: {
         atMs: this.#run.queue.now(),
         cpuUsed: this.cpuUsed,
-        memoryBytes: 2 * this.spec.memoryBytesMax,
-        memoryFreeBytes: Math.max(0, 2 * this.spec.memoryBytesMax - used),
+        memoryBytes: this.spec.memoryBytesMax,
+        memoryFreeBytes: Math.max(0, this.spec.memoryBytesMax - used),
         diskFreeBytes: this.spec.quotaBytes - this.disk.usedBytes,
         requestsPerSecond: 0,
         peerBytesPerSecond: 0,

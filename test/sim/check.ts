@@ -38,6 +38,8 @@ type HostBook = {
   bucketBytes: number;
   burstBytes: number;
   stoppedMs: number | null;
+  /** Since when the host's CPU is over the mark. */
+  peakMs: number | null;
 };
 
 export class Checker {
@@ -87,6 +89,7 @@ export class Checker {
       bucketBytes: 0,
       burstBytes: 0,
       stoppedMs: 0,
+      peakMs: null,
     });
   }
 
@@ -184,9 +187,15 @@ export class Checker {
     book.bucketBytes = Math.max(0, book.bucketBytes - bytes);
   }
 
+  /** Foreground work needs the host, or does no longer. */
+  peak(id: HostId, atPeak: boolean): void {
+    this.book(id).peakMs = atPeak ? (this.book(id).peakMs ?? this.#now()) : null;
+  }
+
   stagingArrived(id: HostId): void {
-    const { stoppedMs } = this.book(id);
-    const lateMs = stoppedMs === null ? 0 : this.#now() - stoppedMs;
+    const { stoppedMs, peakMs } = this.book(id);
+    const sinceMs = Math.min(stoppedMs ?? this.#now(), peakMs ?? this.#now());
+    const lateMs = this.#now() - sinceMs;
     this.holds(
       "pre-staging yields within a second",
       lateMs <= YIELD_MS,

@@ -30,6 +30,7 @@ import type { Pipe } from "../support/network.ts";
 import { SimForecaster } from "./forecaster.ts";
 import { SimLedger } from "./ledger.ts";
 import type { Run } from "./run.ts";
+import type { SimArtifact } from "./world.ts";
 
 const PLAN_MS = 10_000;
 const ROUTES_MS = 2500;
@@ -48,6 +49,7 @@ type Boot = {
   history: DemandHistory;
   measured: MeasuredCosts;
   planning: Planning;
+  stages: ExplicitStages;
   talks: Map<Pipe, Talk>;
   byHost: Map<HostId, Talk>;
   desired: Map<HostId, DesiredState>;
@@ -60,6 +62,8 @@ export class SimCoordinator {
   readonly #config: CoordinatorConfig;
   #boot: Boot | null = null;
   #sessions = 0;
+  /** What the store keeps under a key; survives crashes. */
+  readonly #kept = new Map<string, unknown>();
   paused = false;
 
   constructor(run: Run) {
@@ -98,7 +102,13 @@ export class SimCoordinator {
     const history = new DemandHistory();
     const measured = new MeasuredCosts();
     const boot = { alive: true, fleet, history, measured } as Boot;
-    const keeper = { state: () => undefined, setState: () => Promise.resolve() };
+    const stages = new ExplicitStages({
+      state: (key) => this.#kept.get(key),
+      setState: (key, value) => {
+        this.#kept.set(key, value);
+        return Promise.resolve();
+      },
+    });
     const planning = new Planning(
       {
         clock: queue,
@@ -110,7 +120,7 @@ export class SimCoordinator {
         forecaster: new SimForecaster(world),
         catalog: new Catalog(storeOf(this.#run)),
         measured,
-        stages: new ExplicitStages(keeper),
+        stages,
         affinity: (workload, host) => this.#run.affinity(workload, host.id),
         aggressiveness: () => ({ threshold: 1, lead: 1 }),
         model: () => null,
@@ -126,6 +136,7 @@ export class SimCoordinator {
     planning.paused = this.paused;
     Object.assign(boot, {
       planning,
+      stages,
       talks: new Map(),
       byHost: new Map(),
       desired: new Map(),
@@ -153,6 +164,16 @@ export class SimCoordinator {
     if (!this.#boot) return;
     this.#boot.planning.paused = paused;
     this.#boot.planning.tick();
+  }
+
+  /** An operator wants an artifact on these hosts. */
+  stage(id: string, artifact: SimArtifact, hosts: HostId[]): void {
+    const boot = this.#boot;
+    if (!boot) return;
+    const { ref, manifestHash, bytes } = artifact;
+    this.#run.note(`operator stages ${ref.name} on ${hosts.length} hosts`);
+    void boot.stages.add({ id, ref, manifestHash, bytes, hosts });
+    boot.planning.tick();
   }
 
   #planLoop(boot: Boot): void {

@@ -9,6 +9,7 @@ export type Injected = {
   partitions: number;
   peaks: number;
   pauses: number;
+  stages: number;
 };
 
 export class Faults {
@@ -21,6 +22,7 @@ export class Faults {
     partitions: 0,
     peaks: 0,
     pauses: 0,
+    stages: 0,
   };
 
   constructor(run: Run, untilMs: number) {
@@ -32,10 +34,11 @@ export class Faults {
     const hosts = this.#run.world.hosts.length;
     this.#weather();
     this.#repeat(2_000_000 / hosts, () => this.#crashHost());
-    this.#repeat(350_000, () => this.#crashCoordinator());
+    this.#repeat(200_000, () => this.#crashCoordinator());
     this.#repeat(250_000, () => this.#partition());
     this.#repeat(1_000_000 / hosts, () => this.#peak());
     this.#repeat(500_000, () => this.#pause());
+    this.#repeat(80_000, () => this.#stage());
     this.#run.queue.in(this.#untilMs, () => this.#heal());
   }
 
@@ -65,7 +68,8 @@ export class Faults {
     if (!coordinator.up) return;
     this.injected.coordinatorCrashes++;
     coordinator.crash();
-    queue.in(1000 + random.exponential(30_000), () => {
+    const quick = random.next() < 0.5;
+    queue.in(500 + random.exponential(quick ? 2000 : 30_000), () => {
       if (!coordinator.up) coordinator.start();
     });
   }
@@ -96,10 +100,10 @@ export class Faults {
     const agent = this.#run.agent(random.pick(world.hosts).id);
     if (!agent) return;
     this.injected.peaks++;
-    agent.cpuUsed = 0.88 + 0.12 * random.next();
+    agent.load(0.88 + 0.12 * random.next());
     this.#run.note(`${agent.spec.id} is at peak`);
     queue.in(5000 + random.exponential(20_000), () => {
-      agent.cpuUsed = 0.1 + 0.5 * random.next();
+      agent.load(0.1 + 0.5 * random.next());
     });
   }
 
@@ -109,6 +113,15 @@ export class Faults {
     this.injected.pauses++;
     coordinator.pause(true);
     queue.in(5000 + random.exponential(15_000), () => coordinator.pause(false));
+  }
+
+  #stage(): void {
+    const { coordinator, random, world } = this.#run;
+    if (!coordinator.up) return;
+    const artifact = random.pick([...world.artifacts.values()]);
+    const share = random.next() < 0.5 ? 1 : 0.3;
+    const hosts = world.hosts.filter(() => random.next() < share).map(({ id }) => id);
+    coordinator.stage(`stage-${++this.injected.stages}`, artifact, hosts);
   }
 
   #weather(): void {
@@ -140,7 +153,7 @@ export class Faults {
       for (const { id } of world.hosts) {
         const agent = this.#run.agent(id);
         if (!agent) continue;
-        agent.cpuUsed = 0.2;
+        agent.load(0.2);
         if (!agent.up) agent.start();
       }
     });

@@ -14,6 +14,11 @@ export class Journal {
   }
 
   note(line: string): void {
+    this.#lines[this.count++ % LINES_KEPT] = this.digestOnly(line);
+  }
+
+  /** For what happens too often to be worth a line. */
+  digestOnly(line: string): string {
     const stamped = `${this.#now().toFixed(3)} ${line}`;
     let low = this.#low;
     let high = this.#high;
@@ -24,7 +29,7 @@ export class Journal {
     }
     this.#low = low;
     this.#high = high;
-    this.#lines[this.count++ % LINES_KEPT] = stamped;
+    return stamped;
   }
 
   /** The newest lines, oldest first. */

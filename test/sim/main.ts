@@ -39,7 +39,9 @@ async function main(): Promise<number> {
   });
   const broken = values.break ?? null;
   if (broken !== null && !isBreakName(broken)) {
-    process.stderr.write(`no deliberate bug is called ${broken}: ${Object.keys(BREAKS).join(", ")}\n`);
+    process.stderr.write(
+      `no deliberate bug is called ${broken}: ${Object.keys(BREAKS).join(", ")}\n`,
+    );
     return 2;
   }
   const [count, first, hosts, seconds, threads] = [

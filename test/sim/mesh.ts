@@ -18,7 +18,7 @@ import type { SimDisk, Version } from "./disk.ts";
 import type { Run } from "./run.ts";
 import type { SimArtifact, SimHostSpec } from "./world.ts";
 
-const TICK_MS = 250;
+const TICK_MS = 100;
 const GOSSIP_MS = 500;
 const ACTIVATE_MS = 20;
 const PEER_BYTES_PER_MS = 20_000;

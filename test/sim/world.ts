@@ -57,7 +57,7 @@ export function makeWorld(random: Random, hostCount: number): World {
     site: `site-${i % siteCount}`,
     quotaBytes: (24 + random.int(40)) * MB,
     memoryBytesMax: (256 + random.int(768)) * MB,
-    environmentsMax: 2 + random.int(5),
+    environmentsMax: 16,
   }));
   const classes = [
     { name: "gold", priority: 200 },
@@ -90,7 +90,7 @@ export function makeWorld(random: Random, hostCount: number): World {
     categories,
     byKey: new Map(categories.map((c) => [c.key, c])),
     artifacts,
-    budget: { fleet: 24 * MB, perHost: 2 * MB, floor: MB / 8 },
+    budget: { fleet: (2 + random.int(20)) * MB, perHost: 2 * MB, floor: MB / 8 },
   };
 }
 
