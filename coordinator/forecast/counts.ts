@@ -6,6 +6,8 @@ export type Quantiles = number[];
 
 /** Beyond that mean a smooth approximation does, and summing would take long. */
 const SUM_MEAN_MAX = 200;
+/** Below, not even the highest quantile is 1. */
+const MEAN_MIN = 1e-6;
 const SUM_TERMS_MAX = 5_000;
 
 export const ZERO_QUANTILES: Quantiles = QUANTILE_LEVELS.map(() => 0);
@@ -16,7 +18,7 @@ export function countQuantiles(
   variance: number,
   levels: readonly number[] = QUANTILE_LEVELS,
 ): Quantiles {
-  if (!(mean > 0)) return levels.map(() => 0);
+  if (!(mean > MEAN_MIN)) return levels.map(() => 0);
   if (mean > SUM_MEAN_MAX) return gammaQuantiles(mean, Math.max(variance, mean), levels);
   // Gamma–Poisson: shape r, success probability p; r → ∞ is Poisson.
   const excess = Math.max(variance - mean, mean * 1e-6);

@@ -19,7 +19,6 @@ const PRIOR_MINUTES = 2;
 const PRIOR_POOLED = 4;
 /** Evidence of one expert, log-odds. */
 const EVIDENCE_MAX = 7;
-const WEIGHT_START = 0.15;
 const LEARNING_RATE = 0.01;
 const HAZARD_MIN = 0.0005;
 const HAZARD_MAX = 0.995;
@@ -38,6 +37,7 @@ const DAY = 1440;
 /** How far off yesterday's arrival may have been. */
 const DAY_SLACK = 2;
 
+const BASE = 0; // what is usual at that idle time and rate
 const GAP = 1; // idle as long as its gaps were
 const GAP_SMOOTH = 2; // the same, give or take a tenth
 const CYCLE = 3; // minute of the clock, by cycle
@@ -49,6 +49,16 @@ const DAILY = RECENT + 1; // active at this minute of earlier days
 const HOUR = DAILY + 1; // rate in this hour of earlier days
 const BIAS = HOUR + 1;
 const INPUTS = BIAS + 1;
+
+/** Where the mixer starts: the round values near which it ends on recorded functions. */
+const WEIGHTS_START = Float64Array.from({ length: INPUTS }, (_, input) => {
+  if (input === BASE) return 1;
+  if (input === BIAS) return 0;
+  if (input === GAP) return 0.3;
+  if (input === DAILY) return 0.5;
+  if (input === RATE || input === RATE + 1) return 0.05;
+  return 0.15;
+});
 
 type Contexts = { base: number; rhythm: number; lags: number; recent: number; daily: number };
 
@@ -69,11 +79,7 @@ export class HazardModel {
   #weightsAt = 0;
 
   constructor() {
-    this.#weights.fill(WEIGHT_START);
-    for (let at = 0; at < this.#weights.length; at += INPUTS) {
-      this.#weights[at] = 1;
-      this.#weights[at + BIAS] = 0;
-    }
+    for (let at = 0; at < this.#weights.length; at += INPUTS) this.#weights.set(WEIGHTS_START, at);
   }
 
   /** P(request in `minute` | none between `track.current.minute` and it); a later minute. */
@@ -84,7 +90,7 @@ export class HazardModel {
     const rateClass = this.#rateClass(recency, minute);
     const base = this.#base(rateClass, idleClass, idle);
     const inputs = this.#inputs;
-    inputs[0] = fastLog(base / (1 - base));
+    inputs[BASE] = fastLog(base / (1 - base));
     inputs[BIAS] = 1;
     this.#gapEvidence(track, idle, base);
     this.#clockEvidence(track, minute, base);

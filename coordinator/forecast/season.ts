@@ -1,6 +1,6 @@
 /**
  * The same time of an hour, a day or a week before, moved to today's level. Which of them the
- * series follows is decided by how well each foretold the last cycle.
+ * series follows is decided by how well each repeats itself.
  */
 import { countQuantiles } from "./counts.ts";
 import type { Fitted, Model, Past } from "./model.ts";
@@ -19,18 +19,18 @@ const LEVEL_PRIOR = 5;
 export const seasonModel: Model = { name: "season", fit: fitSeason };
 
 function fitSeason(past: Past): Fitted | null {
-  let best: { period: number; loss: number; dispersion: number } | null = null;
-  for (const seasonMs of SEASONS_MS) {
-    const period = Math.round(seasonMs / past.binMs);
-    if (period < 2 || past.counts.length < CYCLES_MIN * period) continue;
-    const tried = lastCycle(past.counts, period);
-    if (best === null || tried.loss < best.loss) best = { period, ...tried };
-  }
-  if (best === null) return null;
-  const { period, dispersion } = best;
+  const periods = SEASONS_MS.map((seasonMs) => Math.round(seasonMs / past.binMs)).filter(
+    (period) => period >= 2 && past.counts.length >= CYCLES_MIN * period,
+  );
+  const longest = periods.at(-1);
+  if (longest === undefined) return null;
+  // All are compared on the same bins.
+  const losses = periods.map((period) => repeatLoss(past.counts, period, longest));
+  const period = periods[losses.indexOf(Math.min(...losses))] ?? longest;
   const { counts } = past;
   const means = profile(counts, counts.length, period);
   const level = levelOf(counts, counts.length, means, period);
+  const dispersion = dispersionOf(counts, period);
   return {
     predict: (ahead) => {
       const mean = (means[(counts.length + ahead) % period] ?? 0) * level;
@@ -39,19 +39,32 @@ function fitSeason(past: Past): Fitted | null {
   };
 }
 
-/** How well the cycles before foretold the last one: loss to compare, variance per mean. */
-function lastCycle(counts: Float64Array, period: number): { loss: number; dispersion: number } {
+/**
+ * How far each of the last `bins` was from one that lies whole periods, and at least half of
+ * `bins`, before: a curve is always like the hour before, what counts is whether it comes back.
+ */
+function repeatLoss(counts: Float64Array, period: number, bins: number): number {
+  const lag = period * Math.ceil(bins / 2 / period);
+  let loss = 0;
+  for (let t = counts.length - bins; t < counts.length; t++) {
+    loss += ((counts[t] ?? 0) - (counts[t - lag] ?? 0)) ** 2;
+  }
+  return loss;
+}
+
+/** Variance per mean, of the last cycle about what the ones before had foretold. */
+function dispersionOf(counts: Float64Array, period: number): number {
   const end = counts.length - period;
   const means = profile(counts, end, period);
   const level = levelOf(counts, end, means, period);
-  let squares = 0;
-  let sum = 0;
+  let squares = 1;
+  let sum = 1;
   for (let t = end; t < counts.length; t++) {
     const mean = (means[t % period] ?? 0) * level;
     squares += ((counts[t] ?? 0) - mean) ** 2;
     sum += mean;
   }
-  return { loss: squares / period, dispersion: Math.max(1, (squares + 1) / (sum + 1)) };
+  return Math.max(1, squares / sum);
 }
 
 /** Mean count by phase (bin number modulo period) of the cycles before `end`, newer ones more. */

@@ -129,6 +129,9 @@ export class Track {
 
   /** Predictions start as if these minutes after the settled ones had been as told. */
   preview(activity: readonly boolean[]): void {
+    for (let minute = this.current.minute; minute > this.settled.minute; minute--) {
+      this.#setBit(minute, false);
+    }
     this.current = activity.length === 0 ? this.settled : copy(this.settled);
     for (const active of activity) {
       advance(this.current, active);
