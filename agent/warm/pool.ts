@@ -62,6 +62,7 @@ export class WarmPool {
   /** Every one that is not gone, the current and those on their way out. */
   readonly #all = new Set<Slot>();
   readonly #listeners = new Set<() => void>();
+  readonly #started = Promise.withResolvers<void>();
   #tasks: TaskGroup | null = null;
   #closing = false;
   #order = 0;
@@ -113,6 +114,7 @@ export class WarmPool {
     if (orphans > 0) this.#deps.log.warn({ orphans }, "ended environments of an earlier agent");
     const tasks = new TaskGroup();
     this.#tasks = tasks;
+    this.#started.resolve();
     const { promise: stopped, resolve } = Promise.withResolvers<void>();
     const stop = () => resolve();
     signal.addEventListener("abort", stop, { once: true });
@@ -167,6 +169,7 @@ export class WarmPool {
     category: string,
     { signal }: { signal?: AbortSignal } = {},
   ): Promise<Acquired> {
+    await this.#started.promise;
     signal?.throwIfAborted();
     const key = categoryKey(workload.name, category);
     if (this.#closing || !this.#tasks)
