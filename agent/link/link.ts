@@ -110,6 +110,8 @@ export class Link {
     this.#ended = ended;
     const stop = () => this.#dispatch({ type: "stop" });
     signal.addEventListener("abort", stop, { once: true });
+    // A failed task of the link stops the link; `done` below throws the failure.
+    group.signal.addEventListener("abort", stop, { once: true });
     this.#dispatch(signal.aborted ? { type: "stop" } : { type: "start" });
     await ended.promise;
     signal.removeEventListener("abort", stop);
@@ -248,16 +250,20 @@ export class Link {
     this.#open = open;
     this.#metrics.attempts.inc();
     this.#group?.start("link connect", async () => {
+      let socket: Connection;
       try {
-        const socket = await this.#deps.transport.connect({ signal: open.abort.signal });
-        open.socket = socket;
-        if (this.#open !== open) throw new PrestageError("TIMEOUT", "connected too late");
-        this.#listen(open, socket);
-        this.#dispatch({ type: "connected", connection: number, hello: this.#deps.hello() });
+        socket = await this.#deps.transport.connect({ signal: open.abort.signal });
       } catch (cause) {
-        open.socket?.close("not wanted");
         this.#closed(number, cause);
+        return;
       }
+      if (this.#open !== open) {
+        socket.close("connected too late");
+        return;
+      }
+      open.socket = socket;
+      this.#listen(open, socket);
+      this.#dispatch({ type: "connected", connection: number, hello: this.#deps.hello() });
     });
   }
 

@@ -143,7 +143,10 @@ export class Sessions {
       await group.done();
     } finally {
       for (const detach of this.#detach.splice(0)) detach();
-      for (const live of [...this.#live]) live.socket.close("coordinator stops");
+      for (const live of [...this.#live]) {
+        live.socket.close("coordinator stops");
+        this.#gone(live);
+      }
       this.#group = undefined;
     }
   }

@@ -62,7 +62,7 @@ export const MESSAGES = {
     direction: "up",
     schema: Report,
     bytesMax: 4 * MIB,
-    elementsMax: 100_000,
+    elementsMax: 130_000,
     ratePerSecond: 5,
     burst: 10,
     since: 1,

@@ -7,9 +7,15 @@ import { Link } from "../../agent/link/link.ts";
 import type { SessionOptions } from "../../agent/link/session.ts";
 import { type LinkTls, WsTransport } from "../../agent/link/ws-transport.ts";
 import { AGENT_SESSION_DEFAULTS } from "../../coordinator/gateway/session.ts";
-import { type SessionHandlers, Sessions } from "../../coordinator/gateway/sessions.ts";
+import {
+  type SessionHandlers,
+  Sessions,
+  type SessionsOptions,
+} from "../../coordinator/gateway/sessions.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Hello, Report } from "../../shared/protocol/bodies.ts";
+import { decode, encode, frame } from "../../shared/protocol/codec.ts";
+import type { DownMessage } from "../../shared/protocol/messages.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { silentLog } from "../../shared/runtime/log.ts";
 import { Metrics } from "../../shared/runtime/metrics.ts";
@@ -47,6 +53,8 @@ type Coordinator = {
 async function startCoordinator(
   handlers: Partial<SessionHandlers> = {},
   session: Partial<typeof AGENT_SESSION_DEFAULTS> = {},
+  port = 0,
+  options: Partial<SessionsOptions> = {},
 ): Promise<Coordinator> {
   const server = createServer({
     ...serverTls,
@@ -55,7 +63,7 @@ async function startCoordinator(
     rejectUnauthorized: false,
     minVersion: "TLSv1.3",
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(port, "127.0.0.1");
   await once(server, "listening");
   const lastSeq = new Map<string, number>();
   const metrics = new Metrics();
@@ -90,7 +98,7 @@ async function startCoordinator(
         ...handlers,
       },
     },
-    { session: { ...AGENT_SESSION_DEFAULTS, ...session } },
+    { session: { ...AGENT_SESSION_DEFAULTS, ...session }, ...options },
   );
   sessions.attach(server);
   const abort = new AbortController();
@@ -101,11 +109,10 @@ async function startCoordinator(
     server.closeAllConnections();
     server.close();
   });
-  const { port } = server.address() as AddressInfo;
   return {
     server,
     sessions,
-    port,
+    port: (server.address() as AddressInfo).port,
     metrics,
     reports,
     hellos,
@@ -173,8 +180,36 @@ async function startRelay(target: number) {
     cut();
     relay.close();
   });
-  return { port: (relay.address() as AddressInfo).port, cut, connections: () => pairs.size };
+  /** Nothing more reaches the agent, while its own bytes still pass. */
+  const stall = () => {
+    for (const [near, far] of pairs) {
+      far.unpipe(near);
+      far.pause();
+    }
+  };
+  return { port: (relay.address() as AddressInfo).port, cut, stall };
 }
+
+/** An agent's bare connection, to send what a true agent would not. */
+async function connectBare(port: number) {
+  const transport = new WsTransport({ url: `https://127.0.0.1:${port}`, tls: () => agentTls });
+  const connection = await transport.connect({ signal: AbortSignal.timeout(5_000) });
+  const received: DownMessage[] = [];
+  const state = { closed: false };
+  connection.onMessage((bytes) => received.push(decode("down", bytes).message));
+  connection.onClose(() => {
+    state.closed = true;
+  });
+  return { connection, received, isClosed: () => state.closed };
+}
+
+const HELLO: Hello = {
+  ...helloFacts("host-a"),
+  protocol: { min: 1, max: 1 },
+  desiredVersion: 0,
+  routesVersion: 0,
+  membersEpoch: 0,
+};
 
 async function until(what: string, holds: () => boolean, msMax = 10_000): Promise<void> {
   const startMs = performance.now();
@@ -294,5 +329,96 @@ describe("link", () => {
     await until("second open", () => second.link.connected);
     await until("first closed", () => first.link.status().code === "CONFLICT");
     expect(coordinator.sessions.hosts()).toEqual(["host-a"]);
+  });
+
+  test("gives up an agent that does not read (stalled), which then comes back", async () => {
+    const coordinator = await startCoordinator(
+      {},
+      { bufferedBytesSoft: 64 << 10, bufferedMsMax: 500, pushBytesPerSecond: 1e9, pushGapMs: 1 },
+    );
+    const relay = await startRelay(coordinator.port);
+    const slow = startLink(relay.port);
+    await until("open", () => slow.link.connected);
+    relay.stall();
+    const entry = { workload: "w", serving: ["host-a"], home: ["host-a", "host-b"] };
+    const entries = Array.from({ length: 20_000 }, (_, i) => ({
+      ...entry,
+      category: `category-${i}`,
+    }));
+    // The kernel's buffers take some megabytes before anything waits here.
+    for (let version = 1; coordinator.sessions.hosts().length > 0 && version < 40; version++) {
+      coordinator.sessions.setRoutes({ version, entries });
+      await systemClock.sleep(50);
+    }
+    await until("given up", () => coordinator.sessions.hosts().length === 0);
+    const text = await coordinator.metrics.text();
+    expect(text).toMatch(/prestage_gateway_closed_sessions_total\{code="RATE_LIMITED"\} 1/);
+    relay.cut();
+    await until("back", () => slow.link.connected);
+  });
+
+  test("comes back by itself when the coordinator does, and is told again (restart)", async () => {
+    const first = await startCoordinator();
+    const { link } = startLink(first.port);
+    await until("open", () => link.connected);
+    for (const cleanup of cleanups.splice(0, 1)) await cleanup();
+    await until("lost", () => !link.connected);
+    const second = await startCoordinator({}, {}, first.port);
+    second.sessions.setDesired("host-a", desiredState(41));
+    link.report(reportFacts());
+    await until("told", () => second.reports.at(-1)?.desiredVersion === 41);
+  });
+
+  test("tells an agent without a common version whom to upgrade, and closes", async () => {
+    const { port, hellos } = await startCoordinator();
+    const bare = await connectBare(port);
+    const body = { ...HELLO, protocol: { min: 7, max: 9 } };
+    bare.connection.send(encode({ type: "hello", body }, 0));
+    await until("closed", bare.isClosed);
+    expect(bare.received).toMatchObject([
+      {
+        type: "bye",
+        body: { code: "PROTOCOL", message: expect.stringContaining("upgrade the coordinator") },
+      },
+    ]);
+    expect(hellos).toEqual([]);
+  });
+
+  test.each([
+    ["rubbish", Uint8Array.from([9, 9, 9, 9, 9, 9]), "PROTOCOL"],
+    ["replayed sequence", encode({ type: "pong", body: { at: 1 } }, 0), "PROTOCOL"],
+    ["larger than its kind may be", frame("pong", 1, new Uint8Array(2_000)), "TOO_LARGE"],
+    ["an extension type", frame("pong", 1, Uint8Array.from([0xd4, 0x00, 0x00])), "PROTOCOL"],
+  ])("ends a session that sends what it must not (%s)", async (_what, bytes, code) => {
+    const { port, sessions } = await startCoordinator();
+    const bare = await connectBare(port);
+    bare.connection.send(encode({ type: "hello", body: HELLO }, 0));
+    await until("welcomed", () => bare.received.length === 1);
+    expect(sessions.hosts()).toEqual(["host-a"]);
+    bare.connection.send(bytes);
+    await until("closed", bare.isClosed);
+    expect(bare.received.at(-1)).toMatchObject({ type: "bye", body: { code } });
+    expect(sessions.hosts()).toEqual([]);
+  });
+
+  test("drops what comes over its rate and ends the session on a flood", async () => {
+    const { port, metrics } = await startCoordinator();
+    const bare = await connectBare(port);
+    bare.connection.send(encode({ type: "hello", body: HELLO }, 0));
+    for (let sequence = 1; sequence <= 400; sequence++)
+      bare.connection.send(encode({ type: "pong", body: { at: 1 } }, sequence));
+    await until("closed", bare.isClosed);
+    expect(bare.received.at(-1)).toMatchObject({ type: "bye", body: { code: "RATE_LIMITED" } });
+    expect(await metrics.text()).toMatch(/dropped_frames_total\{type="pong"\} 2\d\d/);
+  });
+
+  test("lets in so many per second and tells the others when to come (admission)", async () => {
+    const accept = { ratePerSecond: 1, burst: 1 };
+    const { port } = await startCoordinator({}, {}, 0, { accept });
+    await connectBare(port);
+    await expect(connectBare(port)).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      details: { retryAfterMs: expect.any(Number) },
+    });
   });
 });
