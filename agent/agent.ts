@@ -5,6 +5,7 @@
  */
 import type { HostSample, Outcome } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
+import { verifyManifest } from "../shared/manifest.ts";
 import type { DesiredState, MemberList, ModelRef } from "../shared/protocol/bodies.ts";
 import { demandClock } from "../shared/replay.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
@@ -240,7 +241,8 @@ export class Agent {
           { kind: "publish", manifest: signed, tags },
           { timeoutMs: 60_000 },
         );
-        return { name, version, manifestHash, tags };
+        const { bytes, files } = verifyManifest(signed);
+        return { name, version, manifestHash, tags, bytes, files: files.length };
       },
       get: (request, progress, signal) => this.#get(request, progress, signal),
       status: () => ({

@@ -139,7 +139,9 @@ function makeTransfers(deps: AgentDeps & { demandClock: Clock }, lastKnown: Last
     {
       ...deps,
       resolveManifest: async (hash) => (await link.request({ kind: "manifest", hash })).manifest,
-      source: new HttpSource(deps, { ca: identity.caPem }),
+      source: new HttpSource(deps, {
+        fleet: { url: config.coordinator, tls: () => identity.linkTls() },
+      }),
     },
     {
       dir: join(config.dataDir, "mesh"),

@@ -30,11 +30,11 @@ const STATE = "affinity-trainer";
 export class Affinities {
   readonly #deps: AffinityDeps;
   readonly #learner: AffinityLearner;
-  readonly #options: { dataDir: string; baseUrl: () => string };
+  readonly #options: { dataDir: string };
   readonly #latest = new Map<HostId, Report>();
   model: ModelRef | null = null;
 
-  constructor(deps: AffinityDeps, options: { dataDir: string; baseUrl: () => string }) {
+  constructor(deps: AffinityDeps, options: { dataDir: string }) {
     this.#deps = deps;
     this.#options = options;
     this.#learner = new AffinityLearner(deps);
@@ -99,7 +99,7 @@ export class Affinities {
     this.model = await publishModel(
       store,
       { version, onnx, meta },
-      { dataDir: this.#options.dataDir, baseUrl: this.#options.baseUrl(), nowMs: clock.now() },
+      { dataDir: this.#options.dataDir, nowMs: clock.now() },
     );
     log.info({ version, manifestHash: this.model.manifestHash }, "affinity model published");
   }

@@ -85,7 +85,7 @@ export class Coordinator {
     const measured = this.#measured;
     this.#affinities = new Affinities(
       { ...common, history: this.#history },
-      { dataDir: config.dataDir, baseUrl: () => this.#url() },
+      { dataDir: config.dataDir },
     );
     this.#learning = new Learning({
       ...common,

@@ -19,21 +19,18 @@ import type { Store } from "./store/store.ts";
 
 export type ModelOptions = {
   dataDir: string;
-  /** Where agents reach the coordinator. */
-  baseUrl: string;
   nowMs: number;
 };
 
-/** Path below the API's root where a model's files lie; the gateway serves it. */
-export const MODELS_PATH = "/models/";
+/** Agents reach the coordinator as the one they are enrolled with; the gateway serves the path. */
+const MODELS_URL = "prestage://coordinator/models/";
 const KEY_FILE = "publisher.key";
-export const MODEL_FILES = [MODEL_FILE, META_FILE] as const;
 
 /** Durable when it resolves. A version that is there already stays as it is. */
 export async function publishModel(
   store: Store,
   model: { version: number; onnx: Uint8Array; meta: AffinityModelMeta },
-  { dataDir, baseUrl, nowMs }: ModelOptions,
+  { dataDir, nowMs }: ModelOptions,
 ): Promise<ModelRef> {
   const version = String(model.version);
   const ref = { name: AFFINITY_ARTIFACT, version };
@@ -41,7 +38,7 @@ export async function publishModel(
   if (present) return { ref, manifestHash: present.hash };
   const dir = join(dataDir, "models", version);
   mkdirSync(dir, { recursive: true });
-  const contents: Record<(typeof MODEL_FILES)[number], Uint8Array> = {
+  const contents: Record<string, Uint8Array> = {
     [META_FILE]: Buffer.from(JSON.stringify(model.meta)),
     [MODEL_FILE]: model.onnx,
   };
@@ -54,7 +51,7 @@ export async function publishModel(
       return { path, mode: 0o644, bytes: size, chunks: [{ hash, bytes: size }] };
     });
   const bytes = files.reduce((sum, f) => sum + f.bytes, 0);
-  const originUrl = new URL(`${MODELS_PATH}${version}/`, baseUrl).href;
+  const originUrl = `${MODELS_URL}${version}/`;
   const createdMs = Math.round(nowMs);
   const facts = { ...ref, createdMs, bytes, originUrl, publisher: "coordinator" };
   const signed = signManifest({ ...facts, files }, publisherKey(dataDir));

@@ -3,7 +3,6 @@
  * Fails with a `PrestageError`: NOT_FOUND when the origin has no such file or range, CORRUPT when
  * it is of another length, UNREACHABLE or TIMEOUT after some attempts.
  */
-import { rootCertificates } from "node:tls";
 import { Agent, request } from "undici";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
@@ -13,25 +12,26 @@ import { backoffMs } from "../../shared/runtime/retry.ts";
 export type RangeRequest = { originUrl: string; path: string; offset: number; bytes: number };
 type Body = Awaited<ReturnType<typeof request>>["body"];
 
+/** The coordinator as an origin (`prestage://coordinator/…`), reached by mutual TLS. */
+export type FleetOrigin = { url: string; tls: () => { ca: string; cert: string; key: string } };
+
+const FLEET_SCHEME = "prestage:";
 const RETRYABLE = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 export class HttpSource {
   readonly #deps: { clock: Clock; random: Random };
   readonly #attempts: number;
   readonly #agent: Agent;
+  readonly #fleet: FleetOrigin | undefined;
+  #coordinator: { agent: Agent; cert: string } | undefined;
 
   constructor(
     deps: { clock: Clock; random: Random },
     {
       connections = 8,
       attempts = 4,
-      ca,
-    }: {
-      connections?: number;
-      attempts?: number;
-      /** PEM of a root trusted beside the public ones: the fleet's, for what it serves itself. */
-      ca?: string;
-    } = {},
+      fleet,
+    }: { connections?: number; attempts?: number; fleet?: FleetOrigin } = {},
   ) {
     this.#deps = deps;
     this.#attempts = attempts;
@@ -41,8 +41,8 @@ export class HttpSource {
       connectTimeout: 5_000,
       headersTimeout: 15_000,
       bodyTimeout: 15_000,
-      ...(ca ? { connect: { ca: [...rootCertificates, ca] } } : {}),
     });
+    this.#fleet = fleet;
   }
 
   async fetchRange(range: RangeRequest, { signal }: { signal: AbortSignal }): Promise<Uint8Array> {
@@ -62,12 +62,16 @@ export class HttpSource {
 
   async close(): Promise<void> {
     await this.#agent.destroy();
+    await this.#coordinator?.agent.destroy();
   }
 
   async #once(range: RangeRequest, signal: AbortSignal): Promise<Uint8Array> {
     const { offset, bytes } = range;
-    const { statusCode, headers, body } = await request(fileUrl(range), {
-      dispatcher: this.#agent,
+    const asked = fileUrl(range);
+    const ours = asked.protocol === FLEET_SCHEME;
+    const url = ours ? new URL(asked.pathname, this.#fleet?.url) : asked;
+    const { statusCode, headers, body } = await request(url, {
+      dispatcher: ours ? this.#coordinatorAgent() : this.#agent,
       signal,
       headers: { range: `bytes=${offset}-${offset + bytes - 1}`, "accept-encoding": "identity" },
     });
@@ -82,6 +86,17 @@ export class HttpSource {
     if (RETRYABLE.has(statusCode))
       return refuse(body, "UNREACHABLE", "the origin is not able to answer", range, statusCode);
     return refuse(body, "NOT_FOUND", "the origin refused the range", range, statusCode);
+  }
+
+  /** Of the certificate in force: a renewed one gets new connections. */
+  #coordinatorAgent(): Agent {
+    if (!this.#fleet) throw new PrestageError("UNAVAILABLE", "no coordinator to fetch from");
+    const { ca, cert, key } = this.#fleet.tls();
+    if (this.#coordinator?.cert !== cert) {
+      void this.#coordinator?.agent.close();
+      this.#coordinator = { cert, agent: new Agent({ connect: { ca, cert, key } }) };
+    }
+    return this.#coordinator.agent;
   }
 }
 
