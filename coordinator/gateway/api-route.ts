@@ -30,7 +30,7 @@ export type Route = {
   path: string;
   access: RouteAccess;
   summary: string;
-  /** Own limit where the common one is too low. */
+  /** Own limit where the common one does not fit. */
   bodyBytesMax?: number;
   /** The body is lines of JSON and read as a stream. */
   lines?: z.ZodType;

@@ -40,6 +40,8 @@ import { callerOf, type Route, route } from "./api-route.ts";
 import type { Operations } from "./operations.ts";
 
 const TEXT = "text/plain; charset=utf-8";
+/** Strangers may send this much. */
+const JOIN_BYTES_MAX = 8 << 10;
 const APPLY_BYTES_MAX = 16 << 20;
 
 export function apiTable(deps: {
@@ -81,6 +83,7 @@ function joining(operations: Operations): Route[] {
       path: "/api/v1/enroll",
       access: "join-token",
       summary: "Redeems a join token for a host's certificate.",
+      bodyBytesMax: JOIN_BYTES_MAX,
       body: EnrollRequest,
       answer: Enrolled,
       handle: ({ body }, { address }) => operations.enroll(body, address),
@@ -90,6 +93,7 @@ function joining(operations: Operations): Route[] {
       path: "/api/v1/renew",
       access: "agent-cert",
       summary: "A new certificate for the host that shows its present one.",
+      bodyBytesMax: JOIN_BYTES_MAX,
       answer: Enrolled,
       handle: (_, { agent, address }) => {
         if (!agent) throw new PrestageError("FORBIDDEN", "no agent on a route for agents");

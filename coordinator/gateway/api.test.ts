@@ -162,10 +162,12 @@ describe("api: what it takes", () => {
     expect([answer.status, errorOf(answer).code]).toEqual([status, "USAGE"]);
   });
 
-  test("a body over 1 MiB is refused, over 16 MiB for workloads", async () => {
+  test("a body over 1 MiB is refused (16 MiB for workloads, 8 KiB from strangers)", async () => {
     const big = JSON.stringify({ x: "x".repeat(1 << 20) });
     expect((await post("/api/v1/pause", { body: big })).status).toBe(413);
     expect((await post("/api/v1/workloads", { body: big })).status).toBe(400);
+    const small = JSON.stringify({ x: "x".repeat(8 << 10) });
+    expect((await post("/api/v1/enroll", { body: small })).status).toBe(413);
   });
 
   test("headers over 16 KiB are refused", async () => {

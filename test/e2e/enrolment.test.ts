@@ -1,5 +1,13 @@
 /** Joining, renewing and being refused, over real sockets with both sides' real code. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -257,6 +265,18 @@ describe("who connects", () => {
     server.close();
   });
 
+  test("a member may fetch model files, a revoked one not", async () => {
+    const { key, cert } = (await join1("edge-1", await newToken())).linkTls();
+    const folder = join(at.dir, "models", "3");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "model.onnx"), "weights");
+    const fetched = await at.ask("/models/3/model.onnx", { client: { key, cert } });
+    expect([fetched.status, fetched.text]).toEqual([200, "weights"]);
+    expect((await at.ask("/models/4/model.onnx", { client: { key, cert } })).status).toBe(404);
+    await at.trust.revoke("edge-1", BY);
+    expect((await at.ask("/models/3/model.onnx", { client: { key, cert } })).status).toBe(403);
+  });
+
   test("a revoked host is refused, leaves the list, and may join anew", async () => {
     const identity = await join1("edge-1", await newToken());
     await join1("edge-2", await newToken());
@@ -304,6 +324,20 @@ describe("renewal", () => {
     expect(loadIdentity(identity.dir)?.certPem).toBe(identity.certPem);
     expect(await identified(identity.linkTls())).toMatchObject({ host: "edge-1" });
     expect(await audited("certificate.renew")).toMatchObject([{ object: "edge-1" }]);
+  });
+
+  test("happens by itself when half of the life is over", async () => {
+    const identity = await join1("edge-1", await newToken());
+    const before = identity.certPem;
+    shiftMs = 0.61 * DAY;
+    const stopping = new AbortController();
+    const running = renewalOf(identity).run(stopping.signal);
+    const renewed = () => at.store.identities.newestCertificate("edge-1")?.pem !== before;
+    await expect.poll(renewed).toBe(true);
+    await expect.poll(() => identity.certPem !== before).toBe(true);
+    stopping.abort();
+    await running;
+    expect(await audited("certificate.renew")).toHaveLength(1);
   });
 
   test("asking again within a minute makes no second certificate", async () => {
