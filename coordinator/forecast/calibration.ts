@@ -10,6 +10,7 @@ const COVERAGE = 0.9;
 /** How fast the logarithm of the width follows. */
 const STEP = 0.05;
 const WIDTH_LOG_MAX = 2;
+const WIDTH_LOG_MIN = -0.7;
 
 export type Calibration = {
   /** Share of scored bins inside the 90 % interval; NaN before the first. */
@@ -56,10 +57,10 @@ export class CalibrationCounter {
   }
 }
 
-/** The logarithm of the width after one more bin; never narrower than the model says. */
+/** The logarithm of the width after one more bin. */
 export function nextWidth(widthLog: number, inside: boolean): number {
   const moved = widthLog + STEP * ((inside ? 0 : 1) - (1 - COVERAGE));
-  return Math.min(WIDTH_LOG_MAX, Math.max(0, moved));
+  return Math.min(WIDTH_LOG_MAX, Math.max(WIDTH_LOG_MIN, moved));
 }
 
 /** Quantiles spread about their median; rising and non-negative if they were. */

@@ -15,7 +15,7 @@ import { QuantileForecasts, type QuantileState } from "./quantiles.ts";
 import type { DemandSource } from "./source.ts";
 
 /** Each category's forecasts are scored once in so many minutes, the categories in turn. */
-const SCORE_EVERY_BINS = 30;
+const SCORE_EVERY_BINS = 64;
 
 export type ArrivalCurve = Curve;
 export type Calibration = Calibrated;

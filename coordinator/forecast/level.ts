@@ -18,29 +18,34 @@ function fitLevel({ counts }: Past, halfLifeBins: number): Fitted | null {
   if (counts.length === 0) return null;
   const gain = 1 - 0.5 ** (1 / halfLifeBins);
   const errorKeep = 0.5 ** (1 / (halfLifeBins * ERROR_MEMORY));
+  // levels[t] is the level after t counts: what was foretold for the count number t.
   const levels = new Float64Array(counts.length + 1);
-  const squares = DISTANCES.map(() => 0);
-  const weights = DISTANCES.map(() => 0);
   let level = 0;
   let seen = 0;
   for (let t = 0; t < counts.length; t++) {
-    levels[t] = level;
-    const count = counts[t] ?? 0;
-    for (let d = 0; d < DISTANCES.length; d++) {
-      const made = t + 1 - (DISTANCES[d] ?? 1);
-      if (made < 1) break;
-      const error = count - (levels[made] ?? 0);
-      squares[d] = (squares[d] ?? 0) * errorKeep + error * error;
-      weights[d] = (weights[d] ?? 0) * errorKeep + 1;
-    }
     // A plain mean until the weights of the past have filled up.
     seen = seen * (1 - gain) + 1;
-    level += (count - level) / seen;
+    level += ((counts[t] ?? 0) - level) / seen;
+    levels[t + 1] = level;
   }
-  const variances = squares.map((sum, d) => (sum + level) / ((weights[d] ?? 0) + 1));
+  const errors = DISTANCES.map((distance) => scatter(counts, levels, distance, errorKeep));
+  const weights = errors.map((error) => error.weight);
+  const variances = errors.map(({ squares, weight }) => (squares + level) / (weight + 1));
   return {
     predict: (ahead) => countQuantiles(level, varianceAt(variances, weights, ahead + 1)),
   };
+}
+
+/** Discounted squares of the errors of forecasts made `distance` bins before. */
+function scatter(counts: Float64Array, levels: Float64Array, distance: number, keep: number) {
+  let squares = 0;
+  let weight = 0;
+  for (let t = distance; t < counts.length; t++) {
+    const error = (counts[t] ?? 0) - (levels[t + 1 - distance] ?? 0);
+    squares = squares * keep + error * error;
+    weight = weight * keep + 1;
+  }
+  return { squares, weight };
 }
 
 function varianceAt(variances: number[], weights: number[], distance: number): number {

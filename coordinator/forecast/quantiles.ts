@@ -1,6 +1,6 @@
 /**
  * Quantile forecasts: the experts' quantiles, mixed by how well each has done for the category and
- * widened until they hold. Every category is scored about every half hour, in turn: a forecast is
+ * widened until they hold. Every category is scored about once an hour, in turn: a forecast is
  * made and put aside, and compared when its bins have settled.
  */
 import { QUANTILE_LEVELS } from "../../shared/domain.ts";
@@ -21,6 +21,7 @@ import { seasonModel } from "./season.ts";
 const MODELS: readonly Model[] = [levelModel("recent", 10), levelModel("level", 120), seasonModel];
 /** Bins ahead that are scored; those up to `NEAR_BINS` have their own mix. */
 const SCORED_BINS = [0, 1, 2, 4, 9, 19, 39, 59];
+const SCORED_SPAN = Math.max(...SCORED_BINS) + 1;
 const NEAR_BINS = 5;
 /** Experts with less are not asked. */
 const WEIGHT_MIN = 1e-3;
@@ -58,45 +59,39 @@ export class QuantileForecasts {
     bins: number,
     share = 1,
   ): QuantileForecast {
-    const scores = this.#categories.get(key);
     const probabilities = occurrence(hazards, activeRate(past), bins).map(
       (probability) => 1 - (1 - probability) ** share,
     );
     const experts = fitAll(past, probabilities);
-    const near = this.#weights(scores, experts, "near");
-    const far = this.#weights(scores, experts, "far");
-    const quantiles = Array.from({ length: bins }, (_, ahead) =>
-      widened(mixed(experts, ahead < NEAR_BINS ? near : far, ahead), scores?.widthLog ?? 0),
-    );
+    const mixture = this.#mixture(key, experts);
     return {
-      quantiles,
+      quantiles: Array.from({ length: bins }, (_, ahead) => mixture.predict(ahead)),
       arrivalProbability: probabilities,
-      mix: Object.fromEntries(bins <= NEAR_BINS ? near : far),
+      mix: Object.fromEntries(bins <= NEAR_BINS ? mixture.near : mixture.far),
     };
   }
 
   /** Puts a forecast of the category aside to be scored, unless one waits already. */
   open(key: string, past: Past, hazards: readonly number[]): void {
-    if (this.#categories.get(key)?.pending) return;
-    const bins = (SCORED_BINS.at(-1) ?? 0) + 1;
-    const { quantiles } = this.forecast(key, past, hazards, bins);
-    const experts = fitAll(past, occurrence(hazards, activeRate(past), bins));
+    const scores = this.#scoresOf(key);
+    if (scores.pending) return;
+    const experts = fitAll(past, occurrence(hazards, activeRate(past), SCORED_SPAN));
+    const mixture = this.#mixture(key, experts);
     const byExpert = [...experts].map(([name, fitted]) => [
       name,
       SCORED_BINS.map((ahead) => fitted.predict(ahead)),
     ]);
-    const scores = this.#scoresOf(key);
     scores.pending = {
       startBin: Math.round(past.startMs / past.binMs) + past.counts.length,
       experts: Object.fromEntries(byExpert),
-      mixed: SCORED_BINS.map((ahead) => quantiles[ahead] ?? ZERO_QUANTILES),
+      mixed: SCORED_BINS.map((ahead) => mixture.predict(ahead)),
     };
   }
 
   /** First bin of the forecast that waits to be scored; null when none does. */
   waiting(key: string): { startBin: number; bins: number } | null {
     const pending = this.#categories.get(key)?.pending;
-    return pending ? { startBin: pending.startBin, bins: (SCORED_BINS.at(-1) ?? 0) + 1 } : null;
+    return pending ? { startBin: pending.startBin, bins: SCORED_SPAN } : null;
   }
 
   /** Scores the waiting forecast against the counts of its bins, all settled. */
@@ -168,12 +163,15 @@ export class QuantileForecasts {
     return scores;
   }
 
-  #weights(
-    scores: Scores | undefined,
-    experts: ReadonlyMap<string, Fitted>,
-    half: "near" | "far",
-  ): Map<string, number> {
-    return (scores?.[half] ?? new Mix()).weights([...experts.keys()], this.#pooled[half]);
+  /** The experts as one, in the category's shares and widened as it needs. */
+  #mixture(key: string, experts: ReadonlyMap<string, Fitted>) {
+    const scores = this.#categories.get(key);
+    const names = [...experts.keys()];
+    const near = (scores?.near ?? new Mix()).weights(names, this.#pooled.near);
+    const far = (scores?.far ?? new Mix()).weights(names, this.#pooled.far);
+    const predict = (ahead: number) =>
+      widened(mixed(experts, ahead < NEAR_BINS ? near : far, ahead), scores?.widthLog ?? 0);
+    return { near, far, predict };
   }
 }
 
