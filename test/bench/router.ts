@@ -1,7 +1,7 @@
 /**
- * What the router costs: the same requests straight to a server and through a router (and through
- * two, as when another host serves), in one run, turn by turn. Prints requests per second and p99
- * as ratios; each party is its own process.
+ * What the router costs: the same requests straight to a server, through the bare proxy library,
+ * through a router, and through two (as when another host serves), in one run, turn by turn. Prints
+ * requests per second and p99 as ratios; each party is its own process.
  *
  *   node test/bench/router.ts [--seconds 3] [--connections 32]
  */
@@ -9,6 +9,7 @@ import { fork } from "node:child_process";
 import { Agent, createServer, request as httpRequest } from "node:http";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { ProxyServer } from "httpxy";
 import { Router } from "../../agent/traffic/router.ts";
 import type { Member } from "../../shared/domain.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
@@ -27,12 +28,21 @@ const { values, positionals } = parseArgs({
 
 const [role, ...args] = positionals;
 if (role === "server") await server();
+else if (role === "bare") bare(Number(args[0]));
 else if (role === "router") await router(Number(args[0]), args[1] ?? "");
 else await main(Number(values.seconds), Number(values.connections));
 
 async function server(): Promise<void> {
   const body = Buffer.alloc(1024, "x");
   const http = createServer((_, response) => response.end(body));
+  http.listen(0, "127.0.0.1", () => process.send?.(http.address()));
+}
+
+/** The proxy library alone: the least any router on it can cost. */
+function bare(port: number): void {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1024, scheduling: "lifo" });
+  const proxy = new ProxyServer({ target: `http://127.0.0.1:${port}`, agent, xfwd: true });
+  const http = createServer((request, response) => proxy.web(request, response));
   http.listen(0, "127.0.0.1", () => process.send?.(http.address()));
 }
 
@@ -70,7 +80,10 @@ async function router(port: number, other: string): Promise<void> {
   const entry = { workload: "shop", category: "default", serving: ["other"], home: [] };
   one.setRoutes({ version: 1, entries: [entry] });
   one.started.then(() => process.send?.(one.address()));
-  await one.run(new AbortController().signal);
+  const stop = new AbortController();
+  process.once("SIGTERM", () => stop.abort());
+  await one.run(stop.signal);
+  process.disconnect?.();
 }
 
 type Measured = { perSecond: number; p50Ms: number; p99Ms: number };
@@ -121,9 +134,10 @@ async function main(seconds: number, connections: number): Promise<void> {
   };
   try {
     const direct = await start("server");
+    const library = await start("bare", String(direct));
     const near = await start("router", String(direct));
     const far = await start("router", "0", `http://127.0.0.1:${near}`);
-    const targets = { direct, "one router": near, "two routers": far };
+    const targets = { direct, "bare httpxy": library, "one router": near, "two routers": far };
     for (const port of Object.values(targets)) await load(port, 1, connections);
     for (const wide of [connections, 1]) {
       const rows = new Map<string, Measured>();
