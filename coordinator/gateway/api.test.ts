@@ -183,6 +183,16 @@ describe("api: what it takes", () => {
     expect(Object.keys(answer.headers)).not.toContain("x-powered-by");
   });
 
+  test("TLS before 1.3 is refused", async () => {
+    const { port, trust } = at;
+    const socket = connect({ port, host: "localhost", ca: trust.caPem, maxVersion: "TLSv1.2" });
+    const outcome = await new Promise((resolve) => {
+      socket.once("secureConnect", () => resolve("accepted"));
+      socket.once("error", (cause) => resolve((cause as NodeJS.ErrnoException).code));
+    });
+    expect(outcome).toBe("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION");
+  });
+
   test("errors carry code, message, remedy and details", async () => {
     expect(errorOf(await at.ask("/api/v1/status"))).toEqual({
       code: "UNAUTHENTICATED",

@@ -166,6 +166,20 @@ describe("database: group commit", () => {
     expect(refused).toHaveLength(100);
   });
 
+  test("a full disk refuses writers with a code, loses nothing, and goes on after it", async () => {
+    const db = database();
+    await db.commit(() => put(db, "before"));
+    db.get("PRAGMA max_page_count = 12");
+    const fill = (i: number) => db.commit(() => put(db, `k${i}`.padEnd(3_000, "x")));
+    const results = await Promise.allSettled(Array.from({ length: 50 }, (_, i) => fill(i)));
+    const refused = results.flatMap((r) => (r.status === "rejected" ? [r.reason.code] : []));
+    expect(new Set(refused)).toEqual(new Set(["DISK_FULL"]));
+    expect(count(db)).toBe(51 - refused.length);
+    db.get("PRAGMA max_page_count = 1000000");
+    await fill(99);
+    expect(count(db)).toBe(52 - refused.length);
+  });
+
   test("close writes what waits; later writers are refused", async () => {
     const db = database();
     const waiting = db.commit(() => put(db, "a"));

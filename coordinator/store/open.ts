@@ -160,7 +160,7 @@ export class Database {
     } catch (cause) {
       // A full disk or I/O error may have ended the whole transaction: then none of it is done.
       if (!this.#db.isTransaction) throw cause;
-      return { ok: false, cause };
+      return { ok: false, cause: databaseError(cause) };
     }
   }
 
@@ -252,10 +252,13 @@ function openSound(file: string): DatabaseSync {
   }
 }
 
+/** SQLite's failures as ours; a writer's own errors and broken constraints stay what they are. */
 function databaseError(cause: unknown, file?: string): unknown {
-  if (cause instanceof PrestageError || !(cause instanceof Error)) return cause;
+  if (!(cause instanceof Error && "errcode" in cause && typeof cause.errcode === "number"))
+    return cause;
   const details = { file: file ?? "", reason: cause.message };
-  const code = "errcode" in cause && typeof cause.errcode === "number" ? cause.errcode & 0xff : -1;
+  const code = cause.errcode & 0xff;
+  if (code === 1 || code === 19) return cause;
   if (code === 5 || code === 6)
     return new PrestageError("CONFLICT", "another process has the coordinator's database open", {
       cause,

@@ -17,9 +17,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { enroll } from "../../agent/trust/enroll.ts";
 import { type Identity, loadHostKey, loadIdentity } from "../../agent/trust/identity.ts";
 import { Renewal } from "../../agent/trust/renewal.ts";
-import { Store } from "../../coordinator/store/store.ts";
 import type { Identified } from "../../coordinator/trust/identify.ts";
-import { Trust } from "../../coordinator/trust/trust.ts";
 import type { PrestageError } from "../../shared/errors.ts";
 import { type Clock, systemClock } from "../../shared/runtime/clock.ts";
 import { silentLog } from "../../shared/runtime/log.ts";
@@ -65,7 +63,7 @@ async function identified(
   const result = Promise.withResolvers<Identified>();
   at.gateway.server.once("secureConnection", (socket) => result.resolve(how(socket)));
   const { port } = at;
-  const socket = connect({ port, host: "localhost", ca: at.trust.caPem, ...client });
+  const socket = connect({ port, host: "localhost", ...client, ca: at.trust.caPem });
   socket.on("error", result.reject);
   const value = await result.promise;
   socket.destroy();
@@ -225,19 +223,18 @@ describe("enrolment rate", () => {
 describe("who connects", () => {
   test("no certificate and one of another CA are refused, with an audit line", async () => {
     expect(await identified(null)).toMatchObject({ refused: "UNAUTHENTICATED" });
-    const dir = newDir();
-    const store = Store.open(dir);
-    const deps = { dataDir: dir, store, clock, log: silentLog };
-    const other = await Trust.open({ ...deps, hostnames: ["localhost"], fleet: "test" });
-    const key = loadHostKey(newDir());
-    // Same fleet name, same host name, another root: only the signature tells them apart.
-    const { ca } = at.trust.serverTls();
-    expect(other.caPem).not.toBe(ca);
-    const foreign = other.serverTls();
-    const result = await identified({ key: foreign.key, cert: foreign.cert });
-    expect(result).toMatchObject({ refused: "UNAUTHENTICATED", reason: "another CA" });
-    expect(key.peerId).toMatch(/^12D3Koo/);
-    store.close();
+    // Same fleet name, same host, right role, in date: only the root tells them apart.
+    const mine = at;
+    at = await trustedGateway({ clock });
+    const foreign = await join1("edge-1", await newToken());
+    const other = at;
+    at = mine;
+    await join1("edge-1", await newToken());
+    expect(await identified(foreign.linkTls())).toEqual({
+      refused: "UNAUTHENTICATED",
+      reason: "another CA",
+    });
+    await other.stop();
     const rows = await audited("agent.connect");
     expect(rows.map(({ detail }) => detail.reason).sort()).toEqual([
       "another CA",
