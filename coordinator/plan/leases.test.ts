@@ -156,6 +156,13 @@ test("leases: the order of hosts changes nothing (any order)", () => {
 });
 
 describe("classes", () => {
+  test("leases: several orders of a class are one (two artifacts of gold)", () => {
+    const gold = { class: "gold", priority: 200, bytes: 1e6 };
+    const shares = classShares([gold, gold, { class: "low", priority: 1, bytes: 1e6 }], 100, 1000);
+    expect((shares.gold ?? 0) + (shares.low ?? 0)).toBeCloseTo(100, 5);
+    expect(shares.gold).toBeGreaterThan(60);
+  });
+
   const anyPending = fc.uniqueArray(
     fc.record({
       class: fc.constantFrom("a", "b", "c", "d"),

@@ -196,9 +196,9 @@ export function classShares(
   durationMs: number,
 ): Record<string, number> {
   const shares: Record<string, number> = {};
-  const waiting = pending
-    .filter((p) => p.bytes > 0)
-    .toSorted((a, b) => b.priority - a.priority || (a.class < b.class ? -1 : 1));
+  const waiting = perClass(pending).toSorted(
+    (a, b) => b.priority - a.priority || (a.class < b.class ? -1 : 1),
+  );
   if (waiting.length === 0) return shares;
   // A hair less than everything, so that no rounding makes the sum pass the rate.
   const whole = rate * (1 - 1e-9);
@@ -211,4 +211,13 @@ export function classShares(
     rest -= part;
   });
   return shares;
+}
+
+/** What waits, one entry per class. */
+function perClass(pending: LeaseDemand["pending"]): LeaseDemand["pending"] {
+  return [...Map.groupBy(pending, (p) => p.class)].flatMap(([name, members]) => {
+    const bytes = members.reduce((sum, p) => sum + p.bytes, 0);
+    const priority = Math.max(...members.map((p) => p.priority));
+    return bytes > 0 ? [{ class: name, priority, bytes }] : [];
+  });
 }
