@@ -29,8 +29,11 @@ export type ArrivalOptions = {
   settleMinutes: number;
   /** Settled minutes that are looked at again for later reports; more costs time per category. */
   lateMinutes: number;
-  /** So much of a longer history teaches the model; what is before fills the tracks only. */
-  learnMinutesMax: number;
+  /**
+   * At the first update the newest minutes, so many over all categories, teach the model; those
+   * before fill the tracks only. A million takes about a second.
+   */
+  learnStepsMax: number;
   /** Older history is not read. */
   rememberMinutesMax: number;
 };
@@ -67,11 +70,14 @@ export class Arrivals {
       .sort((a, b) => (a.key < b.key ? -1 : 1));
     this.#forget(new Set(lanes.map((lane) => lane.key)));
     for (const { key, workload, category } of lanes) this.#names.set(key, { workload, category });
-    if (this.#next !== null) this.#catchUp(source, lanes, this.#next);
-    for (let from = this.#startOf(source, lanes, end); from < end; from += BLOCK_MINUTES) {
+    const known = this.#next;
+    if (known !== null) this.#catchUp(source, lanes, known);
+    const { start, learnFrom } =
+      known === null ? this.#firstStart(source, lanes, end) : { start: known, learnFrom: known };
+    for (let from = start; from < end; from += BLOCK_MINUTES) {
       const to = Math.min(end, from + BLOCK_MINUTES);
       const block = lanes.map((lane) => ({ ...lane, counts: this.#read(source, lane, from, to) }));
-      this.#learn(block, from, to, end);
+      this.#learn(block, from, to, learnFrom);
     }
     if (lanes.length > 0) this.#next = Math.max(this.#next ?? end, end);
     for (const lane of lanes) this.#preview(source, lane, open);
@@ -123,18 +129,24 @@ export class Arrivals {
       if (this.#tracks.has(lane.key)) continue;
       const from = end - this.#options.rememberMinutesMax;
       const counts = this.#read(source, lane, from, end);
-      this.#learn([{ ...lane, counts }], from, end, end);
+      this.#learn([{ ...lane, counts }], from, end, from);
     }
   }
 
-  #startOf(source: DemandSource, lanes: Omit<Lane, "counts">[], end: number): number {
-    if (this.#next !== null) return this.#next;
+  /** Where a history that was never looked at begins, and from where on it is learned. */
+  #firstStart(source: DemandSource, lanes: Omit<Lane, "counts">[], end: number) {
     let first = end;
+    let lively = 0;
     for (const lane of lanes) {
       const { startMs, counts } = source.series(lane.workload, lane.category, null);
-      if (counts.length > 0) first = Math.min(first, Math.floor(startMs / this.#binMs));
+      const begins = Math.floor(startMs / this.#binMs);
+      if (counts.length === 0 || begins >= end) continue;
+      first = Math.min(first, begins);
+      lively++;
     }
-    return Math.max(first, end - this.#options.rememberMinutesMax);
+    const { rememberMinutesMax, learnStepsMax } = this.#options;
+    const start = Math.max(first, end - rememberMinutesMax);
+    return { start, learnFrom: end - Math.floor(learnStepsMax / Math.max(1, lively)) };
   }
 
   #read(source: DemandSource, lane: Omit<Lane, "counts">, from: number, to: number): Float64Array {
@@ -143,19 +155,21 @@ export class Arrivals {
   }
 
   /** Minute by minute over all categories, so that none learns from another's future. */
-  #learn(lanes: Lane[], from: number, to: number, end: number): void {
-    const learnFrom = end - this.#options.learnMinutesMax;
+  #learn(lanes: Lane[], from: number, to: number, learnFrom: number): void {
+    const tracks = lanes.map((lane) => this.#tracks.get(lane.key));
     for (let minute = from; minute < to; minute++) {
-      for (const { key, counts } of lanes) {
-        const active = (counts[minute - from] ?? 0) > 0;
-        const track = this.#tracks.get(key);
-        if (!track) {
-          if (active) this.#tracks.set(key, new Track(minute));
-          continue;
+      for (let i = 0; i < lanes.length; i++) {
+        const active = (lanes[i]?.counts[minute - from] ?? 0) > 0;
+        const track = tracks[i];
+        if (track) {
+          if (track.settled.minute >= minute) continue;
+          if (minute >= learnFrom) this.#model.learn(track, active);
+          else track.settle(active);
+        } else if (active) {
+          const born = new Track(minute);
+          tracks[i] = born;
+          this.#tracks.set(lanes[i]?.key ?? "", born);
         }
-        if (track.settled.minute >= minute) continue;
-        if (minute >= learnFrom) this.#model.learn(track, active);
-        else track.settle(active);
       }
     }
   }

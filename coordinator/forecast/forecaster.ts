@@ -38,7 +38,7 @@ export class Forecaster {
     this.#options = {
       settleMinutes: 2,
       lateMinutes: 15,
-      learnMinutesMax: 3 * 1440,
+      learnStepsMax: 1_500_000,
       rememberMinutesMax: 9 * 1440,
       fitBins: 3 * 1440,
       scoring: true,

@@ -200,7 +200,8 @@ export class HazardModel {
       base,
     );
     this.#pooled("lags", LAGS, timers(track, minute) * RATES + rateClass, base);
-    const recent = track.activity(minute - RECENT_MINUTES, RECENT_MINUTES);
+    const recent =
+      idle > RECENT_MINUTES ? 0 : track.activity(minute - RECENT_MINUTES, RECENT_MINUTES);
     this.#pooled("recent", RECENT, recent * RATES + rateClass, base);
     if (minute - track.born < DAY) {
       this.#inputs[DAILY] = 0;
@@ -270,7 +271,12 @@ function timers(track: Track, minute: number): number {
 
 /** Active at that minute yesterday, about then, the day before about then, a week ago. */
 function days(track: Track, minute: number): number {
-  const near = (day: number) =>
-    track.activity(minute - day * DAY - DAY_SLACK, 2 * DAY_SLACK + 1) === 0 ? 0 : 1;
-  return track.activity(minute - DAY, 1) | (near(1) << 1) | (near(2) << 2) | (near(7) << 3);
+  const about = (day: number) => track.activity(minute - day * DAY - DAY_SLACK, 2 * DAY_SLACK + 1);
+  const yesterday = about(1);
+  return (
+    ((yesterday >> DAY_SLACK) & 1) |
+    (yesterday === 0 ? 0 : 2) |
+    (about(2) === 0 ? 0 : 4) |
+    (about(7) === 0 ? 0 : 8)
+  );
 }
