@@ -1,4 +1,5 @@
 /** Makes the rooms of an agent and ties each to what it needs of the others. */
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { Outcome } from "../shared/domain.ts";
 import { demandClock } from "../shared/replay.ts";
@@ -46,7 +47,11 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
   const common = { ...deps, demandClock: demandClock(clock, config.replay) };
   const lastKnown = new LastKnown(config.dataDir, log);
   const counter = new DemandCounter(identity.host);
-  const { link, mesh, artifacts, renewal } = makeTransfers(common, lastKnown);
+  const { link, mesh, artifacts, renewal } = makeTransfers(common, lastKnown, () => {
+    const { host } = config.router;
+    const name = config.mesh.announce ?? (isWildcard(host) ? ownAddress() : host);
+    return `http://${name.includes(":") ? `[${name}]` : name}:${router.address().port}`;
+  });
   const observer = new HostSampler(
     {
       ...common,
@@ -113,7 +118,11 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
   };
 }
 
-function makeTransfers(deps: AgentDeps & { demandClock: Clock }, lastKnown: LastKnown) {
+function makeTransfers(
+  deps: AgentDeps & { demandClock: Clock },
+  lastKnown: LastKnown,
+  routerUrl: () => string,
+) {
   const { config, identity } = deps;
   const bootId = secret(12);
   const renewal = new Renewal(deps, { coordinatorUrl: config.coordinator });
@@ -129,7 +138,7 @@ function makeTransfers(deps: AgentDeps & { demandClock: Clock }, lastKnown: Last
         bootId,
         peerId: identity.peerId,
         meshAddresses: mesh.addresses(),
-        routerUrl: config.router.announce ?? null,
+        routerUrl: config.router.announce ?? routerUrl(),
         software: deps.software,
       }),
     },
@@ -146,7 +155,10 @@ function makeTransfers(deps: AgentDeps & { demandClock: Clock }, lastKnown: Last
     {
       dir: join(config.dataDir, "mesh"),
       quotaBytes: config.store.quotaBytes,
-      listen: [`/ip4/${config.mesh.listen}/tcp/${config.mesh.port}`],
+      listen: [multiaddr(config.mesh.listen, config.mesh.port)],
+      ...(config.mesh.announce && config.mesh.port > 0
+        ? { announce: [multiaddr(config.mesh.announce, config.mesh.port)] }
+        : {}),
     },
   );
   const artifacts = new Artifacts({
@@ -156,4 +168,19 @@ function makeTransfers(deps: AgentDeps & { demandClock: Clock }, lastKnown: Last
     ensure: (hash, staging) => mesh.ensure(hash, staging),
   });
   return { link, mesh, artifacts, renewal };
+}
+
+function multiaddr(address: string, port: number): string {
+  return `/${address.includes(":") ? "ip6" : "ip4"}/${address}/tcp/${port}`;
+}
+
+function isWildcard(address: string): boolean {
+  return address === "0.0.0.0" || address === "::";
+}
+
+/** The first address of this host that is not its loopback. */
+function ownAddress(): string {
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  const outside = all.filter((a) => !a.internal);
+  return (outside.find((a) => a.family === "IPv4") ?? outside[0])?.address ?? "127.0.0.1";
 }
