@@ -59,7 +59,7 @@ function agentConfig(host: string, url: string, options: FleetOptions): object {
     mesh: { listen: "127.0.0.1", port: 0 },
     store: { quotaBytes: options.diskBytesPerHost },
     environments: { memoryBytes: options.memoryBytesPerHost },
-    sampleMs: 1_000,
+    sampleMs: 2_000,
     reportMs: 250,
     recordsMs: 250,
     logLevel: "info",

@@ -4,11 +4,11 @@
  *
  * | shape     | what it does                                                                     |
  * | --------- | -------------------------------------------------------------------------------- |
- * | daily     | Poisson, 1–4 a minute at the peak at 14:00 UTC, a tenth of it at night            |
- * | timer     | 1–3 requests every 12, 15, 20, 30 or 60 minutes exactly; 2 % of firings are missed |
- * | bursts    | every 70–160 minutes on average (Poisson) 5–15 a minute for 4–10 minutes          |
- * | sparse    | single requests, exponential gaps with a mean of 25–80 minutes: nobody can know them |
- * | sessions  | visits every 20–45 minutes on average, each 3–8 requests 1–4 minutes apart        |
+ * | daily     | Poisson, 3–6 a minute at the peak at 14:00 UTC, a tenth of it at night            |
+ * | timer     | 1–3 requests every 12, 15, 20 or 30 minutes exactly; 2 % of firings are missed    |
+ * | bursts    | every 30–70 minutes on average (Poisson) 5–15 a minute for 4–10 minutes           |
+ * | sparse    | single requests, exponential gaps with a mean of 15–45 minutes: nobody can know them |
+ * | sessions  | visits every 20–40 minutes on average, each 3–8 requests 1–4 minutes apart        |
  * | office    | 08:00–18:00 UTC on weekdays, one request every 5–12 minutes on average            |
  * | regional  | three categories (eu, us, asia), each a thin daily curve shifted by 8 hours       |
  *
@@ -93,7 +93,7 @@ function dayCurve(minute: number, peakHour: number): number {
 }
 
 function daily(random: Random, minutes: number): Uint16Array {
-  const peak = between(random, 1, 4);
+  const peak = between(random, 3, 6);
   return Uint16Array.from({ length: minutes }, (_, m) => poisson(random, peak * dayCurve(m, 14)));
 }
 
@@ -107,7 +107,7 @@ function regional(peakHour: number): Counts {
 }
 
 function timer(random: Random, minutes: number): Uint16Array {
-  const period = random.pick([12, 15, 20, 30, 60]);
+  const period = random.pick([12, 15, 20, 30]);
   const phase = random.int(period);
   const requests = whole(random, 1, 3);
   return Uint16Array.from({ length: minutes }, (_, m) =>
@@ -117,7 +117,7 @@ function timer(random: Random, minutes: number): Uint16Array {
 
 function bursts(random: Random, minutes: number): Uint16Array {
   const counts = new Uint16Array(minutes);
-  const gap = between(random, 70, 160);
+  const gap = between(random, 30, 70);
   for (let at = random.exponential(gap); at < minutes; at += random.exponential(gap)) {
     const rate = between(random, 5, 15);
     const until = Math.min(minutes, at + whole(random, 4, 10));
@@ -128,7 +128,7 @@ function bursts(random: Random, minutes: number): Uint16Array {
 
 function sparse(random: Random, minutes: number): Uint16Array {
   const counts = new Uint16Array(minutes);
-  const gap = between(random, 25, 80);
+  const gap = between(random, 15, 45);
   for (let at = random.exponential(gap); at < minutes; at += random.exponential(gap))
     add(counts, Math.floor(at), 1);
   return counts;
@@ -136,7 +136,7 @@ function sparse(random: Random, minutes: number): Uint16Array {
 
 function sessions(random: Random, minutes: number): Uint16Array {
   const counts = new Uint16Array(minutes);
-  const gap = between(random, 20, 45);
+  const gap = between(random, 20, 40);
   for (let start = random.exponential(gap); start < minutes; start += random.exponential(gap)) {
     let at = start;
     for (let left = whole(random, 3, 8); left > 0 && at < minutes; left--) {

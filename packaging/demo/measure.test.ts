@@ -6,6 +6,7 @@ const served = (outcome: Served["outcome"], firstByteMs: number, measured = true
   outcome,
   firstByteMs,
   measured,
+  status: outcome === "failed" ? 503 : 200,
 });
 const NOTHING: Totals = { originBytes: 0, peerBytes: 0, wastedBytes: 0, memoryByteMs: 0 };
 

@@ -5,6 +5,8 @@ export type Served = {
   /** Header `prestage-outcome`; "failed" when there was no answer below 500. */
   outcome: "hit" | "late" | "miss" | "failed";
   firstByteMs: number;
+  /** 0 when there was no answer. */
+  status: number;
 };
 
 /** Totals at one moment; a run's figures are the difference of two. */

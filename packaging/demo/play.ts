@@ -62,10 +62,11 @@ async function send(
     const firstByteMs = clock.monotonic() - startMs;
     await answer.body.dump();
     const outcome = answer.statusCode < 500 ? outcomeOf(answer.headers["prestage-outcome"]) : null;
-    return { measured, outcome: outcome ?? "failed", firstByteMs };
+    return { measured, outcome: outcome ?? "failed", firstByteMs, status: answer.statusCode };
   } catch {
     // Whatever kept the answer away (refused, reset, too late): the request failed.
-    return { measured, outcome: "failed", firstByteMs: clock.monotonic() - startMs };
+    const firstByteMs = clock.monotonic() - startMs;
+    return { measured, outcome: "failed", firstByteMs, status: 0 };
   }
 }
 

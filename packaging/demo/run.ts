@@ -1,5 +1,5 @@
 /** One run of the demo: a fresh fleet with empty disks, the history, the requests, the figures. */
-import { rm } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { request } from "undici";
 import type { Enroll } from "../../agent/cli/join.ts";
@@ -158,7 +158,22 @@ export class DemoRun {
     signal.throwIfAborted();
     if (!before || !after) throw new PrestageError("UNAVAILABLE", "the run was not measured");
     const { calibration } = await fleet.status(signal);
+    await this.#keepRequests(name, served);
     return { figures: figures(served, before, after), calibration };
+  }
+
+  /** Every request with what became of it, for who keeps the folder to look. */
+  async #keepRequests(name: string, served: readonly Served[]): Promise<void> {
+    const { settings, input, folder } = this.#options;
+    if (!settings.keep) return;
+    const lines = served.map(({ measured, outcome, status, firstByteMs }, i) => {
+      const planned = input.schedule.requests[i];
+      const { atMs, workload, category, entry } = planned ?? {};
+      return [atMs, workload, category, entry, measured, outcome, status, firstByteMs.toFixed(1)];
+    });
+    const head = "atMs,workload,category,entry,measured,outcome,status,firstByteMs";
+    const file = join(folder, `requests ${name}.csv`);
+    await writeFile(file, `${[head, ...lines.map((line) => line.join(","))].join("\n")}\n`);
   }
 
   async #totals(fleet: Fleet, signal: AbortSignal): Promise<Totals> {
