@@ -3,6 +3,7 @@
  * what is stored now. What has no row is refused. Every refusal is audited.
  */
 import type { TLSSocket } from "node:tls";
+import { addressGroup } from "../../shared/address.ts";
 import type { Role } from "../../shared/api.ts";
 import { type ErrorCode, PrestageError } from "../../shared/errors.ts";
 import { KeyedBuckets } from "../../shared/runtime/buckets.ts";
@@ -57,7 +58,8 @@ export class Guard {
     const { access, address } = knock;
     if (access === "join-token") return { address, caller: null, agent: null };
     if (access === "public") {
-      if (this.#strangers.take(address)) return { address, caller: null, agent: null };
+      if (this.#strangers.take(addressGroup(address)))
+        return { address, caller: null, agent: null };
       throw new PrestageError("RATE_LIMITED", "too many requests from this address");
     }
     if (access === "agent" || access === "agent-cert") return this.#agent(knock);
@@ -90,7 +92,7 @@ export class Guard {
     const bearer = /^Bearer ([!-~]{1,256})$/i.exec(knock.authorization ?? "")?.[1];
     const known = bearer === undefined ? null : this.#trust.authenticate(bearer);
     if (known) return { name: `user:${known.name}`, role: known.role, address: knock.address };
-    if (!this.#strangers.take(knock.address))
+    if (!this.#strangers.take(addressGroup(knock.address)))
       throw this.#refuse(knock, "unknown", "RATE_LIMITED", "too many attempts from this address");
     throw this.#refuse(
       knock,

@@ -27,12 +27,14 @@ export async function* historyRows(
     }
     if (rest.length > LINE_BYTES_MAX) throw tooLong(line + 1);
   }
+  rest += decode(decoder, undefined, line);
   if (rest.trim() !== "") yield parseRow(rest, line + 1);
 }
 
-function decode(decoder: TextDecoder, part: Uint8Array, line: number): string {
+/** Without a part: what the stream broke off in. */
+function decode(decoder: TextDecoder, part: Uint8Array | undefined, line: number): string {
   try {
-    return decoder.decode(part, { stream: true });
+    return part ? decoder.decode(part, { stream: true }) : decoder.decode();
   } catch (cause) {
     throw new PrestageError("USAGE", `after line ${line}: no UTF-8`, { cause, details: { line } });
   }

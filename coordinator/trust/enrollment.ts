@@ -4,12 +4,12 @@
  * redemptions one wins. Unknown, used, expired and ill-bound tokens get one and the same answer.
  */
 import { createPublicKey, verify } from "node:crypto";
+import { addressGroup } from "../../shared/address.ts";
 import { type Enrolled, type EnrollRequest, enrollmentProof } from "../../shared/api.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { peerIdOf } from "../../shared/peer-id.ts";
 import { KeyedBuckets } from "../../shared/runtime/buckets.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import { addressGroup } from "./address.ts";
 import type { AuditTrail } from "./audit.ts";
 import { CERTIFICATE_LIFE_MS, type FleetCa, type Issued } from "./ca.ts";
 import type { TrustStore } from "./records.ts";

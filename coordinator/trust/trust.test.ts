@@ -6,7 +6,6 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { silentLog } from "../../shared/runtime/log.ts";
 import { SimulatedClock } from "../../test/support/clock.ts";
 import { Store } from "../store/store.ts";
-import { addressGroup } from "./address.ts";
 import { newApiToken, newJoinToken, parseApiToken, parseJoinToken } from "./tokens.ts";
 import { Trust } from "./trust.ts";
 
@@ -194,17 +193,4 @@ describe("token texts", () => {
     expect(parseJoinToken(api.text)).toBeNull();
     expect(parseApiToken(join.text)).toBeNull();
   });
-});
-
-test.each([
-  ["10.1.2.3", "10.1.2.3"],
-  ["::ffff:10.1.2.3", "10.1.2.3"],
-  ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
-  ["2001:db8:1:2::9", "2001:db8:1:2::/64"],
-  ["2001:db8::1", "2001:db8:0:0::/64"],
-  ["fe80::1%eth0", "fe80:0:0:0::/64"],
-  ["::1", "0:0:0:0::/64"],
-  ["", ""],
-])("address group of %s is %s", (address, group) => {
-  expect(addressGroup(address)).toBe(group);
 });

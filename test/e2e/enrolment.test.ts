@@ -220,6 +220,24 @@ describe("enrolment rate", () => {
   });
 });
 
+describe("a fleet behind one address", () => {
+  test("all hosts get in, each in its turn (12 hosts, burst 2)", async () => {
+    await at.stop();
+    at = await trustedGateway({ clock, enrollLimits: { ratePerSecond: 50, burst: 2 } });
+    const hurried: Clock = {
+      ...clock,
+      sleep: (ms, options) => systemClock.sleep(ms / 50, options),
+    };
+    const joining = Array.from({ length: 12 }, async (_, i) => {
+      const options = { dir: newDir(), coordinatorUrl: at.url, token: await newToken() };
+      const random = seededRandom(i);
+      return enroll({ ...options, host: `edge-${i}`, site: "s1", clock: hurried, random });
+    });
+    await Promise.all(joining);
+    expect(at.trust.members().members).toHaveLength(12);
+  });
+});
+
 describe("who connects", () => {
   test("no certificate and one of another CA are refused, with an audit line", async () => {
     expect(await identified(null)).toMatchObject({ refused: "UNAUTHENTICATED" });
