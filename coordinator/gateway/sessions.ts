@@ -343,7 +343,7 @@ export class Sessions {
       (cause: unknown): Reply => {
         const known = cause instanceof PrestageError;
         if (!known) this.#deps.log.error({ host, kind: body.kind, err: cause }, "request failed");
-        const code = known ? cause.code : "UNAVAILABLE";
+        const code = known ? cause.code : "INTERNAL";
         const message = known ? cause.message.slice(0, 500) : "the coordinator failed to answer";
         return { id, ok: false, code, message, body: null };
       },

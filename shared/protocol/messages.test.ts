@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Outcome } from "../domain.ts";
 import { RECORDS_ITEMS_MAX } from "./bodies.ts";
@@ -22,6 +23,17 @@ describe("messages", () => {
     expect(row.since).toBeLessThanOrEqual(PROTOCOL.max);
     expect(row.doc).toMatch(/^[A-Z].*\.$/);
     expect(frameBytesMax(row.direction)).toBeGreaterThanOrEqual(row.bytesMax);
+  });
+
+  test("docs/protocol.md shows the table", () => {
+    const page = readFileSync(new URL("../../docs/protocol.md", import.meta.url), "utf8");
+    const lines = rows.map(([type, row]) => {
+      const rate = `${row.ratePerSecond}/s, ${row.burst} at once`;
+      const size = row.bytesMax < 1 << 20 ? `${row.bytesMax} B` : `${row.bytesMax >> 20} MiB`;
+      const cells = [row.tag, `\`${type}\``, row.direction, size, row.elementsMax, rate, row.since];
+      return `| ${cells.join(" | ")} | ${row.doc} |`;
+    });
+    expect(page.split("\n").filter((line) => /^\| \d/.test(line))).toEqual(lines);
   });
 
   test("the largest batch of records fits its frame (all texts at their limits)", () => {
