@@ -49,6 +49,13 @@ const HOP_BY_HOP = [
   "transfer-encoding",
   "upgrade",
 ];
+const STRIPPED = [
+  ...HOP_BY_HOP.filter((name) => name !== "connection" && name !== "transfer-encoding"),
+  // The server has answered 100-continue already.
+  "expect",
+];
+const NEVER_NOMINATED = new Set(["transfer-encoding", "content-length", "host"]);
+const NOT_SENT_ON = new Set(HOP_BY_HOP);
 
 export class Forwarder {
   readonly #agent: Agent;
@@ -150,22 +157,28 @@ export class Forwarder {
   }
 }
 
-/** Takes off what is meant for this hop only, so that the connection to the upstream is our own. */
+/**
+ * Takes off what is meant for this hop only, so that the connection to the upstream is our own.
+ * Deletes only what is there, and sets `connection` instead: objects stay in their fast form.
+ */
 export function stripHopByHop(headers: IncomingMessage["headers"]): void {
-  for (const name of (headers.connection ?? "").split(",")) {
-    const nominated = name.trim().toLowerCase();
-    if (nominated !== "" && nominated !== "transfer-encoding") delete headers[nominated];
+  const { connection = "keep-alive" } = headers;
+  if (connection.toLowerCase() !== "keep-alive") {
+    for (const word of connection.split(",")) {
+      const name = word.trim().toLowerCase();
+      // What frames the body or names the target is not the sender's to take away.
+      if (headers[name] !== undefined && !NEVER_NOMINATED.has(name)) delete headers[name];
+    }
   }
-  for (const name of HOP_BY_HOP) if (name !== "transfer-encoding") delete headers[name];
-  // The server has answered 100-continue already.
-  delete headers.expect;
+  for (const name of STRIPPED) if (headers[name] !== undefined) delete headers[name];
+  headers.connection = "keep-alive";
 }
 
 function sendHead(answer: IncomingMessage, response: ServerResponse): void {
   response.statusCode = answer.statusCode ?? 502;
   if (answer.statusMessage) response.statusMessage = answer.statusMessage;
   for (const [name, value] of Object.entries(answer.headers)) {
-    if (value === undefined || HOP_BY_HOP.includes(name)) continue;
+    if (value === undefined || NOT_SENT_ON.has(name)) continue;
     if (name === "server-timing" && response.hasHeader(name)) response.appendHeader(name, value);
     else if (!response.hasHeader(name)) response.setHeader(name, value);
   }

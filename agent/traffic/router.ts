@@ -28,7 +28,7 @@ import type { Log } from "../../shared/runtime/log.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
 import type { Workload } from "../../shared/workload.ts";
 import { answerError } from "./answers.ts";
-import { Exchange, HOP_HEADER, type RouterPool } from "./exchange.ts";
+import { Exchange, type ExchangeDeps, HOP_HEADER, type RouterPool } from "./exchange.ts";
 import { Forwarder, stripHopByHop } from "./forward.ts";
 import { hostName, type Match, Matcher } from "./match.ts";
 import { RouterMetrics } from "./router-metrics.ts";
@@ -67,6 +67,7 @@ export class Router {
   readonly #server: Server;
   readonly #forwarder: Forwarder;
   readonly #metrics: RouterMetrics;
+  readonly #exchangeDeps: ExchangeDeps;
   readonly #listening = Promise.withResolvers<void>();
   #matcher = new Matcher([]);
   #entries: ReadonlyMap<string, RouteEntry> = new Map();
@@ -84,6 +85,15 @@ export class Router {
     };
     this.#forwarder = new Forwarder(this.#options);
     this.#metrics = new RouterMetrics(deps.metrics, () => this.#inProgress);
+    this.#exchangeDeps = {
+      ...deps,
+      forwarder: this.#forwarder,
+      routerUrl: (host) => this.#routerUrl(host),
+      onOutcome: (outcome) => {
+        this.#metrics.outcome(outcome);
+        deps.onOutcome(outcome);
+      },
+    };
     const limits = { headersTimeout: 15_000, requestTimeout: 0, keepAliveTimeout: 65_000 };
     const listener: RequestListener = (request, response) => {
       this.#limited(request, response);
@@ -168,8 +178,10 @@ export class Router {
     const cancel = clock.after(waitMsMax, () =>
       leaving.abort(new PrestageError("TIMEOUT", `no environment within ${waitMsMax} ms`)),
     );
-    response.once("close", () => leaving.abort(new Error("the client is gone")));
-    const exchange = new Exchange(this.#exchangeDeps(), {
+    response.once("close", () => {
+      if (!response.writableFinished) leaving.abort(new Error("the client is gone"));
+    });
+    const exchange = new Exchange(this.#exchangeDeps, {
       request,
       response,
       ...match,
@@ -195,7 +207,7 @@ export class Router {
     request.headers.connection = "upgrade";
     request.headers.upgrade = upgrade;
     const entry = this.#entries.get(categoryKey(match.workload.name, match.category));
-    const one = new Upgrade(this.#exchangeDeps(), {
+    const one = new Upgrade(this.#exchangeDeps, {
       request,
       socket,
       head,
@@ -214,8 +226,8 @@ export class Router {
   #enter(request: IncomingMessage): { match: Match | null; hop: boolean } {
     const { headers } = request;
     const hop = headers[HOP_HEADER] !== undefined;
-    delete headers[HOP_HEADER];
-    delete headers[SHADOW_HEADER];
+    if (hop) delete headers[HOP_HEADER];
+    if (headers[SHADOW_HEADER] !== undefined) delete headers[SHADOW_HEADER];
     stripHopByHop(headers);
     const match = this.#matcher.match({
       url: request.url ?? "/",
@@ -227,18 +239,6 @@ export class Router {
       onDemand(match.workload.name, match.category, demandClock.now());
     }
     return { match, hop };
-  }
-
-  #exchangeDeps() {
-    return {
-      ...this.#deps,
-      forwarder: this.#forwarder,
-      routerUrl: (host: HostId) => this.#routerUrl(host),
-      onOutcome: (outcome: Outcome) => {
-        this.#metrics.outcome(outcome);
-        this.#deps.onOutcome(outcome);
-      },
-    };
   }
 
   #routerUrl(host: HostId): string | null {

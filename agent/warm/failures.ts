@@ -80,8 +80,4 @@ export class Failures {
     const record = this.#records.get(key);
     return record?.pausedUntilMs != null ? record : null;
   }
-
-  forget(key: string): void {
-    this.#records.delete(key);
-  }
 }

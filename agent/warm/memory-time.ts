@@ -51,12 +51,20 @@ export class Meter {
   }
 }
 
-/** What all meters of a pool booked since it was taken last. Keys are bounded by the take. */
+const ROWS_MAX = 50_000;
+
+/** What all meters of a pool booked since it was taken last. */
 export class MemoryLedger {
   #rows = new Map<string, MemoryTime>();
+  /** Bookings lost because nobody took the rows. */
+  dropped = 0;
 
   add(workload: string, category: string, planned: boolean, byteMs: number): void {
     const key = `${workload}/${category}`;
+    if (this.#rows.size >= ROWS_MAX && !this.#rows.has(key)) {
+      this.dropped++;
+      return;
+    }
     const row = this.#rows.get(key) ?? {
       workload,
       category,

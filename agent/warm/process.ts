@@ -198,10 +198,15 @@ class RunningProcess implements Running {
     if (pid !== undefined && !this.exit) sendSignal(-pid, signal);
   }
 
+  /** Whether some process still is in our child's group, or in a stranger's of that number. */
+  #groupLives(): boolean {
+    return this.#child.pid !== undefined && sendSignal(-this.#child.pid, 0);
+  }
+
   async #cleanUp(): Promise<Exit> {
     const exit = await this.ended;
     try {
-      await sweep(new Set([this.#id]), this.#deps.clock);
+      if (this.#groupLives()) await sweep(new Set([this.#id]), this.#deps.clock);
       await this.#deps.gone();
     } catch (cause) {
       this.#deps.log.warn({ environment: this.#id, err: cause }, "could not clear up after it");
