@@ -192,7 +192,7 @@ function firstLine(text: string, ended: boolean): string | undefined {
 function unknownFormat(line: string): PrestageError {
   return new PrestageError(
     "USAGE",
-    "cannot tell the format: expected a CSV with a timestamp column, an Azure functions trace or an access log",
+    "cannot tell the format: neither CSV with a timestamp, Azure functions trace nor access log",
     { details: { firstLine: line.slice(0, 200) } },
   );
 }

@@ -67,6 +67,7 @@ export class Arrivals {
     const lanes = source
       .keys()
       .map((of) => ({ ...of, key: categoryKey(of.workload, of.category) }))
+      .filter((of) => this.#tracks.has(of.key) || this.#lively(source, of, end))
       .sort((a, b) => (a.key < b.key ? -1 : 1));
     this.#forget(new Set(lanes.map((lane) => lane.key)));
     for (const { key, workload, category } of lanes) this.#names.set(key, { workload, category });
@@ -121,6 +122,12 @@ export class Arrivals {
   /** In a minute that had its request already: what was expected of it. */
   #hazard(track: Track, minute: number): number {
     return this.#model.hazard(track, Math.max(minute, track.current.minute + 1));
+  }
+
+  /** Whether a category had a request in the time that is looked at. */
+  #lively(source: DemandSource, of: Omit<Lane, "counts" | "key">, end: number): boolean {
+    const lastMs = source.lastArrivalMs(of.workload, of.category) ?? Number.NEGATIVE_INFINITY;
+    return lastMs >= (end - this.#options.rememberMinutesMax) * this.#binMs;
   }
 
   /** A category that comes with a past (a later import, a late first report) learns it alone. */

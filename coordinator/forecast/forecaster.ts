@@ -87,7 +87,7 @@ export class Forecaster {
     return this.#quantiles.calibration();
   }
 
-  /** JSON-able; a forecaster restored from it goes on, after an update, as if it had not stopped. */
+  /** JSON-able; one restored from it goes on, from its next update, as if it had not stopped. */
   state(): ForecasterState {
     return { version: 1, arrivals: this.#arrivals.state(), quantiles: this.#quantiles.state() };
   }

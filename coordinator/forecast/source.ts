@@ -9,5 +9,7 @@ export type DemandSource = {
     host: string | null,
     range?: { fromMs?: number; toMs?: number },
   ): { startMs: number; binMs: number; counts: Float64Array };
+  /** Start of the last bin with a request; null when there was none. */
+  lastArrivalMs(workload: string, category: string): number | null;
   hostShare(workload: string, category: string): Map<string, number>;
 };
