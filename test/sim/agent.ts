@@ -17,7 +17,7 @@ import {
 } from "../../agent/link/session.ts";
 import { stagingRate } from "../../agent/staging.ts";
 import { WarmPool } from "../../agent/warm/pool.ts";
-import type { Lease, Outcome, RouteEntry } from "../../shared/domain.ts";
+import type { Lease, RouteEntry } from "../../shared/domain.ts";
 import { categoryKey } from "../../shared/domain.ts";
 import type { DesiredState } from "../../shared/protocol/bodies.ts";
 import type { DownMessage } from "../../shared/protocol/messages.ts";
@@ -26,6 +26,7 @@ import { silentLog } from "../../shared/runtime/log.ts";
 import { Metrics } from "../../shared/runtime/metrics.ts";
 import type { Workload } from "../../shared/workload.ts";
 import type { Pipe } from "../support/network.ts";
+import { Accounts, type Numbered } from "./accounts.ts";
 import { DemandBins } from "./bins.ts";
 import { SimDisk } from "./disk.ts";
 import { SimDriver } from "./driver.ts";
@@ -40,9 +41,6 @@ const RATE_MS = 500;
 const GATE_MS = 200;
 const PEAK_CPU = 0.95;
 const CALM_CPU = 0.85;
-
-/** An outcome with a number of its own, so that the run can tell it from an equal one. */
-export type Numbered = Outcome & { serial: number };
 
 type Boot = {
   number: number;
@@ -80,14 +78,17 @@ export class SimAgent {
   /** CPU share of other things on the host. */
   cpuUsed = 0.2;
   #atPeak = false;
-  /** Outcomes that were not acknowledged when an earlier boot ended. */
-  readonly #lost = new Set<number>();
+  readonly #accounts: Accounts;
 
   constructor(run: Run, spec: SimHostSpec) {
     this.#run = run;
     this.spec = spec;
     this.disk = new SimDisk(spec.quotaBytes);
     this.#context = { random: run.random.fork(`session/${spec.id}`), options: SESSION_DEFAULTS };
+    this.#accounts = new Accounts({
+      batchName: (seq) => `${this.bootId(this.#boots)}/${seq}`,
+      isCommitted: (batch) => run.checker.isBatchCommitted(batch),
+    });
     this.orders = new OrderWatch(run, spec.id);
   }
 
@@ -115,15 +116,18 @@ export class SimAgent {
     return this.#known.routes.version;
   }
 
-  /** Whether an outcome may still be on its way here, or died with an earlier boot. */
   mayHold(serial: number): boolean {
-    if (this.#lost.has(serial)) return true;
+    return this.#accounts.mayHold(serial, this.#owed());
+  }
+
+  uncounted(): number {
+    return this.#accounts.uncounted(this.#owed());
+  }
+
+  #owed() {
     const boot = this.#boot;
-    if (!boot) return true;
-    const { outbox } = boot.session;
-    const waiting = [...boot.outcomes, ...(outbox.underWay?.records.outcomes ?? [])];
-    const all = [...waiting, ...outbox.outcomes.chunks.flat()];
-    return all.some((outcome) => "serial" in outcome && outcome.serial === serial);
+    if (!boot) return null;
+    return { demand: boot.demand, outcomes: boot.outcomes, outbox: boot.session.outbox };
   }
 
   checkBounds(): void {
@@ -218,13 +222,8 @@ export class SimAgent {
     boot.alive = false;
     boot.mesh.stop();
     boot.driver.powerOff();
-    for (const { serial } of boot.outcomes) this.#lost.add(serial);
-    const { outbox } = boot.session;
-    for (const outcome of [
-      ...(outbox.underWay?.records.outcomes ?? []),
-      ...outbox.outcomes.chunks.flat(),
-    ])
-      if ("serial" in outcome) this.#lost.add(Number(outcome.serial));
+    const { demand, outcomes, session } = boot;
+    this.#accounts.died({ demand, outcomes, outbox: session.outbox });
     this.#boot = null;
     this.#run.checker.agentUp(this.spec.id, false);
     this.orders.clear();
@@ -353,6 +352,7 @@ export class SimAgent {
     const now = this.#run.queue.now();
     if (message.type === "routes") {
       const { version, entries } = message.body;
+      this.#run.checker.versionRises(`${this.spec.id}: routes`, this.routesVersion, version);
       this.#known.routes = {
         version,
         entries: new Map(entries.map((e) => [categoryKey(e.workload, e.category), e])),
@@ -362,6 +362,7 @@ export class SimAgent {
     if (message.type === "members")
       return this.#step(boot, { type: "took", what: "members", version: message.body.epoch });
     const desired = message.body;
+    this.#checkVersion(desired);
     this.#known.desired = desired;
     boot.lease = desired.lease;
     boot.told = { paused: desired.paused, throttled: desired.throttled };
@@ -379,6 +380,20 @@ export class SimAgent {
     boot.wanted = hold.length + environments.length;
     this.#run.queue.settleNext();
     this.#step(boot, { type: "took", what: "desired", version: desired.version });
+  }
+
+  #checkVersion(next: DesiredState): void {
+    const before = this.#known.desired;
+    if (!before) return;
+    const { checker } = this.#run;
+    checker.versionRises(`${this.spec.id}: desired`, before.version, next.version);
+    if (before.version !== next.version) return;
+    const same = JSON.stringify([before.hold, before.environments, before.lease]);
+    checker.holds(
+      "a version is never reused for other content",
+      same === JSON.stringify([next.hold, next.environments, next.lease]),
+      () => `${this.spec.id}: desired ${next.version}`,
+    );
   }
 
   // ── loops ────────────────────────────────────────────────────────────────────────────────
@@ -417,6 +432,11 @@ export class SimAgent {
 
   #report(boot: Boot): ReportFacts {
     const environments = boot.pool.list();
+    for (const { workload, category, state, verdict } of environments) {
+      if (verdict?.passed !== true || (state !== "warm" && state !== "serving")) continue;
+      const key = categoryKey(workload, category);
+      this.#run.checker.reportedProven(this.spec.id, key, boot.driver.provenFor(key));
+    }
     const used = environments.reduce((sum, e) => sum + e.memoryBytes, 0);
     const lease = boot.lease ? { id: boot.lease.id, spentBytes: boot.mesh.spentBytes } : null;
     return {

@@ -17,6 +17,13 @@ export class DemandBins {
     else this.#bins.set(key, { workload, category, host: this.#host, startMs, count: 1 });
   }
 
+  /** Requests not taken yet. */
+  count(): number {
+    let sum = 0;
+    for (const bin of this.#bins.values()) sum += bin.count;
+    return sum;
+  }
+
   take(): DemandBin[] {
     const bins = [...this.#bins.values()];
     this.#bins.clear();

@@ -232,6 +232,14 @@ export class Checker {
     this.holds("no route without a passing verdict", proven, () => `${key} to ${host}`);
   }
 
+  reportedProven(id: HostId, key: string, proven: boolean): void {
+    this.holds("agents report what is true", proven, () => `${key} on ${id} is not proven`);
+  }
+
+  versionRises(what: string, before: number, next: number): void {
+    this.holds("versions only rise", next >= before, () => `${what} ${before} and then ${next}`);
+  }
+
   /** `freeMs`: time in which an order could have moved and did not. */
   orderWaits(id: HostId, orderId: string, freeMs: number): void {
     this.holds(
@@ -265,6 +273,10 @@ export class Checker {
 
   batchAcknowledged(batch: string): void {
     this.holds("no acknowledged record lost", this.#batches.has(batch), () => `batch ${batch}`);
+  }
+
+  isBatchCommitted(batch: string): boolean {
+    return this.#batches.has(batch);
   }
 
   isCommitted(serial: number): boolean {

@@ -33,7 +33,7 @@ import type { Run } from "./run.ts";
 import type { SimArtifact } from "./world.ts";
 
 const PLAN_MS = 10_000;
-const ROUTES_MS = 2500;
+const ROUTES_MS = 5000;
 
 type Talk = {
   host: HostId;
@@ -86,8 +86,8 @@ export class SimCoordinator {
     return this.#boot !== null;
   }
 
-  get rows(): number {
-    return this.#ledger.rows;
+  get ledger(): SimLedger {
+    return this.#ledger;
   }
 
   get planning(): Planning | null {

@@ -5,6 +5,8 @@ import type { SimArtifact } from "./world.ts";
 export type Version = {
   artifact: SimArtifact;
   have: Bitmap;
+  /** Of the chunks it has. */
+  bytesHave: number;
   /** Set only if a corrupt chunk was let in. */
   tainted: boolean;
   active: boolean;
@@ -44,6 +46,7 @@ export class SimDisk {
     const version: Version = {
       artifact,
       have: new Bitmap(artifact.chunks.length),
+      bytesHave: 0,
       tainted: false,
       active: false,
       lastUsedMs: nowMs,

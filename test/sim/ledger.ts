@@ -11,6 +11,8 @@ export class SimLedger {
   readonly #run: Run;
   readonly #lastSeq = new Map<string, number>();
   rows = 0;
+  /** Requests in the demand bins. */
+  counted = 0;
 
   constructor(run: Run) {
     this.#run = run;
@@ -27,6 +29,7 @@ export class SimLedger {
       const known = this.#lastSeq.get(bootId) ?? 0;
       if (records.seq > known || this.#run.breaks.has("double-count")) {
         this.#lastSeq.set(bootId, Math.max(known, records.seq));
+        for (const { count } of records.demand) this.counted += count;
         this.rows += records.outcomes.length + records.demand.length;
         this.#run.checker.batchCommitted(
           `${bootId}/${records.seq}`,

@@ -63,13 +63,9 @@ async function main(): Promise<number> {
     const job: Job = { seeds: seeds.filter((_, i) => i % threads === lane), options, twiceEvery };
     const worker = new Worker(new URL(import.meta.url), { workerData: job });
     return new Promise<void>((resolve, reject) => {
-      worker.on("message", (result: RunResult) => {
-        summary.add(result);
-        if (summary.failed) for (const one of all) void one.terminate();
-      });
+      worker.on("message", (result: RunResult) => summary.add(result));
       worker.on("error", reject);
       worker.on("exit", () => resolve());
-      all.push(worker);
     });
   });
   await Promise.all(workers);
@@ -77,6 +73,5 @@ async function main(): Promise<number> {
   return summary.failed ? 1 : 0;
 }
 
-const all: Worker[] = [];
 if (isMainThread) process.exitCode = await main();
 else await work(workerData as Job);

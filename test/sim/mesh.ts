@@ -16,16 +16,16 @@ import { PrestageError } from "../../shared/errors.ts";
 import type { Holding, OrderState } from "../../shared/protocol/bodies.ts";
 import type { SimDisk, Version } from "./disk.ts";
 import type { Run } from "./run.ts";
-import type { SimArtifact, SimHostSpec } from "./world.ts";
+import type { SimHostSpec } from "./world.ts";
 
 const TICK_MS = 100;
-const GOSSIP_MS = 500;
+const GOSSIP_MS = 1000;
 const ACTIVATE_MS = 20;
 const PEER_BYTES_PER_MS = 20_000;
 const ORIGIN_BYTES_PER_MS = 4_000;
 const CORRUPT = 0.002;
 const ORIGIN_FAILS = 0.03;
-const WHOLE_GOSSIP_MS = 20_000;
+const WHOLE_GOSSIP_MS = 45_000;
 
 type Ensured = {
   foreground: number;
@@ -146,10 +146,10 @@ export class SimMesh {
   }
 
   holdings(): Holding[] {
-    return [...this.#disk.versions.values()].map(({ artifact, have, active }) => ({
+    return [...this.#disk.versions.values()].map(({ artifact, bytesHave, active }) => ({
       manifestHash: artifact.manifestHash,
       ref: artifact.ref,
-      bytesHave: bytesOf(artifact, have),
+      bytesHave,
       bytes: artifact.bytes,
       active,
     }));
@@ -159,18 +159,10 @@ export class SimMesh {
     return this.#hold.map(({ orderId, manifestHash }) => {
       const version = this.#disk.versions.get(manifestHash);
       const code = this.#failed.get(manifestHash) ?? null;
-      const bytesDone = version ? bytesOf(version.artifact, version.have) : 0;
+      const bytesDone = version?.bytesHave ?? 0;
       const state = version?.active ? "done" : code === null ? "pending" : "failed";
       return { orderId, state, code: state === "failed" ? code : null, bytesDone };
     });
-  }
-
-  /** Bytes per class of what is still to come in the background. */
-  missing(manifestHash: string): number {
-    const artifact = this.#run.world.artifacts.get(manifestHash);
-    const version = this.#disk.versions.get(manifestHash);
-    if (!artifact || version?.active) return 0;
-    return artifact.bytes - (version ? bytesOf(artifact, version.have) : 0);
   }
 
   /** A version may have room now that it had not before. */
@@ -335,6 +327,7 @@ export class SimMesh {
     for (const version of this.#disk.versions.values()) {
       const position = version.positions.get(hash);
       if (position === undefined || !version.have.set(position)) continue;
+      version.bytesHave += bytes;
       version.tainted ||= !good;
       checker.chunkStored(id, hash, good, this.#disk.usedBytes);
       this.#run.note(`${id} stored ${hash.slice(0, 8)} from ${from}`);
@@ -425,13 +418,4 @@ export class SimMesh {
     for (const peer of this.#run.site(this.#spec.site))
       if (peer.id !== this.#spec.id) this.#run.sayTo(this.#spec.id, peer.id, true, whole, frozen);
   }
-}
-
-export function bytesOf(artifact: SimArtifact, have: Bitmap): number {
-  if (have.complete) return artifact.bytes;
-  let bytes = 0;
-  artifact.chunks.forEach((chunk, i) => {
-    if (have.has(i)) bytes += chunk.bytes;
-  });
-  return bytes;
 }

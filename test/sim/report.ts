@@ -9,14 +9,14 @@ export class Summary {
   readonly #outcomes = new Map<string, number>();
   #runs = 0;
   #steps = 0;
-  #failure: RunResult | null = null;
+  readonly #failures: RunResult[] = [];
 
   constructor(options: RunOptions) {
     this.#options = options;
   }
 
   get failed(): boolean {
-    return this.#failure !== null;
+    return this.#failures.length > 0;
   }
 
   add(result: RunResult): void {
@@ -26,7 +26,7 @@ export class Summary {
     addAll(this.#faults, Object.entries(result.injected));
     addAll(this.#faults, Object.entries(result.network));
     addAll(this.#outcomes, Object.entries(result.outcomes));
-    if (result.violation) this.#failure ??= result;
+    if (result.violation) this.#failures.push(result);
   }
 
   text(): string {
@@ -41,8 +41,10 @@ export class Summary {
       `outcomes: ${list(this.#outcomes)}`,
       `${count(total)} checks: ${list(this.#checks)}`,
     ];
-    if (this.#failure) lines.push(failureText(this.#failure, this.#options));
+    const [first, ...others] = this.#failures;
+    if (first) lines.push(failureText(first, this.#options));
     else lines.push("every invariant held");
+    for (const { seed, violation } of others) lines.push(`seed ${seed}: ${violation?.message}`);
     return lines.join("\n");
   }
 }

@@ -53,7 +53,7 @@ export class Run {
   readonly #options: RunOptions;
   readonly #agents = new Map<HostId, SimAgent>();
   readonly #sites = new Map<string, SimHostSpec[]>();
-  readonly #affinity = new Map<string, number>();
+  readonly #affinity = new Map<string, Map<HostId, number>>();
   readonly #faults: Faults;
   partitioned = false;
 
@@ -74,6 +74,9 @@ export class Run {
       this.checker.host(spec.id, spec);
       this.#agents.set(spec.id, new SimAgent(this, spec));
     }
+    const scores = this.random.fork("affinity");
+    for (const { name } of this.world.workloads)
+      this.#affinity.set(name, new Map(this.world.hosts.map(({ id }) => [id, scores.next()])));
     this.coordinator = new SimCoordinator(this);
     this.traffic = new Traffic(this);
     const untilMs = Math.max(0, options.seconds * 1000 - QUIET_MS);
@@ -97,10 +100,7 @@ export class Run {
   }
 
   affinity(workload: string, host: HostId): number {
-    const key = `${workload}/${host}`;
-    const known = this.#affinity.get(key) ?? seededRandom(`${this.seed}/${key}`).next();
-    this.#affinity.set(key, known);
-    return known;
+    return this.#affinity.get(workload)?.get(host) ?? 0;
   }
 
   // ── the mesh between agents ──────────────────────────────────────────────────────────────
@@ -220,6 +220,7 @@ export class Run {
         continue;
       }
       for (let i = 0; i < artifact.chunks.length; i++) version.have.set(i);
+      version.bytesHave = artifact.bytes;
       version.active = true;
     }
     this.coordinator.start();
@@ -255,6 +256,13 @@ export class Run {
         () => `${agent.spec.id} has routes ${agent.routesVersion}, not ${version}`,
       );
     }
+    const waiting = [...this.#agents.values()].reduce((sum, a) => sum + a.uncounted(), 0);
+    checker.holds(
+      "every request is counted once",
+      coordinator.ledger.counted + waiting === this.traffic.requests,
+      () =>
+        `${this.traffic.requests} came, ${coordinator.ledger.counted} are counted, ${waiting} not yet`,
+    );
     for (const [serial, host] of this.traffic.given) {
       const agent = this.#agents.get(host);
       checker.holds(
