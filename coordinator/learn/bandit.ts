@@ -7,8 +7,8 @@
  *
  * Rewards come as advantages over the starting arm on the same minutes: demand does not depend on
  * the arm, so each arm can be run on paper on what really arrived (full feedback). With it no
- * exploration is needed. Refused: learning from the played arm alone; bursts of demand drown the
- * arms' differences, and on recorded functions it lost against never moving (test/bench/bandit.ts).
+ * exploration is needed. Refused: learning from the played arm alone; it has to try what is worse,
+ * and bursts of demand drown the difference (test/bench/bandit.ts plays both).
  *
  * Sources: Agrawal & Goyal, Thompson Sampling for Contextual Bandits with Linear Payoffs, ICML
  * 2013; side observations: Mannor & Shamir, From Bandits to Experts, NIPS 2011.
@@ -37,9 +37,9 @@ export type BanditOptions = {
   exploration: number;
 };
 export const DEFAULT_BANDIT: BanditOptions = {
-  ridge: 5,
-  pooling: 10,
-  memory: 0.98,
+  ridge: 50,
+  pooling: 20,
+  memory: 0.99,
   sharedMemory: 0.9999,
   exploration: 0,
 };

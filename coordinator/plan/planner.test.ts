@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type EnvironmentStatus, Order } from "../../shared/domain.ts";
+import { seededRandom } from "../../shared/runtime/random.ts";
 import { type Workload, WorkloadsFile } from "../../shared/workload.ts";
 import type { ArrivalView, Holding, HostView, PlanInput } from "./input.ts";
 import { plan } from "./planner.ts";
@@ -268,6 +269,39 @@ describe("steadiness", () => {
     const later = plan(input({ curve: () => timer(0), previous: first, now: NOW + MINUTE })).orders;
     expect(row(later, "warm", "a")?.taken).toBe(true);
   });
+});
+
+test("planner: no environment moves while affinity only trembles (200 plans, ten categories)", () => {
+  const random = seededRandom("tremble");
+  const categories = Array.from({ length: 10 }, (_, i) => `c${i}`);
+  const ids = ["h0", "h1", "h2", "h3"];
+  let hosts = ids.map((id) => host(id));
+  let previous: Order[] = [];
+  const places = new Set<string>();
+  for (let tick = 0; tick < 200; tick++) {
+    const tremble = new Map(ids.map((id) => [id, 0.6 + 0.08 * (random.next() - 0.5)]));
+    previous = plan(
+      input({
+        now: NOW + tick * MINUTE,
+        hosts,
+        categories: () => categories,
+        affinity: (_, id) => tremble.get(id) ?? 0,
+        previous,
+      }),
+    ).orders;
+    const warm = previous.filter((o) => o.taken && o.kind === "warm");
+    for (const o of warm) places.add(`${o.category}@${o.host}`);
+    hosts = ids.map((id) =>
+      host(id, {
+        environments: warm
+          .filter((o) => o.host === id)
+          .map((o) => environment({ id: o.id, category: o.category ?? "" })),
+        holdings: warm.some((o) => o.host === id) ? [held] : [],
+      }),
+    );
+  }
+  expect(places.size).toBe(categories.length);
+  expect(new Set([...places].map((p) => p.split("@")[1])).size).toBeGreaterThan(1);
 });
 
 const anyWorld = fc.record({
