@@ -2,6 +2,13 @@
 import type { HoldArtifact } from "../../shared/domain.ts";
 import type { Urgency } from "./obtain.ts";
 
+export type OrderState = {
+  orderId: string;
+  state: "pending" | "done" | "failed" | "withdrawn";
+  code: string | null;
+  bytesDone: number;
+};
+
 export type Waiter = {
   priority: number;
   foreground: boolean;
@@ -35,6 +42,15 @@ export class Interest {
       deadlineMs: Math.min(Number.MAX_SAFE_INTEGER, ...this.holds.map((h) => h.deadlineMs)),
       foreground: [...this.waiters].some((w) => w.foreground),
     };
+  }
+
+  orderState(
+    hold: HoldArtifact,
+    tree: { active: boolean; bytesHave: number } | undefined,
+  ): OrderState {
+    const state = tree?.active ? "done" : this.code ? "failed" : "pending";
+    const code = state === "failed" ? this.code : null;
+    return { orderId: hold.orderId, state, code, bytesDone: tree?.bytesHave ?? 0 };
   }
 
   rejectAll(cause: unknown): void {

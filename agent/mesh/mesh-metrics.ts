@@ -1,6 +1,21 @@
 /** What the mesh shows to Prometheus. */
 import type { Metrics } from "../../shared/runtime/metrics.ts";
-import type { MeshCounters } from "./mesh.ts";
+
+export type MeshCounters = {
+  peerBytes: number;
+  originBytes: number;
+  foregroundBytes: number;
+  /** Staged, never used, evicted. */
+  wastedBytes: number;
+  /** Staged, not used yet, still held. */
+  unusedBytes: number;
+  /** Given to other hosts. */
+  sentBytes: number;
+  verifiedChunks: number;
+  refetchedChunks: number;
+  corruptChunks: number;
+  stagingSpentBytes: number;
+};
 
 export class MeshMetrics {
   readonly #bytes;

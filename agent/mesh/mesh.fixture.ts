@@ -51,7 +51,7 @@ export class TestFleet {
         identity: { seed, peerId, host, site },
         clock: systemClock,
         random,
-        log: createLog({ name: host, level: process.env["MESH_LOG"] ?? "silent" }),
+        log: createLog({ name: host, level: process.env.MESH_LOG ?? "silent" }),
         metrics: new Metrics(),
         resolveManifest: async (hash) => this.#resolve(hash),
         source,

@@ -2,7 +2,6 @@
  * The mesh of one agent: holds what it is told to hold, gives out activated trees, swaps chunks
  * with the other members. Joins store, transfer core, exchange, gossip and libp2p node.
  */
-import { join } from "node:path";
 import type { HoldArtifact, Member, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { keyFromSeed, verifyManifest } from "../../shared/manifest.ts";
@@ -23,8 +22,8 @@ import {
   decodeHoldings,
   encodeHoldings,
 } from "./gossip.ts";
-import { Interest, type Waiter } from "./interest.ts";
-import { MeshMetrics } from "./mesh-metrics.ts";
+import { Interest, type OrderState, type Waiter } from "./interest.ts";
+import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
 import { MeshNode } from "./node.ts";
 import { obtain } from "./obtain.ts";
 import { describe, keep } from "./publish.ts";
@@ -62,28 +61,6 @@ export type Holding = {
   bytes: number;
   active: boolean;
 };
-export type OrderState = {
-  orderId: string;
-  state: "pending" | "done" | "failed" | "withdrawn";
-  code: string | null;
-  bytesDone: number;
-};
-export type MeshCounters = {
-  peerBytes: number;
-  originBytes: number;
-  foregroundBytes: number;
-  /** Staged, never used, evicted. */
-  wastedBytes: number;
-  /** Staged, not used yet, still held. */
-  unusedBytes: number;
-  /** Given to other hosts. */
-  sentBytes: number;
-  verifiedChunks: number;
-  refetchedChunks: number;
-  corruptChunks: number;
-  stagingSpentBytes: number;
-};
-
 export class Mesh {
   readonly #deps: MeshDeps;
   readonly #group = new TaskGroup();
@@ -294,7 +271,7 @@ export class Mesh {
 
   orderStates(): OrderState[] {
     const live = [...this.#interests.values()].flatMap((interest) =>
-      interest.holds.map((hold) => this.#orderState(hold, interest)),
+      interest.holds.map((hold) => interest.orderState(hold, this.#store.get(hold.manifestHash))),
     );
     return [...live, ...this.#withdrawn.values()];
   }
@@ -466,18 +443,11 @@ export class Mesh {
 
   #withdraw(hold: HoldArtifact): void {
     const interest = this.#interests.get(hold.manifestHash);
-    const state = interest && this.#orderState(hold, interest);
+    const state = interest?.orderState(hold, this.#store.get(hold.manifestHash));
     if (state && state.state !== "done")
       this.#withdrawn.set(hold.orderId, { ...state, state: "withdrawn" });
     const oldest = this.#withdrawn.keys().next();
     if (this.#withdrawn.size > WITHDRAWN_MAX && !oldest.done) this.#withdrawn.delete(oldest.value);
-  }
-
-  #orderState(hold: HoldArtifact, interest: Interest): OrderState {
-    const tree = this.#store.get(hold.manifestHash);
-    const state = tree?.active ? "done" : interest.code ? "failed" : "pending";
-    const code = state === "failed" ? interest.code : null;
-    return { orderId: hold.orderId, state, code, bytesDone: tree?.bytesHave ?? 0 };
   }
 
   #said(id: string): Said {
@@ -528,9 +498,4 @@ export class Mesh {
     const signed = await this.#store.signedManifest(hash);
     return signed && Buffer.from(JSON.stringify(signed));
   }
-}
-
-/** The folder of a mesh under an agent's data folder. */
-export function meshDir(dataDir: string): string {
-  return join(dataDir, "mesh");
 }

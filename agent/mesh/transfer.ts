@@ -13,14 +13,13 @@
 import { assert, unreachable } from "../../shared/runtime/assert.ts";
 import { Budget } from "./budget.ts";
 import { elect } from "./election.ts";
-import { type Known, Source } from "./sources.ts";
+import { Sources } from "./sources.ts";
 import {
   type Answer,
   byUrgency,
   type ChunkState,
   type Effect,
   type Flight,
-  has,
   newWant,
   ORIGIN,
   rank,
@@ -64,7 +63,7 @@ export class Transfer {
   readonly #o: TransferOptions;
   readonly #wants = new Map<string, WantState>();
   readonly #chunks = new Map<string, ChunkState>();
-  readonly #sources = new Map<string, Source>();
+  readonly #sources = new Sources();
   readonly #flights = new Map<string, Flight>();
   readonly #budget = new Budget({ burstMs: 250 });
   #ordered: WantState[] = [];
@@ -108,8 +107,7 @@ export class Transfer {
 
   /** Hosts that said they have some of a manifest. */
   hostsWith(id: string): string[] {
-    const holding = [...this.#sources.values()].filter((s) => s.manifests.get(id)?.have.count);
-    return holding.map((s) => s.host);
+    return this.#sources.hostsWith(id);
   }
 
   /** Positions under way from outside the site. */
@@ -240,23 +238,8 @@ export class Transfer {
   }
 
   #said(event: Extract<TransferEvent, { type: "said" }>, nowMs: number): void {
-    let source = this.#sources.get(event.host);
-    if (!source) {
-      source = new Source(event.host, event.local);
-      this.#sources.set(event.host, source);
-    }
-    const before = new Map(source.manifests);
-    if (event.whole) source.manifests.clear();
-    for (const said of event.manifests) {
-      const old = before.get(said.id);
-      const claims = new Map<number, number>();
-      for (const p of said.claims) claims.set(p, old?.claims.get(p) ?? nowMs);
-      const moved = !old?.wanting || said.have.count > old.have.count;
-      const progressMs = moved ? nowMs : old.progressMs;
-      const { have, wanting } = said;
-      if (have.count === 0 && !wanting) source.manifests.delete(said.id);
-      else source.manifests.set(said.id, { have, wanting, claims, progressMs });
-      const want = this.#wants.get(said.id);
+    for (const id of this.#sources.said(event, nowMs)) {
+      const want = this.#wants.get(id);
       if (want) want.stale = true;
     }
     if (event.whole) for (const want of this.#ordered) want.stale = true;
@@ -266,8 +249,7 @@ export class Transfer {
     const source = this.#sources.get(host);
     if (!source) return;
     this.#giveBack(host, false);
-    source.manifests.clear();
-    if (!source.shunned) this.#sources.delete(host);
+    this.#sources.forget(source);
     for (const want of this.#ordered) want.stale = true;
   }
 
@@ -375,7 +357,7 @@ export class Transfer {
     for (const flight of [...this.#flights.values()]) {
       const { chunk, want } = flight;
       if (chunk.flights.length > 1 || nowMs - flight.sinceMs < this.#o.endgameMs) continue;
-      const other = this.#pick(chunk, nowMs, (s) => s.local && s.host !== flight.from);
+      const other = this.#sources.pick(chunk, nowMs, (s) => s.local && s.host !== flight.from);
       if (other && this.#allowed(want, nowMs)) this.#launch(chunk, want, other.host, nowMs);
     }
   }
@@ -397,27 +379,26 @@ export class Transfer {
   }
 
   #rebuild(want: WantState, nowMs: number): void {
-    const holders: Known[] = [];
-    for (const source of this.#sources.values()) {
-      const known = source.local && !source.shunned ? source.manifests.get(want.id) : undefined;
-      if (known) holders.push(known);
-    }
+    const holders = [...this.#sources.inSite(want.id)].map(([, known]) => known);
     rank(want, holders, (hash) => this.#chunks.has(hash), this.#o.self);
     want.builtMs = nowMs;
   }
 
   #fill(want: WantState, nowMs: number): void {
     this.#scan(want, want.retry, nowMs, () => true);
-    this.#scan(want, want.queue, nowMs, () => this.#anyFree(nowMs, true));
+    this.#scan(want, want.queue, nowMs, () => this.#sources.anyFree(nowMs, true));
     if (want.orphans.length === 0 || nowMs < want.restUntilMs) return;
-    const outside = () => this.#originFree(want, nowMs) || this.#anyFree(nowMs, false);
+    const outside = () => this.#originFree(want, nowMs) || this.#sources.anyFree(nowMs, false);
     if (!this.#scan(want, want.orphans, nowMs, outside)) want.restUntilMs = nowMs + ORPHAN_REST_MS;
   }
 
   /** Launches what it can of the list's first part and takes it out. True when anything was. */
   #scan(want: WantState, list: number[], nowMs: number, anyoneFree: () => boolean): boolean {
     if (list.length === 0) return false;
-    const candidates = this.#candidates(want, nowMs);
+    const candidates = [
+      this.#o.self,
+      ...this.#sources.fetching(want.id, this.#o.takeoverMs, nowMs),
+    ];
     const kept: number[] = [];
     let launched = false;
     let at = 0;
@@ -438,12 +419,6 @@ export class Transfer {
     return launched;
   }
 
-  #anyFree(nowMs: number, local: boolean): boolean {
-    for (const source of this.#sources.values())
-      if (source.local === local && source.free(nowMs)) return true;
-    return false;
-  }
-
   #originFree(want: WantState, nowMs: number): boolean {
     const free = this.#originFlights < this.#o.originFlightsMax;
     return want.hasOrigin && free && nowMs >= want.originBackoffUntilMs;
@@ -455,59 +430,21 @@ export class Transfer {
 
   /** Who can be asked for the chunk now: a host, the origin, or nobody yet. */
   #whom(chunk: ChunkState, want: WantState, candidates: string[], nowMs: number): string | null {
-    const peer = this.#pick(chunk, nowMs, (s) => s.local);
+    const peer = this.#sources.pick(chunk, nowMs, (s) => s.local);
     if (peer) return peer.host;
-    if (this.#inSite(chunk, nowMs, want.foreground)) return null;
+    if (this.#sources.siteHas(chunk, nowMs, want.foreground)) return null;
     if (!want.foreground && !this.#settled(want, nowMs)) return null;
     const patienceMs = want.foreground ? FOREGROUND_CLAIM_MS : this.#o.takeoverMs;
-    if (this.#claimed(chunk, patienceMs, nowMs)) return null;
+    if (this.#sources.claimed(chunk, patienceMs, nowMs)) return null;
     if (!want.foreground && elect(candidates, chunk.hash) !== this.#o.self) return null;
     if (this.#originFree(want, nowMs)) return ORIGIN;
-    return this.#pick(chunk, nowMs, (s) => !s.local)?.host ?? null;
-  }
-
-  #pick(chunk: ChunkState, nowMs: number, fits: (s: Source) => boolean): Source | null {
-    let best: Source | null = null;
-    for (const source of this.#sources.values()) {
-      if (!fits(source) || !source.free(nowMs) || !has(source, chunk)) continue;
-      if (!best || source.costMs(chunk.bytes) < best.costMs(chunk.bytes)) best = source;
-    }
-    return best;
-  }
-
-  /** Whether the site has the chunk; foreground does not wait for a host that failed just now. */
-  #inSite(chunk: ChunkState, nowMs: number, foreground: boolean): boolean {
-    for (const source of this.#sources.values()) {
-      if (!source.local || source.shunned || !has(source, chunk)) continue;
-      if (!foreground || source.usable(nowMs)) return true;
-    }
-    return false;
+    return this.#sources.pick(chunk, nowMs, (s) => !s.local)?.host ?? null;
   }
 
   #settled(want: WantState, nowMs: number): boolean {
     if (this.#neighbours === 0) return true;
-    const known = [...this.#sources.values()].some((s) => s.local);
-    if (!known && nowMs - (this.#bornMs ?? nowMs) < FIRST_CONTACT_MS) return false;
+    if (!this.#sources.anyLocal && nowMs - (this.#bornMs ?? nowMs) < FIRST_CONTACT_MS) return false;
     return nowMs - want.startedMs >= this.#o.settleMs;
-  }
-
-  #claimed(chunk: ChunkState, patienceMs: number, nowMs: number): boolean {
-    for (const source of this.#sources.values())
-      for (const { want, position } of source.local ? chunk.refs : []) {
-        const sinceMs = source.manifests.get(want.id)?.claims.get(position);
-        if (sinceMs !== undefined && nowMs - sinceMs < patienceMs) return true;
-      }
-    return false;
-  }
-
-  /** Hosts of the site that fetch the same and get on with it, this one among them. */
-  #candidates(want: WantState, nowMs: number): string[] {
-    const hosts = [this.#o.self];
-    for (const source of this.#sources.values()) {
-      const known = source.local && !source.shunned ? source.manifests.get(want.id) : undefined;
-      if (known?.wanting && nowMs - known.progressMs < this.#o.takeoverMs) hosts.push(source.host);
-    }
-    return hosts;
   }
 
   #launch(chunk: ChunkState, want: WantState, from: string, nowMs: number): void {

@@ -1,6 +1,6 @@
 /** The words of the transfer core: what goes in, what comes out, what it remembers of a want. */
 import type { Bitmap } from "./bitmap.ts";
-import type { Known, Source } from "./sources.ts";
+import type { Known } from "./sources.ts";
 
 /** Stands for the origin where a host could stand; no host name has a colon. */
 export const ORIGIN = "origin:";
@@ -115,10 +115,6 @@ export function rank(
   want.queue = byCount.slice(1).flat();
   want.retry = [];
   want.stale = false;
-}
-
-export function has(source: Source, chunk: ChunkState): boolean {
-  return chunk.refs.some((r) => source.manifests.get(r.want.id)?.have.has(r.position));
 }
 
 function offset(host: string, size: number): number {
