@@ -411,6 +411,18 @@ test.each([["here"], ["there"]])("router: a WebSocket upgrade passes (%s)", asyn
   await expect.poll(() => serving.released).toEqual([false]);
 });
 
+test("router: an upgrade that finds no environment is answered 503, a miss", async () => {
+  const h = await host("h1");
+  h.gives = [new PrestageError("UNAVAILABLE", "no room")];
+  const socket = connect(h.router.address().port, "127.0.0.1");
+  socket.write(
+    "GET /shop/red HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+  );
+  const text = await new Promise((resolve) => socket.once("data", (chunk) => resolve(`${chunk}`)));
+  expect(text).toMatch(/^HTTP\/1.1 503 /);
+  expect(h.outcomes).toMatchObject([{ kind: "miss", status: 503 }]);
+});
+
 test("router: a refused upgrade ends the connection", async () => {
   const h = await host("h1");
   const socket = connect(h.router.address().port, "127.0.0.1");

@@ -218,7 +218,6 @@ export class Router {
     });
     one.run().catch((cause: unknown) => {
       this.#deps.log.debug({ err: cause }, "upgrade failed");
-      socket.destroy();
     });
   }
 

@@ -25,10 +25,14 @@ export type UpgradeRequest = {
   arrivedMs: number;
 };
 
+const UNAVAILABLE =
+  "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 export class Upgrade {
   readonly #deps: ExchangeDeps;
   readonly #x: UpgradeRequest;
   readonly #atMs: number;
+  #answered = false;
 
   constructor(deps: ExchangeDeps, x: UpgradeRequest) {
     this.#deps = deps;
@@ -36,8 +40,20 @@ export class Upgrade {
     this.#atMs = deps.demandClock.now();
   }
 
-  /** Resolves when the connection is over. Throws when it could not be made. */
+  /** Resolves when the connection is over. Throws when it could not be made; that is answered. */
   async run(): Promise<void> {
+    try {
+      await this.#serve();
+    } catch (cause) {
+      if (!this.#answered) {
+        if (!this.#x.hop) this.#record(503, null, this.#deps.self);
+        this.#x.socket.end(UNAVAILABLE);
+      }
+      throw cause;
+    }
+  }
+
+  async #serve(): Promise<void> {
     const { workload, category, entry, hop } = this.#x;
     const { pool, self, routerUrl } = this.#deps;
     const target = chooseTarget({
@@ -65,6 +81,7 @@ export class Upgrade {
         target: `http://127.0.0.1:${acquired.environment.port}`,
         headers: {},
         onHead: (answer) => {
+          this.#answered = true;
           if (hop) for (const [name, value] of foundHeaders(found)) answer.headers[name] = value;
           else this.#record(answer.statusCode ?? 502, found, this.#deps.self);
         },
@@ -80,6 +97,7 @@ export class Upgrade {
       target: this.#deps.routerUrl(host) ?? "",
       headers: { [HOP_HEADER]: "1" },
       onHead: (answer) => {
+        this.#answered = true;
         const found = readFound((name) => answer.headers[name]?.toString());
         for (const name of Object.values(HOP_HEADERS)) delete answer.headers[name];
         this.#record(answer.statusCode ?? 502, found, host);

@@ -13,7 +13,6 @@ import {
 } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { assert } from "../../shared/runtime/assert.ts";
-import { secret } from "../../shared/runtime/random.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
 import type { Workload } from "../../shared/workload.ts";
 import { Admission } from "./admission.ts";
@@ -39,6 +38,7 @@ import {
   type Acquired,
   declaredBytes,
   isIdle,
+  newId,
   newSlot,
   type Slot,
   statusOf,
@@ -424,7 +424,7 @@ export class WarmPool {
     category: string,
     more: { origin: Slot["origin"]; restarts: number },
   ): Slot {
-    const slot = newSlot(secret(9), workload, category, {
+    const slot = newSlot(newId(this.#deps.random), workload, category, {
       ...more,
       order: this.#order++,
       ledger: this.#ledger,

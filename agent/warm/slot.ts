@@ -2,6 +2,7 @@
 import type { EnvironmentStatus, KeepEnvironment } from "../../shared/domain.ts";
 import { categoryKey } from "../../shared/domain.ts";
 import { type ErrorCode, PrestageError } from "../../shared/errors.ts";
+import type { Random } from "../../shared/runtime/random.ts";
 import type { Workload } from "../../shared/workload.ts";
 import type { Running } from "./driver.ts";
 import { type Environment, holdsMemory, newEnvironment, routable } from "./environment.ts";
@@ -60,6 +61,16 @@ export type Slot = {
   /** Cancels the timer that would drop, retry or cut it. */
   cancelTimer: (() => void) | null;
 };
+
+/** 64 bits of chance: unique for ever with a daemon's, the same again with a seed's. */
+export function newId(random: Random): string {
+  const part = () =>
+    random
+      .int(2 ** 32)
+      .toString(36)
+      .padStart(7, "0");
+  return part() + part();
+}
 
 export function newSlot(
   id: string,

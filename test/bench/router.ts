@@ -83,7 +83,7 @@ async function router(port: number, other: string): Promise<void> {
   const stop = new AbortController();
   process.once("SIGTERM", () => stop.abort());
   await one.run(stop.signal);
-  if (process.connected) process.disconnect();
+  if (process.connected) process.disconnect?.();
 }
 
 type Measured = { perSecond: number; p50Ms: number; p99Ms: number };
