@@ -324,7 +324,6 @@ function lost(
     untilMs: nowMs + leastMs + jitterMs,
     attempt: attempt + 1,
     congestedMs: null,
-    outbox: box.disconnected(session.outbox),
     requests: asking.unsent(session.requests),
     lastCode: code,
     lastMessage: message,

@@ -252,6 +252,15 @@ describe("link", () => {
     expect([...coordinator.items.values()].every((times) => times === 1)).toBe(true);
   });
 
+  test("a host's word counts for itself only (demand of another host)", async () => {
+    const coordinator = await startCoordinator();
+    const { link } = startLink(coordinator.port);
+    link.record([bin("host-b", 1), bin("host-a", 2)], []);
+    await until("arrived", () => coordinator.items.size > 0);
+    expect([...coordinator.items.keys()]).toEqual(["demand c-2"]);
+    expect(await coordinator.metrics.text()).toMatch(/foreign_records_total 1/);
+  });
+
   test("keeps records until a coordinator is there (none at the start)", async () => {
     const coordinator = await startCoordinator();
     const relay = await startRelay(1);
