@@ -138,7 +138,7 @@ export class Agent {
       } catch (cause) {
         if (signal.aborted) return;
         if (this.#model === model) this.#model = before;
-        this.#deps.log.warn({ cause, model }, "affinity model not taken");
+        this.#deps.log.warn({ err: cause, model }, "affinity model not taken");
       }
     });
   }

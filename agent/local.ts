@@ -53,7 +53,7 @@ export class LocalApi {
     rmSync(this.#socket, { force: true });
     const server = createServer((request, response) => {
       this.#answer(request, response).catch((cause: unknown) => {
-        this.#log.warn({ cause, url: request.url }, "local request failed");
+        this.#log.warn({ err: cause, url: request.url }, "local request failed");
         response.destroy();
       });
     });

@@ -75,7 +75,7 @@ function read(file: string, log: Log): Persisted {
   try {
     return Persisted.parse(JSON.parse(text));
   } catch (cause) {
-    log.warn({ file, cause }, "last known state unreadable, starting without it");
+    log.warn({ file, err: cause }, "last known state unreadable, starting without it");
     return nothing();
   }
 }

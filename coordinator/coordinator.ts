@@ -42,8 +42,11 @@ export type CoordinatorDeps = {
 
 /** The price is looked at again this often, demand clock. */
 const PRICE_MS = 3_600_000;
-/** After an import the price waits for more of it, real time. */
-const PRICE_SETTLE_MS = 1_000;
+/** After an import or new workloads the price waits for more of them, real time. */
+const PRICE_SETTLE_MS = 500;
+/** While there is no demand of declared workloads, real time. */
+const PRICE_RETRY_MS = 5_000;
+const PRICE_LOOK_MS = 250;
 const HOUSEKEEPING_MS = 600_000;
 const DAY_MS = 86_400_000;
 const CLI_FILE = "cli.json";
@@ -136,7 +139,7 @@ export class Coordinator {
             stages,
             reports: this.#reports,
             calibration: () => this.#forecaster.calibration(),
-            imported: () => {
+            demandChanged: () => {
               this.#priceDueMs = clock.monotonic() + PRICE_SETTLE_MS;
             },
           },
@@ -175,7 +178,7 @@ export class Coordinator {
       tasks.start("planning", (s) => this.#planning.run(s));
       tasks.start("learning", (s) => this.#learning.run(s));
       tasks.start("affinities", (s) => this.#affinities.run(s));
-      tasks.start("price", (s) => every(this.#clock, 500, s, () => this.#priceIfDue()));
+      tasks.start("price", (s) => every(this.#clock, PRICE_LOOK_MS, s, () => this.#priceIfDue()));
       tasks.start("housekeeping", (s) =>
         every(this.#clock, HOUSEKEEPING_MS, s, () => this.#housekeep()),
       );
@@ -248,7 +251,7 @@ export class Coordinator {
         this.#fleet.apply(host, { kind: "hello", site: hello.site, hello }, now());
         const { meshAddresses, routerUrl } = hello;
         void this.#trust.updateMember(host, { meshAddresses, routerUrl }).catch((cause) => {
-          this.#log.error({ cause, host }, "addresses of a member not kept");
+          this.#log.error({ err: cause, host }, "addresses of a member not kept");
         });
         this.#planning.tick();
       },
@@ -345,7 +348,10 @@ export class Coordinator {
     };
     const { memoryRatio } = this.#config.plan;
     const found = calibratePrice(deps, memoryRatio, this.#demandClock.now());
-    if (!found) return;
+    if (!found) {
+      this.#priceDueMs = this.#clock.monotonic() + PRICE_RETRY_MS;
+      return;
+    }
     this.#planning.prices = { ...this.#planning.prices, memoryGbHour: found.memoryGbHour };
     this.#log.info(
       { memoryGbHour: found.memoryGbHour, memoryRatio: found.ratio, series: found.seriesUsed },

@@ -49,8 +49,8 @@ export type OperationsDeps = {
   stages: ExplicitStages;
   reports: ReadonlyMap<HostId, Report>;
   calibration(): Calibration;
-  /** History came in: what is derived from it has to be made anew. */
-  imported(): void;
+  /** History or workloads came in: what is derived from them has to be made anew. */
+  demandChanged(): void;
 };
 
 const HOUR_MS = 3_600_000;
@@ -160,6 +160,7 @@ function makeChanging(deps: OperationsDeps) {
     apply: async (file: WorkloadsFile, by: Caller): Promise<Applied> => {
       const applied = await store.workloads.apply(file, by.name);
       changed();
+      deps.demandChanged();
       return applied;
     },
     removeWorkload: async (name: string): Promise<Applied> => {
@@ -295,7 +296,7 @@ function doctor({ fleet, planning, catalog, store }: OperationsDeps): DoctorView
 }
 
 async function importHistory(
-  { store, history, imported }: OperationsDeps,
+  { store, history, demandChanged }: OperationsDeps,
   query: ImportQuery,
   rows: AsyncIterable<HistoryRow>,
 ): Promise<Imported> {
@@ -321,7 +322,7 @@ async function importHistory(
   const list = [...bins.values()];
   const added = await store.demand.importBins(`${query.source}#${query.part}`, list);
   if (added) for (const bin of list) history.add(bin);
-  if (added) imported();
+  if (added) demandChanged();
   return { rows: count, duplicate: !added };
 }
 
