@@ -20,6 +20,8 @@ const PRIOR_POOLED = 4;
 /** Evidence of one expert, log-odds. */
 const EVIDENCE_MAX = 7;
 const LEARNING_RATE = 0.01;
+/** Before anything was learned, beyond what falls with the idle time: about one in a day. */
+const NEWCOMER_HAZARD = 0.0005;
 const HAZARD_MIN = 0.0005;
 const HAZARD_MAX = 0.995;
 
@@ -156,8 +158,7 @@ export class HazardModel {
     const context = rateClass * IDLES + idleClass;
     this.#contexts.base = context;
     const table = this.#tables.base;
-    // Before anything was learned: an arrival is as likely as the idle time was long.
-    const prior = 0.35 / (idle + 1) + 0.005;
+    const prior = 0.35 / (idle + 1) + NEWCOMER_HAZARD;
     return (table.hits(context) + PRIOR_POOLED * prior) / (table.trials(context) + PRIOR_POOLED);
   }
 
