@@ -49,8 +49,23 @@ describe("choosing", () => {
     expect(bandit.choose("a", context, random())).toBe(START_ARM);
   });
 
+  test("bandit: moves later the more cautious it is (a small steady gain)", () => {
+    const epochsUntilMoved = (caution: number) => {
+      const bandit = new Bandit({ ...DEFAULT_BANDIT, caution });
+      for (let i = 0; i < 500; i++) {
+        if (bandit.choose("a", context, random()) !== START_ARM) return i;
+        bandit.learn("a", context, [{ arm: 3, reward: 0.03 }]);
+      }
+      return 500;
+    };
+    const [bold, safe] = [epochsUntilMoved(0), epochsUntilMoved(1)];
+    expect(bold).toBeLessThan(3);
+    expect(safe).toBeGreaterThan(bold + 5);
+    expect(safe).toBeLessThan(500);
+  });
+
   test("bandit: explores only when told to (Thompson draws)", () => {
-    const bandit = new Bandit({ ...DEFAULT_BANDIT, exploration: 1 });
+    const bandit = new Bandit({ ...DEFAULT_BANDIT, exploration: 1, caution: 0 });
     const draws = seededRandom("draws");
     const arms = new Set(Array.from({ length: 200 }, () => bandit.choose("a", context, draws)));
     expect(arms.size).toBeGreaterThan(5);

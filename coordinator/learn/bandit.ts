@@ -3,7 +3,8 @@
  * arm gains over the starting arm is linear in the category's context (shared by all categories,
  * so that a new one starts with what others taught), corrected by what the category itself has
  * shown, the more it has shown the more (partial pooling). Arms are drawn from the posterior
- * (Thompson sampling) scaled by `exploration`.
+ * (Thompson sampling) scaled by `exploration`, and played only when surely enough better than the
+ * start (`caution`), so that well calibrated forecasts are left as they are.
  *
  * Rewards come as advantages over the starting arm on the same minutes: demand does not depend on
  * the arm, so each arm can be run on paper on what really arrived (full feedback). With it no
@@ -11,7 +12,7 @@
  * and bursts of demand drown the difference (test/bench/bandit.ts plays both).
  *
  * Sources: Agrawal & Goyal, Thompson Sampling for Contextual Bandits with Linear Payoffs, ICML
- * 2013; side observations: Mannor & Shamir, From Bandits to Experts, NIPS 2011.
+ * 2013; caution: Wu et al., Conservative Bandits, ICML 2016; side observations: Mannor & Shamir, From Bandits to Experts, NIPS 2011.
  */
 import type { Random } from "../../shared/runtime/random.ts";
 import { solvePositive } from "./solve.ts";
@@ -35,6 +36,8 @@ export type BanditOptions = {
   sharedMemory: number;
   /** Scale of the posterior draw; 0: the best mean, right while every arm is seen on paper. */
   exploration: number;
+  /** Posterior deviations by which an arm must gain before it is played. Raised: safer, slower. */
+  caution: number;
 };
 export const DEFAULT_BANDIT: BanditOptions = {
   ridge: 50,
@@ -42,6 +45,7 @@ export const DEFAULT_BANDIT: BanditOptions = {
   memory: 0.99,
   sharedMemory: 0.9999,
   exploration: 0,
+  caution: 1,
 };
 
 /** Standard deviation of one epoch's advantage, in misses. */
@@ -87,8 +91,9 @@ export class Bandit {
     for (let arm = 0; arm < ARMS.length; arm++) {
       if (arm === START_ARM) continue;
       const { mean, deviation } = this.#posterior(key, context, arm);
-      const { exploration } = this.#options;
-      const value = exploration > 0 ? mean + exploration * deviation * random.normal() : mean;
+      const { exploration, caution } = this.#options;
+      const draw = exploration > 0 ? exploration * random.normal() : 0;
+      const value = mean + (draw - caution) * deviation;
       if (value > bestValue) {
         best = arm;
         bestValue = value;

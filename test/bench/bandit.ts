@@ -68,7 +68,7 @@ export function benchBandit(
     series: series.length,
     startCost: total(fixed[START_ARM] ?? []),
     banditCost: cost(new Bandit()),
-    playedOnlyCost: cost(new PlayedOnly({ ...DEFAULT_BANDIT, exploration: 0.3 })),
+    playedOnlyCost: cost(new PlayedOnly({ ...DEFAULT_BANDIT, exploration: 0.3, caution: 0 })),
     bestFixedCost: Math.min(...fixed.map(total)),
     bestPerCategoryCost: total(
       series.map((_, i) => Math.min(...fixed.map((costs) => costs[i] ?? 0))),
