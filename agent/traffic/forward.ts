@@ -3,11 +3,13 @@
  * of httpxy: the library does the request side and the ends of sockets; the answer's head is
  * handled here, because it decides whether the answer is sent on at all.
  */
-import { Agent, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import type { Duplex, Readable } from "node:stream";
 import { ProxyServer } from "httpxy";
 import { assert } from "../../shared/runtime/assert.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
+import { CONNECT_TIMEOUT, Connections } from "./connections.ts";
 
 export type ForwardResult =
   /** The answer went out, whole or until one side broke it off. */
@@ -37,7 +39,14 @@ export type UpgradeOptions = {
 
 type Attempt = { onHead(answer: IncomingMessage): void };
 
-const UNSENT = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN"]);
+const UNSENT = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  CONNECT_TIMEOUT,
+]);
 const HOP_BY_HOP = [
   "connection",
   "keep-alive",
@@ -58,25 +67,16 @@ const NEVER_NOMINATED = new Set(["transfer-encoding", "content-length", "host"])
 const NOT_SENT_ON = new Set(HOP_BY_HOP);
 
 export class Forwarder {
-  readonly #agent: Agent;
+  readonly #agent: Connections;
   readonly #proxy: ProxyServer;
   readonly #attempts = new WeakMap<ServerResponse, Attempt>();
   readonly #upgrades = new WeakMap<IncomingMessage, UpgradeOptions>();
 
   /** `idleMs`: silence of an upstream after which it counts as failed. */
-  constructor({ idleMs }: { idleMs: number }) {
-    // Free sockets go before a usual server's five seconds are over, so that a request seldom
-    // meets one that is being closed.
-    this.#agent = new Agent({
-      keepAlive: true,
-      maxSockets: 1024,
-      maxFreeSockets: 64,
-      timeout: 4000,
-      scheduling: "lifo",
-    });
-    const { agent } = { agent: this.#agent };
+  constructor(clock: Clock, { idleMs, connectMs }: { idleMs: number; connectMs: number }) {
+    this.#agent = new Connections(clock, { connectMs });
     this.#proxy = new ProxyServer({
-      agent,
+      agent: this.#agent,
       xfwd: true,
       selfHandleResponse: true,
       proxyTimeout: idleMs,

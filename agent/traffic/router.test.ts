@@ -358,6 +358,18 @@ test("router: hosts that are gone are passed over, twice at most, then it is mad
   expect([a.acquired, d.acquired]).toEqual([1, 0]);
 });
 
+test("router: a host that does not answer at all holds a request up for a second at most", async () => {
+  const [a, b] = [await host("a"), await host("b")];
+  know(a, b);
+  // An address for documentation: nobody is there.
+  a.members = a.members.map((m) => (m.host === "b" ? { ...m, routerUrl: "http://192.0.2.1" } : m));
+  a.setEntry({ serving: ["b"] });
+  a.gives = [{ port: await upstream(echo), kind: "made" }];
+  const answer = await fetch(`${a.url}/shop/red`, { method: "POST", body: "still whole" });
+  expect(await answer.text()).toBe("still whole");
+  expect(a.outcomes[0]?.firstByteMs).toBeLessThan(5000);
+});
+
 test("router: a workload the other host does not know yet is tried elsewhere", async () => {
   const [a, b] = [await host("a"), await host("b")];
   know(a, b);

@@ -57,6 +57,8 @@ export type RouterOptions = {
   waitMsMax?: number;
   /** Silence of an environment after which its request fails. Default 300 s. */
   idleMs?: number;
+  /** How long a host that does not answer at all may hold a request up. Default 1 s. */
+  connectMs?: number;
   /** At stop: how long requests in progress may go on. Default 5 s. */
   drainMs?: number;
 };
@@ -80,10 +82,11 @@ export class Router {
       requestsMax: 4096,
       waitMsMax: 300_000,
       idleMs: 300_000,
+      connectMs: 1000,
       drainMs: 5000,
       ...options,
     };
-    this.#forwarder = new Forwarder(this.#options);
+    this.#forwarder = new Forwarder(deps.clock, this.#options);
     this.#metrics = new RouterMetrics(deps.metrics, () => this.#inProgress);
     this.#exchangeDeps = {
       ...deps,
@@ -99,6 +102,8 @@ export class Router {
       this.#limited(request, response);
     };
     this.#server = createServer(limits, listener);
+    // A client that neither sends nor takes anything is let go.
+    this.#server.timeout = this.#options.waitMsMax + this.#options.idleMs;
     this.#server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
     // Its failures are counted per request; this one would only be thrown at the process.
     this.#listening.promise.catch((cause: unknown) =>
