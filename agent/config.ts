@@ -49,6 +49,15 @@ export const AgentConfig = z.strictObject({
       max: z.number().int().min(1).max(10_000).default(200).describe("Environments at once."),
     })
     .prefault({}),
+  peakCpu: z
+    .number()
+    .min(0.05)
+    .max(1)
+    .default(0.95)
+    .describe(
+      "Share of all cores over which this host stops staging by itself; 1 = never. " +
+        "Higher: staging goes on while requests may suffer.",
+    ),
   sampleMs: z
     .number()
     .int()

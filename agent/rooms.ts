@@ -100,7 +100,8 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
   const gate = new StagingGate({
     ...common,
     setRate: (rate) => mesh.setRate(rate),
-    cpuUsed: () => observer.latest()?.cpuUsed ?? 0,
+    cpuUsed: () => observer.latest().cpuUsed,
+    peakCpu: config.peakCpu,
   });
   return {
     lastKnown,

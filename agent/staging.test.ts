@@ -37,6 +37,7 @@ test("staging gate: stops within a second of a peak and resumes by itself", asyn
       rate = r;
     },
     cpuUsed: () => cpu,
+    peakCpu: 0.95,
   });
   gate.set({ lease: { ...lease, expiresMs: 1e9 }, paused: false, throttled: false });
   const stop = new AbortController();

@@ -17,9 +17,8 @@ export function stagingRate(orders: StagingOrders, atPeak: boolean, demandNowMs:
     : lease.floorBytesPerSecond;
 }
 
-/** Share of all cores over which this host stops staging by itself; under the second it resumes. */
-const PEAK_CPU = 0.95;
-const CALM_CPU = 0.85;
+/** Resumes under this part of the peak. */
+const CALM_RATIO = 0.9;
 /** Well under the second within which staging has to yield. */
 const PERIOD_MS = 200;
 
@@ -28,6 +27,7 @@ export class StagingGate {
   readonly #demandClock: Clock;
   readonly #setRate: (bytesPerSecond: number) => void;
   readonly #cpuUsed: () => number;
+  readonly #peakCpu: number;
   #orders: StagingOrders = { lease: null, paused: false, throttled: false };
   #atPeak = false;
 
@@ -36,11 +36,14 @@ export class StagingGate {
     demandClock: Clock;
     setRate: (bytesPerSecond: number) => void;
     cpuUsed: () => number;
+    /** 0..1 of all cores; 1 = never at peak. */
+    peakCpu: number;
   }) {
     this.#clock = deps.clock;
     this.#demandClock = deps.demandClock;
     this.#setRate = deps.setRate;
     this.#cpuUsed = deps.cpuUsed;
+    this.#peakCpu = deps.peakCpu;
   }
 
   get lease(): Lease | null {
@@ -58,7 +61,7 @@ export class StagingGate {
   }
 
   #apply(): void {
-    this.#atPeak = this.#cpuUsed() > (this.#atPeak ? CALM_CPU : PEAK_CPU);
+    this.#atPeak = this.#cpuUsed() > this.#peakCpu * (this.#atPeak ? CALM_RATIO : 1);
     this.#setRate(stagingRate(this.#orders, this.#atPeak, this.#demandClock.now()));
   }
 }

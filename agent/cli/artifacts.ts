@@ -8,7 +8,7 @@ import { bytes } from "../../shared/cli/text.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { agentDataDir, callAgent } from "./local.ts";
 
-export type Published = { manifestHash: string; bytes: number; files: number };
+export type Published = { name: string; version: string; manifestHash: string; tags: string[] };
 
 const dataOption = [
   "--data <dir>",
@@ -75,14 +75,14 @@ export function addPublish(program: Command, shell: Shell, group: string): void 
           progress,
         }),
       );
-      const result = { ref: { name, version }, ...published };
-      call.show(result, () => publishedText(`${name}@${version}`, published));
+      call.show(published, () => publishedText(published));
     },
   });
 }
 
-function publishedText(ref: string, { manifestHash, bytes: size, files }: Published): string {
-  return `${ref}  ${bytes(size)} in ${files} files  ${manifestHash}\n`;
+function publishedText({ name, version, manifestHash, tags }: Published): string {
+  const tagged = tags.map((tag) => `  ${name}:${tag}`).join("");
+  return `${name}@${version}  ${manifestHash}${tagged}\n`;
 }
 
 /** A base URL: with the slash at its end that file names are put behind. */

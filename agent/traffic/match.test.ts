@@ -59,6 +59,7 @@ describe("match", () => {
         expect(match?.workload).toEqual(new Matcher(workloads).match(line(url || "/"))?.workload);
         expect(CategoryName.safeParse(match?.category).success).toBe(true);
       }),
+      { numRuns: 40 },
     );
   });
 });

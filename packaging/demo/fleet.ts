@@ -25,6 +25,8 @@ export type FleetOptions = {
   replay: ReplaySettings;
   diskBytesPerHost: number;
   memoryBytesPerHost: number;
+  /** Fleet-wide budget of background transfers. */
+  stagingBytesPerSecond: number;
 };
 
 const PRESTAGE = new URL("../prestage.ts", import.meta.url).pathname;
@@ -36,14 +38,18 @@ const SITE = "demo";
  * All "hosts" share this machine, so that its load says nothing about one of them: pre-staging is
  * not stopped for it. Reports come often because a real second is a demand minute.
  */
-function coordinatorConfig({ dir, replay }: FleetOptions): object {
+function coordinatorConfig({ dir, replay, stagingBytesPerSecond }: FleetOptions): object {
   return {
     dataDir: join(dir, "coordinator"),
     fleet: "demo",
     listen: { host: "127.0.0.1", port: 0 },
     hostnames: ["127.0.0.1", "localhost"],
     plan: { tickMs: 250 },
-    qos: { peakCpu: 1 },
+    qos: {
+      peakCpu: 1,
+      stagingBytesPerSecond,
+      perHostBytesPerSecond: stagingBytesPerSecond,
+    },
     logLevel: "info",
     replay,
   };
