@@ -64,7 +64,7 @@ export const CoordinatorConfig = z.strictObject({
         .min(0.05)
         .max(1)
         .default(0.85)
-        .describe("Host CPU share over which staging to it stops."),
+        .describe("Host CPU share from which staging to it stops; 1 = never."),
       peakRequestsPerSecond: z
         .number()
         .min(0)

@@ -211,7 +211,8 @@ export class Planning {
   }
 
   #stepThrottle(views: readonly HostSummary[], now: number): void {
-    const { peakCpu, peakRequestsPerSecond } = this.#config.qos;
+    const { peakRequestsPerSecond } = this.#config.qos;
+    const peakCpu = this.#config.qos.peakCpu < 1 ? this.#config.qos.peakCpu : Infinity;
     const loads = views.flatMap((v) =>
       v.sample && v.connected
         ? [
@@ -226,8 +227,10 @@ export class Planning {
         : [],
     );
     const calmMs = DEFAULT_THROTTLE.calmMs * this.#speed;
-    const options = { ...DEFAULT_THROTTLE, peakCpu, peakRequestsPerSecond, calmMs };
-    const step = stepThrottle(this.#throttle, loads, options, now);
+    const sitePeakCpu =
+      Math.min(DEFAULT_THROTTLE.sitePeakCpu / DEFAULT_THROTTLE.peakCpu, 1) * peakCpu;
+    const options = { peakCpu, peakRequestsPerSecond, sitePeakCpu, calmMs };
+    const step = stepThrottle(this.#throttle, loads, { ...DEFAULT_THROTTLE, ...options }, now);
     this.#throttle = step.state;
     this.#throttled = step.throttled;
   }
