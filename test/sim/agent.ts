@@ -366,6 +366,7 @@ export class SimAgent {
     this.#known.desired = desired;
     boot.lease = desired.lease;
     boot.told = { paused: desired.paused, throttled: desired.throttled };
+    this.#run.checker.told(this.spec.id, desired.paused || desired.throttled);
     this.#run.checker.leaseTaken(this.spec.id, desired.lease);
     this.#applyRate(boot);
     boot.mesh.setHold(desired.hold);
@@ -405,14 +406,11 @@ export class SimAgent {
   }
 
   #applyRate(boot: Boot): void {
-    const orders = this.#run.breaks.has("ignore-throttle")
-      ? { lease: boot.lease, paused: false, throttled: false }
-      : { lease: boot.lease, ...boot.told };
     this.#atPeak = this.cpuUsed > (this.#atPeak ? CALM_CPU : PEAK_CPU);
+    const orders = { lease: boot.lease, ...boot.told };
     const rate = stagingRate(orders, this.#atPeak, this.#run.queue.now());
-    if (orders.throttled !== boot.told.throttled || orders.paused !== boot.told.paused)
-      this.#run.checker.rateSet(this.spec.id, 0);
-    boot.mesh.setRate(rate);
+    const deaf = this.#run.breaks.has("ignore-throttle");
+    boot.mesh.setRate(deaf ? Math.max(rate, this.#run.world.budget.floor) : rate);
   }
 
   #reportLoop(boot: Boot): void {

@@ -13,7 +13,8 @@ export const BREAKS = {
   "ack-before-commit": "no acknowledged record lost",
   "ignore-throttle": "nothing staged while told to stop",
   "overcommit-memory": "memory within budget",
-  "lost-answers": "every order moves or ends",
+  "lost-answers": "no verified chunk fetched twice",
+  "forgotten-orders": "every order moves or ends",
   chance: "same seed, same decisions",
 } as const;
 export type BreakName = keyof typeof BREAKS;
@@ -35,7 +36,10 @@ export class Breaks {
 
   /** What the transfer core is told; null when the bug swallows it. */
   transferEvent(event: TransferEvent): TransferEvent | null {
-    const lost = this.#name === "lost-answers" && event.type === "answer";
-    return lost && event.hash.charCodeAt(0) % 4 === 0 ? null : event;
+    if (this.#name === "lost-answers" && event.type === "answer" && event.result === "ok")
+      return event.hash.charCodeAt(0) % 4 === 0 ? null : event;
+    if (this.#name === "forgotten-orders" && event.type === "want" && !event.want.foreground)
+      return event.want.id.charCodeAt(0) % 4 === 0 ? null : event;
+    return event;
   }
 }

@@ -38,6 +38,8 @@ type HostBook = {
   bucketBytes: number;
   burstBytes: number;
   stoppedMs: number | null;
+  /** Since when the coordinator says paused or throttled. */
+  toldMs: number | null;
   /** Since when the host's CPU is over the mark. */
   peakMs: number | null;
 };
@@ -90,6 +92,7 @@ export class Checker {
       burstBytes: 0,
       stoppedMs: 0,
       peakMs: null,
+      toldMs: null,
     });
   }
 
@@ -153,6 +156,7 @@ export class Checker {
     book.lease = null;
     this.rateSet(id, 0);
     book.stoppedMs = this.#now();
+    book.toldMs = null;
     // A new process has a new budget.
     book.bucketBytes = 0;
     book.burstBytes = 0;
@@ -174,7 +178,11 @@ export class Checker {
     const book = this.book(id);
     this.#drain(book);
     book.bucketBytes += bytes;
-    this.holds("nothing staged while told to stop", book.rate > 0, () => `${id} asked for bytes`);
+    this.holds(
+      "nothing staged while told to stop",
+      book.rate > 0 && book.toldMs === null,
+      () => `${id} asked for bytes`,
+    );
     this.holds(
       "staging within the lease",
       book.bucketBytes <= book.burstBytes + CHUNK_BYTES_MAX + 1,
@@ -187,15 +195,20 @@ export class Checker {
     book.bucketBytes = Math.max(0, book.bucketBytes - bytes);
   }
 
+  /** The coordinator wants no staging here now, or wants it again. */
+  told(id: HostId, stop: boolean): void {
+    this.book(id).toldMs = stop ? (this.book(id).toldMs ?? this.#now()) : null;
+  }
+
   /** Foreground work needs the host, or does no longer. */
   peak(id: HostId, atPeak: boolean): void {
     this.book(id).peakMs = atPeak ? (this.book(id).peakMs ?? this.#now()) : null;
   }
 
   stagingArrived(id: HostId): void {
-    const { stoppedMs, peakMs } = this.book(id);
-    const sinceMs = Math.min(stoppedMs ?? this.#now(), peakMs ?? this.#now());
-    const lateMs = this.#now() - sinceMs;
+    const { stoppedMs, peakMs, toldMs } = this.book(id);
+    const now = this.#now();
+    const lateMs = now - Math.min(stoppedMs ?? now, peakMs ?? now, toldMs ?? now);
     this.holds(
       "pre-staging yields within a second",
       lateMs <= YIELD_MS,

@@ -6,23 +6,14 @@ import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { BREAKS, isBreakName } from "./breaks.ts";
 import { Summary } from "./report.ts";
-import { Run, type RunOptions, type RunResult } from "./run.ts";
+import type { RunOptions, RunResult } from "./run.ts";
+import { simulate } from "./simulate.ts";
 
 type Job = { seeds: number[]; options: RunOptions; twiceEvery: number };
 
-async function simulate(seed: number, options: RunOptions, twice: boolean): Promise<RunResult> {
-  const result = await new Run(seed, options).result();
-  if (!twice || result.violation) return result;
-  const again = await new Run(seed, options).result();
-  if (again.digest === result.digest) return result;
-  const message = `same seed, same decisions: ${result.digest} and then ${again.digest}`;
-  const violation = { invariant: "same seed, same decisions", message, lines: [] };
-  return { ...result, violation };
-}
-
 async function work({ seeds, options, twiceEvery }: Job): Promise<void> {
   for (const seed of seeds)
-    parentPort?.postMessage(await simulate(seed, options, seed % twiceEvery === 0));
+    parentPort?.postMessage(await simulate(seed, options, { twice: seed % twiceEvery === 0 }));
 }
 
 async function main(): Promise<number> {
