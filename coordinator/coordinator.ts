@@ -19,7 +19,6 @@ import { Catalog } from "./catalog.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { DemandHistory } from "./demand/history.ts";
 import { Fleet } from "./fleet/hosts.ts";
-import { Forecaster } from "./forecast/forecaster.ts";
 import { Gateway } from "./gateway/api.ts";
 import { Sessions } from "./gateway/sessions.ts";
 import { Learning } from "./learning.ts";
@@ -62,7 +61,6 @@ export class Coordinator {
   readonly #trust: Trust;
   readonly #fleet = new Fleet();
   readonly #history = new DemandHistory();
-  readonly #forecaster = new Forecaster();
   readonly #catalog: Catalog;
   readonly #measured = new MeasuredCosts();
   readonly #sessions: Sessions;
@@ -72,6 +70,7 @@ export class Coordinator {
   readonly #gateway: Gateway;
   readonly #reports = new Map<HostId, Report>();
   #priceDueMs = 0;
+  #relearn = false;
   #port = 0;
 
   private constructor(deps: CoordinatorDeps, store: Store, trust: Trust) {
@@ -106,7 +105,6 @@ export class Coordinator {
         ...common,
         fleet: this.#fleet,
         history: this.#history,
-        forecaster: this.#forecaster,
         catalog: this.#catalog,
         measured,
         stages,
@@ -138,8 +136,9 @@ export class Coordinator {
             planning: this.#planning,
             stages,
             reports: this.#reports,
-            calibration: () => this.#forecaster.calibration(),
-            demandChanged: () => {
+            calibration: () => this.#planning.calibration(),
+            demandChanged: (imported) => {
+              this.#relearn ||= imported;
               this.#priceDueMs = clock.monotonic() + PRICE_SETTLE_MS;
             },
           },
@@ -206,7 +205,6 @@ export class Coordinator {
     this.#planning.paused = this.#store.models.state("paused") === true;
     for (const outcome of this.#store.ledger.outcomes({ fromMs: now - DAY_MS }))
       this.#measured.learn(outcome);
-    this.#forecaster.update(this.#history, now);
   }
 
   #followTrust(): void {
@@ -338,6 +336,8 @@ export class Coordinator {
 
   #priceIfDue(): void {
     if (this.#clock.monotonic() < this.#priceDueMs) return;
+    if (this.#relearn) this.#planning.relearn();
+    this.#relearn = false;
     const speed = this.#config.replay?.speed ?? 1;
     this.#priceDueMs = this.#clock.monotonic() + PRICE_MS / speed;
     const deps = {

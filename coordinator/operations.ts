@@ -50,7 +50,7 @@ export type OperationsDeps = {
   reports: ReadonlyMap<HostId, Report>;
   calibration(): Calibration;
   /** History or workloads came in: what is derived from them has to be made anew. */
-  demandChanged(): void;
+  demandChanged(imported: boolean): void;
 };
 
 const HOUR_MS = 3_600_000;
@@ -160,7 +160,7 @@ function makeChanging(deps: OperationsDeps) {
     apply: async (file: WorkloadsFile, by: Caller): Promise<Applied> => {
       const applied = await store.workloads.apply(file, by.name);
       changed();
-      deps.demandChanged();
+      deps.demandChanged(false);
       return applied;
     },
     removeWorkload: async (name: string): Promise<Applied> => {
@@ -322,7 +322,7 @@ async function importHistory(
   const list = [...bins.values()];
   const added = await store.demand.importBins(`${query.source}#${query.part}`, list);
   if (added) for (const bin of list) history.add(bin);
-  if (added) demandChanged();
+  if (added) demandChanged(true);
   return { rows: count, duplicate: !added };
 }
 

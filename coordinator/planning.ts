@@ -13,7 +13,8 @@ import type { CoordinatorConfig } from "./config.ts";
 import type { DemandHistory } from "./demand/history.ts";
 import type { Fleet, HostSummary, LivenessOptions } from "./fleet/hosts.ts";
 import type { ArrivalCurve } from "./forecast/arrivals.ts";
-import type { Forecaster } from "./forecast/forecaster.ts";
+import type { Calibration } from "./forecast/calibration.ts";
+import { Forecaster } from "./forecast/forecaster.ts";
 import type { MeasuredCosts } from "./measured.ts";
 import { type DesiredState, desiredStates } from "./plan/desired.ts";
 import type { Aggressiveness, PlanInput, Prices } from "./plan/input.ts";
@@ -30,7 +31,6 @@ export type PlanningDeps = {
   metrics: Metrics;
   fleet: Fleet;
   history: DemandHistory;
-  forecaster: Forecaster;
   catalog: Catalog;
   measured: MeasuredCosts;
   stages: ExplicitStages;
@@ -68,6 +68,7 @@ export class Planning {
   #table: RouteTable = EMPTY_TABLE;
   #homes: ReadonlyMap<string, HostId[]> = new Map();
   #peaks = new Map<HostId, number>();
+  #forecaster = new Forecaster();
   #plan: Plan = { version: 0, madeMs: 0, orders: [] };
   #updatedMinute = -1;
   /** Until history calibrates it. */
@@ -150,7 +151,18 @@ export class Planning {
 
   forecast(workload: string, category: string, host: HostId | null, bins: number): Forecast {
     const now = this.#deps.demandClock.now();
-    return this.#deps.forecaster.forecast(workload, category, host, now, bins);
+    return this.#forecaster.forecast(workload, category, host, now, bins);
+  }
+
+  calibration(): Calibration {
+    return this.#forecaster.calibration();
+  }
+
+  /** Learns the whole history anew: after an import, what was learned is of another past. */
+  relearn(): void {
+    this.#forecaster = new Forecaster();
+    this.#updatedMinute = -1;
+    this.tick();
   }
 
   /** The arrival curve, remade when its minute is over or a request came. */
@@ -160,7 +172,7 @@ export class Planning {
     const seen = this.#deps.history.lastArrivalMs(workload, category) ?? 0;
     const known = this.#curves.get(key);
     if (known && known.minute === minute && known.seen === seen) return known.curve;
-    const curve = this.#deps.forecaster.arrival(workload, category, now);
+    const curve = this.#forecaster.arrival(workload, category, now);
     this.#curves.set(key, { minute, seen, curve });
     return curve;
   }
@@ -176,10 +188,10 @@ export class Planning {
 
   /** Forecasts learn a minute when it is over, not before. */
   #learn(now: number): void {
-    const { history, forecaster } = this.#deps;
+    const { history } = this.#deps;
     const minute = Math.floor(now / MINUTE_MS);
     if (minute !== this.#updatedMinute) {
-      forecaster.update(history, now);
+      this.#forecaster.update(history, now);
       this.#updatedMinute = minute;
       this.#curves.clear();
       this.#peaks = this.#forecastPeaks(now);
@@ -198,10 +210,10 @@ export class Planning {
 
   /** Forecast requests per second (real time) entering at each host in the next minutes. */
   #forecastPeaks(now: number): Map<HostId, number> {
-    const { history, forecaster } = this.#deps;
+    const { history } = this.#deps;
     const peaks = new Map<HostId, number>();
     for (const { workload, category } of history.keys()) {
-      const { quantiles } = forecaster.forecast(workload, category, null, now, PEAK_BINS);
+      const { quantiles } = this.#forecaster.forecast(workload, category, null, now, PEAK_BINS);
       const median = Math.max(0, ...quantiles.map((q) => q[MEDIAN] ?? 0));
       if (median === 0) continue;
       for (const [host, share] of history.hostShare(workload, category))

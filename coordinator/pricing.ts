@@ -57,7 +57,7 @@ export function calibratePrice(
 /** A fresh forecaster that is shown the history minute by minute. */
 function prequential(keys: Map<string, { workload: string; category: string }>): CurveSource {
   const seen = new DemandHistory();
-  const forecaster = new Forecaster();
+  const forecaster = new Forecaster({ scoring: false });
   let updated = -1;
   return {
     observe: (key, minute, count) => {
