@@ -20,7 +20,7 @@ export type DemoWorkload = {
   code: DemoArtifact;
 };
 
-/** Which artifacts there will be; sizes are log-uniform between 8 and 64 MB. Writes nothing. */
+/** Which artifacts there will be; 8 to 64 MB, more small than large. Writes nothing. */
 export function planArtifacts(
   series: readonly { workload: string; category: string }[],
   random: Random,
@@ -29,7 +29,7 @@ export function planArtifacts(
   for (const { workload, category } of series) {
     const code = { name: `${workload}-code`, bytes: 2_000 };
     const planned = byName.get(workload) ?? { name: workload, categories: [], code };
-    const size = random.fork(`size/${workload}/${category}`).next();
+    const size = random.fork(`size/${workload}/${category}`).next() ** 2;
     const bytes = Math.round(DATA_BYTES_MIN * (DATA_BYTES_MAX / DATA_BYTES_MIN) ** size);
     planned.categories.push({
       name: category,

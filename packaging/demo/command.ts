@@ -52,7 +52,11 @@ export function addDemo(program: Command, shell: Shell, group: string): void {
           "--workloads <n>",
           `at most so many workloads (default: ${GENERATED_WORKLOADS}, of a trace ${TRACE_WORKLOADS})`,
         )
-        .option("--uplink <MB/s>", "bytes the origin can send to all hosts together", "24")
+        .option(
+          "--uplink <MB/s>",
+          "megabytes a second the origin sends to all hosts together",
+          "40",
+        )
         .option("--disk <percent>", "disk of a host, of all artifact bytes", "40")
         .option("--keep", "keep the folder with logs and data");
     },

@@ -33,8 +33,11 @@ export type OpenTrace = (
   signal: AbortSignal,
 ) => Promise<AsyncIterable<Row> & { readonly report: { format: string | null; badLines: number } }>;
 
-/** A reactive system has environments of the last ten minutes warm: both runs get these to play. */
-export const RUN_IN_MINUTES = 10;
+/**
+ * A reactive system in use has environments of the last ten minutes warm, and on its disks what it
+ * used lately; both runs start with neither and get these minutes to come to it.
+ */
+export const RUN_IN_MINUTES = 20;
 /** What two cores with four agents and their environments answer without queueing. */
 const RATE_PER_SECOND = 150;
 

@@ -62,7 +62,7 @@ describe("report", () => {
     hosts: 4,
     speed: 60,
     playedMinutes: 60,
-    runInMinutes: 10,
+    runInMinutes: 20,
     historyHours: 109.8,
     workloads: 12,
     categories: 14,

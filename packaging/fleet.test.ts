@@ -1,0 +1,217 @@
+/** Commands against a real coordinator and real agents, as processes of their own. */
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { HostList } from "../shared/api.ts";
+import { systemClock } from "../shared/runtime/clock.ts";
+import { FakeTerminal } from "../test/support/terminal.ts";
+import { Children } from "./demo/children.ts";
+import { runProgram } from "./prestage.ts";
+
+const ENTRY = new URL("prestage.ts", import.meta.url).pathname;
+const START_WITHIN_MS = 45_000;
+const children = new Children({ clock: systemClock, nodePath: process.execPath });
+let folder: string;
+let context: string;
+
+async function run(args: string[], stdin = "") {
+  const env = { PRESTAGE_CONTEXT: context };
+  const terminal = new FakeTerminal(args, { env, stdin });
+  await runProgram({ terminal, clock: systemClock });
+  return terminal;
+}
+
+async function json<T>(args: string[], stdin = ""): Promise<T> {
+  const terminal = await run([...args, "--json"], stdin);
+  expect(terminal.errors).toBe("");
+  expect(terminal.exit).toBe(0);
+  return JSON.parse(terminal.stdout);
+}
+
+async function until(what: string, holds: () => Promise<boolean>) {
+  const endMs = systemClock.monotonic() + START_WITHIN_MS;
+  while (!(await holds())) {
+    expect(systemClock.monotonic(), what).toBeLessThan(endMs);
+    await systemClock.sleep(100);
+  }
+}
+
+async function startDaemon(kind: "agent" | "coordinator", name: string, config: object) {
+  const file = join(folder, `${name}.yaml`);
+  await writeFile(file, JSON.stringify(config));
+  const args = [ENTRY, kind, "--config", file, "--stop-with-stdin"];
+  return children.start(name, args, { logFile: join(folder, `${name}.log`) });
+}
+
+async function startAgent(host: string, url: string) {
+  const dir = join(folder, host);
+  const { token } = await json<{ token: string }>(["join-token", "--host", host]);
+  const args = ["join", "--coordinator", url, "--token-file", "-", "--host", host, "--data", dir];
+  const joined = await json<{ written: boolean; config: string }>(args, `${token}\n`);
+  expect(joined.written).toBe(true);
+  expect(await readFile(joined.config, "utf8")).toContain(`host: "${host}"`);
+  await startDaemon("agent", host, {
+    dataDir: dir,
+    coordinator: url,
+    host,
+    router: { host: "127.0.0.1", port: 0 },
+    mesh: { listen: "127.0.0.1", port: 0 },
+    sampleMs: 500,
+    reportMs: 200,
+  });
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "prestage-fleet-"));
+  context = join(folder, "coordinator", "cli.json");
+  await startDaemon("coordinator", "coordinator", {
+    dataDir: join(folder, "coordinator"),
+    listen: { host: "127.0.0.1", port: 0 },
+    hostnames: ["127.0.0.1"],
+    plan: { tickMs: 200 },
+    qos: { peakCpu: 1 },
+  });
+  await until("context", () => readFile(context).then(Boolean, () => false));
+  const { url } = JSON.parse(await readFile(context, "utf8"));
+  await Promise.all(["a", "b"].map((host) => startAgent(host, url)));
+  await until("hosts", async () => {
+    const { hosts } = await json<HostList>(["hosts"]);
+    return hosts.length === 2 && hosts.every((h) => h.connected);
+  });
+}, 60_000);
+
+afterAll(async () => {
+  await children.stop();
+  await rm(folder, { recursive: true, force: true });
+}, 30_000);
+
+describe("commands and a fleet", () => {
+  test("show it at a glance, and find nothing failed", async () => {
+    expect((await run(["status"])).stdout).toMatch(/hosts +2 of 2 connected/);
+    expect((await run(["hosts"])).stdout).toMatch(/^a +default/m);
+    expect((await run(["doctor"])).exit).toBe(0);
+    expect((await run(["top"])).stdout).toContain("no environments");
+  });
+
+  test("publish, stage everywhere, get from the other host", async () => {
+    const dir = join(folder, "tiles");
+    await mkdir(dir);
+    await writeFile(join(dir, "tile.bin"), "x".repeat(3_000_000));
+    const data = (host: string) => ["--data", join(folder, host)];
+    const args = ["publish", dir, "--name", "tiles", "--version", "1", "--tag", "latest"];
+    const published = await json<{ manifestHash: string }>([...args, ...data("a")]);
+    expect(published.manifestHash).toMatch(/^[0-9a-f]{64}$/);
+
+    const staged = await json<{ done: boolean; hosts: { host: string; state: string }[] }>([
+      "stage",
+      "tiles@1",
+      "--hosts",
+      "all",
+      "--wait",
+      "--timeout",
+      "30s",
+    ]);
+    expect(staged.hosts.map((h) => [h.host, h.state]).toSorted()).toEqual([
+      ["a", "done"],
+      ["b", "done"],
+    ]);
+
+    const copy = join(folder, "copy");
+    const got = await run(["get", "tiles:latest", "-o", copy, ...data("b")]);
+    expect(got.stdout).toBe(`${copy}\n`);
+    expect(await readFile(join(copy, "tile.bin"), "utf8")).toHaveLength(3_000_000);
+    expect((await run(["get", "tiles@1", "-o", copy, ...data("b")])).exit).toBe(5);
+  }, 60_000);
+
+  test("refuse to publish other bytes under the same version", async () => {
+    const dir = join(folder, "other");
+    await mkdir(dir);
+    await writeFile(join(dir, "tile.bin"), "other");
+    const args = ["publish", dir, "--name", "tiles", "--version", "1"];
+    const refused = await run([...args, "--data", join(folder, "a")]);
+    expect([refused.exit, refused.errors]).toEqual([5, expect.stringContaining("never change")]);
+  });
+
+  test("say that there is no such version or stage", async () => {
+    const terminal = await run(["stage", "nothing@1", "--hosts", "all"]);
+    expect(terminal.exit).toBe(4);
+  });
+
+  test("declare workloads, and show plan, forecast and why", async () => {
+    const workload = {
+      name: "w",
+      match: { pathPrefix: "/w/" },
+      environment: { command: ["node", "x"] },
+    };
+    const applied = await json(["apply", "-f", "-"], JSON.stringify({ workloads: [workload] }));
+    expect(applied).toMatchObject({ added: ["w"] });
+    const history = join(folder, "history.csv");
+    const nowMs = systemClock.now();
+    const rows = Array.from({ length: 50 }, (_, i) => {
+      const at = new Date(nowMs - (60 - i) * 60_000).toISOString();
+      return `${at},w,default,a,2`;
+    });
+    await writeFile(history, `timestamp,workload,category,origin,count\n${rows.join("\n")}\n`);
+    expect(await json(["import", history])).toMatchObject({ rows: 50, duplicate: false });
+    expect((await run(["import", history])).stdout).toContain("imported before");
+    expect((await run(["plan", "--all"])).stdout).toMatch(/^plan \d+ of /);
+    expect((await run(["why", "w"])).exit).toBe(0);
+    await until("forecast", async () => {
+      const view = await json<{ forecasts: unknown[] }>(["forecast", "w"]);
+      return view.forecasts.length > 0;
+    });
+    expect((await run(["forecast", "w"])).stdout).toContain("w/default at all hosts");
+  }, 60_000);
+
+  test("pause and resume all pre-work", async () => {
+    expect(await json(["pause"])).toEqual({ paused: true });
+    expect((await run(["status"])).stdout).toContain("paused");
+    expect(await json(["resume"])).toEqual({ paused: false });
+  });
+
+  test("give a viewer what it may see and nothing else, and audit it", async () => {
+    const args = ["token", "create", "eyes", "--role", "viewer", "--ttl", "1h"];
+    const { token } = await json<{ token: string }>(args);
+    const admin = JSON.parse(await readFile(context, "utf8"));
+    const viewer = join(folder, "coordinator", "viewer.json");
+    await writeFile(viewer, JSON.stringify({ ...admin, token }));
+    expect((await run(["status", "--context", viewer])).exit).toBe(0);
+    const refused = await run(["pause", "--context", viewer]);
+    expect([refused.exit, refused.errors]).toEqual([3, expect.stringContaining("admin")]);
+    const audit = await run(["audit", "--verify"]);
+    expect(audit.exit).toBe(0);
+    expect(audit.stdout).toContain("rows verified");
+    expect(audit.stdout).toContain("refused");
+    expect((await run(["token", "list"])).stdout).toContain("eyes");
+  });
+
+  test("refuse a coordinator with another root (context of another fleet)", async () => {
+    const admin = JSON.parse(await readFile(context, "utf8"));
+    const foreign = join(folder, "foreign.json");
+    await writeFile(join(folder, "foreign.pem"), "");
+    await writeFile(foreign, JSON.stringify({ ...admin, caFile: "foreign.pem" }));
+    const terminal = await run(["status", "--context", foreign]);
+    expect([terminal.exit, terminal.errors]).toEqual([3, expect.stringContaining("not the")]);
+  });
+
+  test("revoke a host", async () => {
+    expect(await json(["hosts", "revoke", "b"])).toMatchObject({ host: "b" });
+    await until("revoked", async () => (await run(["hosts"])).stdout.includes("revoked"));
+  });
+});
+
+describe("daemons", () => {
+  test("end with their config's mistakes on stderr and exit code 2", async () => {
+    const file = join(folder, "bad.yaml");
+    await writeFile(file, "dataDir: x\nlisten:\n  prot: 7\n");
+    const ended = await new Promise<{ code: unknown; stderr: string }>((resolve) => {
+      execFile(process.execPath, [ENTRY, "coordinator", "--config", file], (error, _out, stderr) =>
+        resolve({ code: error?.code, stderr }),
+      );
+    });
+    expect(ended.code).toBe(2);
+    expect(ended.stderr).toContain(`${file}:3: listen.prot: unknown key`);
+  });
+});
