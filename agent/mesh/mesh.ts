@@ -38,7 +38,6 @@ const ASK_AROUND_MS = 3_000;
 /** A caller that waits gives up when nothing came and nothing is under way for so long. */
 const UNAVAILABLE_MS = 10_000;
 const WITHDRAWN_MAX = 200;
-
 export type MeshDeps = {
   identity: { seed: Uint8Array; peerId: string; host: string; site: string };
   clock: Clock;

@@ -60,6 +60,7 @@ export class MeshNode {
   #byHost = new Map<string, Member>();
   #byPeer = new Map<string, Member>();
   readonly #dials = new Map<string, Dial>();
+  #dialNow: () => void = () => {};
 
   constructor(deps: NodeDeps, options: NodeOptions) {
     this.#deps = deps;
@@ -93,12 +94,14 @@ export class MeshNode {
   /** Keeps neighbours connected until the signal aborts; then closes everything. */
   async run(signal: AbortSignal): Promise<void> {
     const group = new TaskGroup(signal);
+    this.#dialNow = () => this.#dialDue(group);
     group.start("dial", (inner) =>
-      every(this.#deps.clock, DIAL_EVERY_MS, inner, () => this.#dialDue(group)),
+      every(this.#deps.clock, DIAL_EVERY_MS, inner, () => this.#dialNow()),
     );
     try {
       await group.done();
     } finally {
+      this.#dialNow = () => {};
       await this.#libp2p?.stop();
     }
   }
@@ -123,6 +126,7 @@ export class MeshNode {
       this.#deps.log.info({ peerId: connection.remotePeer.toString() }, "connection of ex-member");
       connection.abort(new Error("not a member any more"));
     }
+    this.#dialNow();
   }
 
   /** A new stream of the chunk protocol. Throws UNREACHABLE. */

@@ -1,0 +1,250 @@
+import { hash } from "node:crypto";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { seededRandom } from "../../shared/runtime/random.ts";
+import { Bitmap } from "./bitmap.ts";
+import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
+import { type Effect, ORIGIN, type Want } from "./wants.ts";
+
+const KiB = 1024;
+const chunks = (n: number, bytes = 256 * KiB) =>
+  Array.from({ length: n }, (_, i) => ({ hash: hash("sha256", `chunk ${i}`, "hex"), bytes }));
+const all = (n: number) => Array.from({ length: n }, (_, i) => i);
+const want = (n: number, over: Partial<Want> = {}): Want => ({
+  id: "m",
+  chunks: chunks(n),
+  missing: all(n),
+  priority: 1,
+  deadlineMs: 0,
+  foreground: false,
+  hasOrigin: false,
+  ...over,
+});
+const core = (self = "me") => new Transfer({ ...TRANSFER_DEFAULTS, self });
+const has = (host: string, have: Bitmap, local = true) => ({
+  type: "said" as const,
+  host,
+  local,
+  whole: false,
+  manifests: [{ id: "m", have, wanting: false, claims: [] }],
+});
+const kinds = (effects: Effect[]) => effects.map((e) => e.type).filter((t) => t !== "announce");
+
+test("transfer: background asks nobody (rate 0), foreground at once", () => {
+  const t = core();
+  t.step(has("p", Bitmap.full(2)), 0);
+  expect(kinds(t.step({ type: "want", want: want(2) }, 0))).toEqual([]);
+  const effects = t.step({ type: "want", want: want(2, { foreground: true }) }, 1);
+  expect(kinds(effects)).toEqual(["request", "request"]);
+});
+
+test("transfer: background yields while a foreground want moves", () => {
+  const t = core();
+  t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+  t.step(has("p", Bitmap.full(100)), 0);
+  const other = { type: "said" as const, host: "p", local: true, whole: false };
+  const manifests = [{ id: "f", have: Bitmap.full(1), wanting: false, claims: [] }];
+  t.step({ ...other, manifests }, 0);
+  const one = [{ hash: "f".repeat(64), bytes: 1 }];
+  t.step({ type: "want", want: want(1, { id: "f", chunks: one, foreground: true }) }, 10);
+  expect(kinds(t.step({ type: "want", want: want(100) }, 20))).toEqual([]);
+  const done = { type: "answer", hash: "f".repeat(64), from: "p", result: "ok" } as const;
+  expect(kinds(t.step(done, 500))).toContain("request");
+});
+
+test("transfer: higher priority, then the earlier deadline, goes first", () => {
+  const t = core();
+  t.step({ type: "neighbours", count: 0 }, 0);
+  const named = (id: string, over: Partial<Want>) =>
+    want(1, { id, chunks: [{ hash: id.repeat(64), bytes: 1e6 }], hasOrigin: true, ...over });
+  t.step({ type: "want", want: named("a", { priority: 1, deadlineMs: 5 }) }, 0);
+  t.step({ type: "want", want: named("b", { priority: 1, deadlineMs: 3 }) }, 0);
+  t.step({ type: "want", want: named("c", { priority: 9, deadlineMs: 9 }) }, 0);
+  t.step({ type: "rate", bytesPerSecond: 1000 }, 0);
+  const order: string[] = [];
+  for (let ms = 0; ms < 4e6 && order.length < 3; ms += 1000)
+    for (const e of t.step({ type: "tick" }, ms)) if (e.type === "origin") order.push(e.id);
+  expect(order).toEqual(["c", "b", "a"]);
+});
+
+test("transfer: the rarest chunk is asked for first", () => {
+  const t = core();
+  const some = new Bitmap(4);
+  for (const i of [0, 1, 3]) some.set(i);
+  t.step(has("p", Bitmap.full(4)), 0);
+  t.step(has("q", some), 0);
+  const effects = t.step({ type: "want", want: want(4, { foreground: true }) }, 1);
+  const first = effects.find((e) => e.type === "request");
+  expect(first).toMatchObject({ hash: chunks(4)[2]?.hash, host: "p" });
+});
+
+test("transfer: a host that sent two wrong chunks is asked no more", () => {
+  const t = core();
+  t.step(has("p", Bitmap.full(4)), 0);
+  t.step({ type: "want", want: want(4, { foreground: true }) }, 1);
+  const bad = (i: number, ms: number) =>
+    t.step({ type: "answer", hash: chunks(4)[i]?.hash ?? "", from: "p", result: "bad" }, ms);
+  expect(kinds(bad(0, 2))).not.toContain("shun");
+  expect(kinds(bad(1, 3))).toEqual(expect.arrayContaining(["shun", "cancel"]));
+  t.step(has("p", Bitmap.full(4)), 4);
+  expect(kinds(t.step({ type: "tick" }, 60_000))).toEqual([]);
+});
+
+test("transfer: rate 0 cancels what is under way within a second", () => {
+  const t = core();
+  t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+  t.step(has("p", Bitmap.full(3)), 0);
+  t.step({ type: "want", want: want(3) }, 0);
+  expect(kinds(t.step({ type: "tick" }, 100)).length).toBe(3);
+  t.step({ type: "rate", bytesPerSecond: 0 }, 200);
+  expect(kinds(t.step({ type: "tick" }, 950))).toEqual(["cancel", "cancel", "cancel"]);
+  expect(kinds(t.step({ type: "tick" }, 5_000))).toEqual([]);
+});
+
+test("transfer: foreground goes to the origin at once for what no host of the site has", () => {
+  const t = core();
+  t.step({ type: "neighbours", count: 3 }, 0);
+  const some = new Bitmap(2);
+  some.set(0);
+  t.step(has("p", some), 0);
+  const effects = t.step({ type: "want", want: want(2, { foreground: true, hasOrigin: true }) }, 1);
+  expect(kinds(effects)).toEqual(["request", "origin"]);
+});
+
+test("transfer: a chunk is fetched from outside by one host; another takes over when it stalls", () => {
+  const hosts = ["a", "b", "c"].map((name) => ({ name, t: core(name) }));
+  const asked = new Map<string, string[]>();
+  for (const { name, t } of hosts) {
+    t.step({ type: "neighbours", count: 2 }, 0);
+    t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+    t.step({ type: "want", want: want(30, { hasOrigin: true }) }, 0);
+    for (const other of hosts)
+      if (other.name !== name) {
+        const manifests = [{ id: "m", have: new Bitmap(30), wanting: true, claims: [] }];
+        t.step({ type: "said", host: other.name, local: true, whole: true, manifests }, 5);
+      }
+  }
+  const perform = (name: string, t: Transfer, effects: Effect[], ms: number) => {
+    for (const e of effects) {
+      if (e.type !== "origin") continue;
+      asked.set(e.hash, [...(asked.get(e.hash) ?? []), name]);
+      const answer = { type: "answer", hash: e.hash, from: ORIGIN, result: "ok" } as const;
+      perform(name, t, t.step(answer, ms), ms);
+    }
+  };
+  const run = (fromMs: number, toMs: number, silent: string[]) => {
+    for (let ms = fromMs; ms < toMs; ms += 100)
+      for (const { name, t } of hosts)
+        if (!silent.includes(name)) perform(name, t, t.step({ type: "tick" }, ms), ms);
+  };
+  run(0, 3_500, ["c"]);
+  expect([...asked.values()].every((names) => names.length === 1)).toBe(true);
+  expect(asked.size).toBeGreaterThan(10);
+  expect(asked.size).toBeLessThan(30);
+  run(3_500, 12_000, ["c"]);
+  expect(asked.size).toBe(30);
+});
+
+/** A link to hosts that drop, refuse, corrupt, answer twice or late, and go. */
+function trial(seed: number, rate: number, trouble: number) {
+  const random = seededRandom(seed);
+  const n = 40;
+  const t = core();
+  const held = new Map<string, number>();
+  const due: { atMs: number; run: (ms: number) => Effect[] }[] = [];
+  const cancelled = new Set<string>();
+  let complete = 0;
+  let askedBytes = 0;
+  let worstOver = 0;
+  const peers = ["p", "q", "r"];
+  const perform = (effects: Effect[], ms: number) => {
+    for (const e of effects) {
+      if (e.type === "complete") complete++;
+      if (e.type === "cancel") cancelled.add(`${e.from} ${e.hash}`);
+      if (e.type !== "request" && e.type !== "origin") continue;
+      const from = e.type === "request" ? e.host : ORIGIN;
+      askedBytes += e.bytes;
+      worstOver = Math.max(worstOver, askedBytes - (rate * ms) / 1000);
+      expect(held.has(e.hash)).toBe(false);
+      cancelled.delete(`${from} ${e.hash}`);
+      const luck = random.next();
+      const results = ["failed", "missing", "busy", "bad"] as const;
+      const lost = luck < trouble * 0.3 && from !== ORIGIN;
+      const result = luck < trouble ? random.pick(results.slice(0, from === ORIGIN ? 1 : 4)) : "ok";
+      const times = random.next() < trouble ? 2 : 1;
+      for (let k = 0; !lost && k < times; k++)
+        due.push({
+          atMs: ms + random.int(400),
+          run: (now) => {
+            if (cancelled.has(`${from} ${e.hash}`)) return [];
+            if (result === "ok" && !held.has(e.hash)) held.set(e.hash, now);
+            return t.step({ type: "answer", hash: e.hash, from, result }, now);
+          },
+        });
+    }
+  };
+  perform(t.step({ type: "rate", bytesPerSecond: rate }, 0), 0);
+  perform(t.step({ type: "want", want: want(n, { hasOrigin: true }) }, 0), 0);
+  for (let ms = 0; ms < 400_000 && complete === 0; ms += 50) {
+    if (ms % 1_000 === 0)
+      for (const p of peers) {
+        const have = new Bitmap(n);
+        for (let i = 0; i < n; i++) if (random.next() < 0.7) have.set(i);
+        perform(t.step(has(p, have), ms), ms);
+      }
+    if (random.next() < trouble * 0.05)
+      perform(t.step({ type: "gone", host: random.pick(peers) }, ms), ms);
+    const now = due.filter((d) => d.atMs <= ms);
+    for (const d of now) {
+      due.splice(due.indexOf(d), 1);
+      perform(d.run(ms), ms);
+    }
+    perform(t.step({ type: "tick" }, ms), ms);
+  }
+  return { held: held.size, n, complete, worstOver, underWay: t.underWay };
+}
+
+test("transfer: every chunk comes, none is asked for once held, one completion (any trouble)", () => {
+  fc.assert(
+    fc.property(fc.integer(), fc.double({ min: 0, max: 0.5, noNaN: true }), (seed, trouble) => {
+      const { held, n, complete, underWay } = trial(seed, 1e9, trouble);
+      expect({ held, complete, underWay }).toEqual({
+        held: n,
+        complete: 1,
+        underWay: { peers: 0, origin: 0 },
+      });
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("transfer: what was asked for is never over rate × time + burst + one chunk (no refusals)", () => {
+  fc.assert(
+    fc.property(fc.integer(), fc.integer({ min: 100_000, max: 20_000_000 }), (seed, rate) => {
+      const { worstOver } = trial(seed, rate, 0);
+      expect(worstOver).toBeLessThanOrEqual(rate * 0.25 + 256 * KiB);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test("transfer: a step on a version of 100,000 chunks takes milliseconds, not seconds", () => {
+  const n = 100_000;
+  const t = core();
+  const big = want(n, { foreground: true });
+  const t0 = performance.now();
+  t.step(has("p", Bitmap.full(n)), 0);
+  let effects = t.step({ type: "want", want: big }, 1);
+  const first = performance.now() - t0;
+  let slowest = 0;
+  for (let i = 0; i < 500; i++) {
+    const e = effects.find((x) => x.type === "request");
+    if (e?.type !== "request") break;
+    const before = performance.now();
+    const next = t.step({ type: "answer", hash: e.hash, from: "p", result: "ok" }, i + 2);
+    slowest = Math.max(slowest, performance.now() - before);
+    effects = [...effects.filter((x) => x !== e), ...next];
+  }
+  expect(first).toBeLessThan(2_000);
+  expect(slowest).toBeLessThan(200);
+});
