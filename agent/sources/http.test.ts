@@ -44,10 +44,10 @@ const get = (offset = 1000, bytes = 5000, signal = new AbortController().signal)
   source.fetchRange({ originUrl, path: "a b/ü#.bin", offset, bytes }, { signal });
 const wanted = (offset = 1000, bytes = 5000) => content.subarray(offset, offset + bytes);
 
-test("origin: a range over a connection that stays open, its path encoded, its query kept", async () => {
+test("origin: a range over connections that stay open, its path encoded, its query kept", async () => {
   handler = ranged;
-  for (let i = 0; i < 5; i++) expect(Buffer.from(await get()).equals(wanted())).toBe(true);
-  expect(sockets.size).toBe(1);
+  for (let i = 0; i < 12; i++) expect(Buffer.from(await get()).equals(wanted())).toBe(true);
+  expect(sockets.size).toBeLessThan(3);
   expect(requests[0]).toBe("/d/a%20b/%C3%BC%23.bin?v=1");
 });
 

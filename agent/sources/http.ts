@@ -117,7 +117,8 @@ async function take(body: Body, skip: number, bytes: number): Promise<Uint8Array
     const part: Buffer = piece.subarray(Math.min(piece.length, Math.max(0, skip - passed)));
     held += part.copy(result, held, 0, Math.min(part.length, bytes - held));
     passed += piece.length;
-    if (held === bytes) break; // leaving the loop destroys a body that has more
+    // Leaving the loop ends the connection, so only a body that has more than asked for is left.
+    if (passed > skip + bytes) break;
   }
   if (held === bytes) return result;
   throw new PrestageError("CORRUPT", "the origin's file is shorter than the manifest says");
