@@ -201,10 +201,13 @@ export class Agent {
     if (!sample) return null;
     const { store, environments } = this.#deps.config;
     const held = mesh.holdings().reduce((sum, h) => sum + h.bytesHave, 0);
+    const rates = mesh.rates();
+    const speed = this.#deps.config.replay?.speed ?? 1;
     const used = pool.list().reduce((sum, e) => sum + e.memoryBytes, 0);
     return {
       ...sample,
-      ...mesh.rates(),
+      peerBytesPerSecond: rates.peerBytesPerSecond / speed,
+      originBytesPerSecond: rates.originBytesPerSecond / speed,
       diskFreeBytes: Math.max(0, Math.min(sample.diskFreeBytes, store.quotaBytes - held)),
       memoryFreeBytes: Math.max(
         0,

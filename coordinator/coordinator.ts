@@ -232,7 +232,6 @@ export class Coordinator {
   /** How the commands on this machine reach and prove themselves to this coordinator. */
   async #writeCliContext(): Promise<void> {
     const file = join(this.#config.dataDir, CLI_FILE);
-    writeFileSync(join(this.#config.dataDir, "ca.pem"), this.#trust.caPem);
     const token = await this.#trust.firstAdminToken({ lost: !existsSync(file) });
     if (token === null) return;
     const context = { url: this.#url(), caFile: "ca.pem", token };

@@ -50,6 +50,9 @@ const NO_HOLDINGS = 0.9;
 const PEAK_BINS = 5;
 const MEDIAN = 3;
 const MINUTE_MS = 60_000;
+/** Minutes of imported history that forecasts are scored on, and categories × minutes at most. */
+const SCORED_MINUTES = 240;
+const SCORED_STEPS_MAX = 20_000;
 
 export class Planning {
   readonly #deps: PlanningDeps;
@@ -158,10 +161,19 @@ export class Planning {
     return this.#forecaster.calibration();
   }
 
-  /** Learns the whole history anew: after an import, what was learned is of another past. */
+  /**
+   * Learns the whole history anew: after an import, what was learned is of another past. The end
+   * of it is learned minute by minute, so that the forecasts for it can be scored at once.
+   */
   relearn(): void {
+    const { history, demandClock } = this.#deps;
     this.#forecaster = new Forecaster();
     this.#updatedMinute = -1;
+    const open = Math.floor(demandClock.now() / MINUTE_MS);
+    const categories = Math.max(1, history.keys().length);
+    const minutes = Math.min(SCORED_MINUTES, Math.floor(SCORED_STEPS_MAX / categories));
+    for (let back = minutes; back > 0; back--)
+      this.#forecaster.update(history, (open - back) * MINUTE_MS);
     this.tick();
   }
 
