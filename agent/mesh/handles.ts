@@ -4,7 +4,7 @@ import { type FileHandle, open } from "node:fs/promises";
 type Entry = { handle: Promise<FileHandle>; users: number; gone: boolean };
 
 export class FileHandles {
-  readonly #capacity: number;
+  #capacity: number;
   /** In order of last use. */
   readonly #entries = new Map<string, Entry>();
 
@@ -38,6 +38,12 @@ export class FileHandles {
         this.#drop(key, entry);
         await closeUnused(entry);
       }
+  }
+
+  /** Closes all; files used from now on are closed after each use. */
+  async close(): Promise<void> {
+    this.#capacity = 0;
+    await this.#shrink();
   }
 
   async #shrink(): Promise<void> {

@@ -67,6 +67,7 @@ export class Store {
   async close(): Promise<void> {
     await this.#adding.catch(() => null); // its caller has the error
     for (const tree of this.#trees.values()) await tree.close();
+    await this.#handles.close();
   }
 
   get usedBytes(): number {
@@ -187,6 +188,7 @@ export class Store {
     const trash = this.#path("trash", tree.hash);
     await rm(trash, { recursive: true, force: true });
     await rename(tree.root, trash);
+    await tree.close(); // opened by a reader in between
     await rm(this.#manifestPath(tree.hash), { force: true });
     await rm(this.#path("meta", `${tree.hash}.json`), { force: true });
     await rm(trash, { recursive: true, force: true });

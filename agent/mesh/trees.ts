@@ -171,11 +171,13 @@ export class Tree {
     await syncFolder(this.root);
     await this.close();
     if (this.placed) return true;
-    await rename(this.root, place);
-    await syncFolder(dirname(place));
-    await syncFolder(dirname(this.root));
+    const before = this.root;
+    await rename(before, place);
     this.root = place;
     this.placed = true;
+    await syncFolder(dirname(place));
+    await syncFolder(dirname(before));
+    await this.#handles.closeUnder(before); // opened by a reader in between
     return true;
   }
 
