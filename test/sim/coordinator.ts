@@ -27,7 +27,6 @@ import type { DownMessage, UpMessage } from "../../shared/protocol/messages.ts";
 import { silentLog } from "../../shared/runtime/log.ts";
 import { Metrics } from "../../shared/runtime/metrics.ts";
 import type { Pipe } from "../support/network.ts";
-import { SimForecaster } from "./forecaster.ts";
 import { SimLedger } from "./ledger.ts";
 import type { Run } from "./run.ts";
 import type { SimArtifact } from "./world.ts";
@@ -100,6 +99,7 @@ export class SimCoordinator {
     for (const { id, site } of world.hosts)
       fleet.apply(id, { kind: "enrolled", site }, queue.now());
     const history = new DemandHistory();
+    for (const bin of this.#ledger.bins) history.add(bin);
     const measured = new MeasuredCosts();
     const boot = { alive: true, fleet, history, measured } as Boot;
     const stages = new ExplicitStages({
@@ -117,7 +117,6 @@ export class SimCoordinator {
         metrics: new Metrics(),
         fleet,
         history,
-        forecaster: new SimForecaster(world),
         catalog: new Catalog(storeOf(this.#run)),
         measured,
         stages,

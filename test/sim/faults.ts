@@ -38,7 +38,7 @@ export class Faults {
     this.#repeat(250_000, () => this.#partition());
     this.#repeat(1_000_000 / hosts, () => this.#peak());
     this.#repeat(500_000, () => this.#pause());
-    this.#repeat(80_000, () => this.#stage());
+    this.#repeat(120_000, () => this.#stage());
     this.#run.queue.in(this.#untilMs, () => this.#heal());
   }
 

@@ -15,6 +15,8 @@ import { Traffic } from "./traffic.ts";
 import { makeWorld, type SimHostSpec, type World } from "./world.ts";
 
 export const COORDINATOR = "coordinator";
+/** The clock shows this when a run begins: there was a past. */
+export const START_MS = 86_400_000;
 /** The last part of a run is without faults: everything has to come to rest in it. */
 const QUIET_MS = 150_000;
 const FULL_CHECK_MS = 10_000;
@@ -39,7 +41,7 @@ type Frozen = Said & { bytes: Uint8Array };
 
 export class Run {
   readonly seed: number;
-  readonly queue = new EventQueue();
+  readonly queue = new EventQueue(START_MS);
   readonly random: Random;
   readonly world: World;
   readonly network: LossyNetwork;
@@ -61,7 +63,7 @@ export class Run {
     this.seed = seed;
     this.#options = options;
     this.random = seededRandom(seed);
-    this.journal = new Journal(() => this.queue.now());
+    this.journal = new Journal(() => this.queue.now() - START_MS);
     this.breaks = new Breaks(options.broken);
     this.world = makeWorld(this.random.fork("world"), options.hosts);
     const chance = options.broken === "chance" ? seededRandom(Math.random()) : null;
@@ -193,7 +195,7 @@ export class Run {
     };
     try {
       this.#start();
-      await this.queue.run(this.#options.seconds * 1000, check);
+      await this.queue.run(START_MS + this.#options.seconds * 1000, check);
       this.#atRest();
       return null;
     } catch (cause) {

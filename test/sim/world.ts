@@ -34,8 +34,6 @@ export type SimCategory = {
   cycleMs: number;
   activeMs: number;
   phaseMs: number;
-  /** How wrong the forecast is: it believes in this many times the real rate. */
-  forecastBias: number;
 };
 
 export type World = {
@@ -154,11 +152,13 @@ function makeCategory(
     cycleMs,
     activeMs: cycleMs * (0.3 + 0.6 * random.next()),
     phaseMs: random.int(cycleMs),
-    forecastBias: 2 ** (3 * random.next() - 1.5),
   };
 }
 
-export function isActive(category: SimCategory, nowMs: number): boolean {
+export function isActive(
+  category: Pick<SimCategory, "cycleMs" | "activeMs" | "phaseMs">,
+  nowMs: number,
+): boolean {
   return (nowMs + category.phaseMs) % category.cycleMs < category.activeMs;
 }
 
