@@ -12,7 +12,11 @@ import { runProgram } from "./prestage.ts";
 
 const ENTRY = new URL("prestage.ts", import.meta.url).pathname;
 const START_WITHIN_MS = 45_000;
-const children = new Children({ clock: systemClock, nodePath: process.execPath });
+const children = new Children({
+  clock: systemClock,
+  nodePath: process.execPath,
+  env: process.env,
+});
 let folder: string;
 let context: string;
 

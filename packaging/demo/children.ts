@@ -20,14 +20,18 @@ export type Child = {
 const STOP_WITHIN_MS = 6_000;
 const LOG_TAIL_CHARS = 1_500;
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 export class Children {
   readonly #clock: Clock;
   readonly #nodePath: string;
+  readonly #env: Environment;
   readonly #running = new Set<Child>();
 
-  constructor(deps: { clock: Clock; nodePath: string }) {
+  constructor(deps: { clock: Clock; nodePath: string; env: Environment }) {
     this.#clock = deps.clock;
     this.#nodePath = deps.nodePath;
+    this.#env = deps.env;
   }
 
   /** Starts `node ARGS`; its output goes to `logFile`, or its stdout to `firstLine`. */
@@ -39,6 +43,7 @@ export class Children {
     const log = openSync(logFile, "a", 0o600);
     const child = spawn(this.#nodePath, args, {
       detached: true,
+      env: this.#env,
       stdio: ["pipe", firstLine ? "pipe" : log, log],
     });
     closeSync(log);

@@ -73,6 +73,7 @@ function demoDeps(call: Call<Options>, { terminal, clock }: Shell) {
   return {
     clock,
     nodePath: terminal.nodePath,
+    env: terminal.env,
     openTrace: async (path: string, signal: AbortSignal) => {
       const { readTrace } = await import("../../coordinator/demand/import.ts");
       return readTrace(path, { signal });

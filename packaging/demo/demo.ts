@@ -28,6 +28,7 @@ import { MINUTE_MS } from "./selection.ts";
 export type DemoDeps = {
   clock: Clock;
   nodePath: string;
+  env: Readonly<Record<string, string | undefined>>;
   openTrace: OpenTrace;
   enroll: Enroll;
   /** Ends a process of the demo that did not end by itself. */
@@ -44,8 +45,9 @@ export async function runDemo(
 ): Promise<DemoReport> {
   const startedMs = deps.clock.monotonic();
   const random = seededRandom(settings.seed);
-  const children = new Children(deps);
   const folder = await mkdtemp(join(tmpdir(), "prestage-demo-"));
+  // What libraries leave in the temporary folder goes with ours.
+  const children = new Children({ ...deps, env: { ...deps.env, TMPDIR: folder } });
   try {
     const input = await prepareInput(settings, random, deps.openTrace, signal);
     const head = headOf(settings, input);

@@ -47,6 +47,8 @@ export class Interrupted extends Error {
 
 /** The terminal of this process. Call it once, at the very start. */
 export function processTerminal(): Terminal {
+  // onnxruntime sends usage data to its maker unless this is set before it is loaded.
+  process.env.ORT_DISABLE_TELEMETRY ??= "1";
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.on(signal, () => stop.abort(new Interrupted(signal)));
