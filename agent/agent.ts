@@ -3,7 +3,7 @@
  * to the rooms, what the rooms know goes back as reports and records, and a person on this host
  * gets their answers here.
  */
-import type { HostSample, Outcome } from "../shared/domain.ts";
+import { categoryKey, type HostSample, type Outcome } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import { verifyManifest } from "../shared/manifest.ts";
 import type { DesiredState, MemberList, ModelRef } from "../shared/protocol/bodies.ts";
@@ -53,6 +53,7 @@ export class Agent {
     back.start("mesh", (s) => mesh.run(s));
     back.start("observer", (s) => observer.run(s));
     back.start("renewal", (s) => renewal.run(s));
+    back.start("refusals", (s) => this.#rooms.refusals.run(s));
     this.#listen();
     this.#resumeLastKnown();
     front.start("pool", (s) => pool.run(s));
@@ -76,20 +77,24 @@ export class Agent {
       back.stop();
       await back.done();
       await this.#rooms.scorer.close();
+      await this.#rooms.source.close();
     }
   }
 
   // ── from the coordinator ───────────────────────────────────────────────────────────────────
 
   #listen(): void {
-    const { link, pool, router, lastKnown } = this.#rooms;
+    const { link, pool, router, lastKnown, artifacts } = this.#rooms;
     link.onDesired((desired) => this.#takeDesired(desired));
     link.onMembers((list) => this.#takeMembers(list));
     link.onRoutes((routes) => {
       lastKnown.update({ routes });
       router.setRoutes(routes);
     });
-    pool.onChange(() => this.#reportSoon());
+    pool.onChange(() => {
+      artifacts.keepOnly(new Set(pool.list().map((e) => categoryKey(e.workload, e.category))));
+      this.#reportSoon();
+    });
   }
 
   /** What was in force when this agent last ran, until the coordinator says otherwise. */
@@ -147,6 +152,10 @@ export class Agent {
 
   #keepOutcome(outcome: Outcome): void {
     this.#outcomes.push(outcome);
+    if (outcome.kind !== "wasted")
+      this.#loading?.start("mark used", () =>
+        this.#rooms.artifacts.used(outcome.workload, outcome.category),
+      );
     if (outcome.kind === "hit" && outcome.host === this.#deps.identity.host)
       this.#rooms.scorer.observeLatency(
         outcome.workload,

@@ -1,5 +1,5 @@
 /** From what a workload names (`weights-{category}`, a version or a tag) to paths on this disk. */
-import type { ArtifactRef } from "../shared/domain.ts";
+import { type ArtifactRef, categoryKey } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import type { Log } from "../shared/runtime/log.ts";
@@ -16,6 +16,10 @@ export type ArtifactsDeps = {
   /** Asks the coordinator; rejects with UNREACHABLE while it is away. */
   ask(name: string, version: string | null, tag: string | null): Promise<Resolved>;
   ensure(manifestHash: string, staging: Staging): Promise<string>;
+  /** While pinned by somebody, a version is not dropped to make room. */
+  pin(manifestHash: string, owner: string): void;
+  unpin(manifestHash: string, owner: string): void;
+  markUsed(manifestHash: string): Promise<void>;
 };
 
 /** A tag is asked again when the answer is older than this. */
@@ -26,6 +30,8 @@ const RESOLVED_MAX = 20_000;
 export class Artifacts {
   readonly #deps: ArtifactsDeps;
   readonly #askedMs = new Map<string, number>();
+  /** Versions that the environment of a category runs from. */
+  readonly #running = new Map<string, Set<string>>();
 
   constructor(deps: ArtifactsDeps) {
     this.#deps = deps;
@@ -37,13 +43,36 @@ export class Artifacts {
     category: string,
     staging: Staging,
   ): Promise<Record<string, string>> {
+    const key = categoryKey(workload.name, category);
     const entries = await Promise.all(
       workload.artifacts.map(async (artifact) => {
         const { manifestHash } = await this.resolve(nameFor(artifact, category), artifact);
+        this.#pin(key, manifestHash);
         return [artifact.as, await this.#deps.ensure(manifestHash, staging)] as const;
       }),
     );
     return Object.fromEntries(entries);
+  }
+
+  /** A request was served by the category's environment: what it runs from was of use. */
+  async used(workload: string, category: string): Promise<void> {
+    const hashes = this.#running.get(categoryKey(workload, category)) ?? [];
+    await Promise.all([...hashes].map((hash) => this.#deps.markUsed(hash)));
+  }
+
+  /** Environments that are there or on their way; what only others ran from may be dropped. */
+  keepOnly(live: ReadonlySet<string>): void {
+    for (const [key, hashes] of this.#running) {
+      if (live.has(key)) continue;
+      for (const hash of hashes) this.#deps.unpin(hash, key);
+      this.#running.delete(key);
+    }
+  }
+
+  #pin(key: string, hash: string): void {
+    const hashes = this.#running.get(key) ?? new Set();
+    this.#running.set(key, hashes.add(hash));
+    this.#deps.pin(hash, key);
   }
 
   /** The version a name stands for. A version never changes; a tag falls back to its last one. */

@@ -16,6 +16,7 @@ import { Mesh } from "./mesh/mesh.ts";
 import { DemandCounter } from "./observe/demand.ts";
 import { HostSampler } from "./observe/host.ts";
 import { LastKnown } from "./persisted.ts";
+import { Refusals } from "./refusals.ts";
 import { Scores } from "./scores.ts";
 import { HttpSource } from "./sources/http.ts";
 import { StagingGate } from "./staging.ts";
@@ -47,11 +48,15 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
   const common = { ...deps, demandClock: demandClock(clock, config.replay) };
   const lastKnown = new LastKnown(config.dataDir, log);
   const counter = new DemandCounter(identity.host);
-  const { link, mesh, artifacts, renewal } = makeTransfers(common, lastKnown, () => {
-    const { host } = config.router;
-    const name = config.mesh.announce ?? (isWildcard(host) ? ownAddress() : host);
-    return `http://${name.includes(":") ? `[${name}]` : name}:${router.address().port}`;
-  });
+  const { link, mesh, artifacts, renewal, source, refusals } = makeTransfers(
+    common,
+    lastKnown,
+    () => {
+      const { host } = config.router;
+      const name = config.mesh.announce ?? (isWildcard(host) ? ownAddress() : host);
+      return `http://${name.includes(":") ? `[${name}]` : name}:${router.address().port}`;
+    },
+  );
   const observer = new HostSampler(
     {
       ...common,
@@ -116,6 +121,8 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
     scores,
     gate,
     renewal,
+    source,
+    refusals,
   };
 }
 
@@ -145,13 +152,15 @@ function makeTransfers(
     },
     { have: { desired: desired.version, routes: routes.version, members: members.epoch } },
   );
+  const source = new HttpSource(deps, {
+    fleet: { url: config.coordinator, tls: () => identity.linkTls() },
+  });
   const mesh = new Mesh(
     {
       ...deps,
+      onRefused: (peerId) => refusals.note(peerId),
       resolveManifest: async (hash) => (await link.request({ kind: "manifest", hash })).manifest,
-      source: new HttpSource(deps, {
-        fleet: { url: config.coordinator, tls: () => identity.linkTls() },
-      }),
+      source,
     },
     {
       dir: join(config.dataDir, "mesh"),
@@ -162,13 +171,20 @@ function makeTransfers(
         : {}),
     },
   );
+  const refusals: Refusals = new Refusals({
+    ...deps,
+    tell: async (peerId) => void (await link.request({ kind: "refused", peerId })),
+  });
   const artifacts = new Artifacts({
     ...deps,
     lastKnown,
     ask: (name, version, tag) => link.request({ kind: "resolve", name, version, tag }),
     ensure: (hash, staging) => mesh.ensure(hash, staging),
+    pin: (hash, owner) => mesh.pin(hash, owner),
+    unpin: (hash, owner) => mesh.unpin(hash, owner),
+    markUsed: (hash) => mesh.markUsed(hash),
   });
-  return { link, mesh, artifacts, renewal };
+  return { link, mesh, artifacts, renewal, source, refusals };
 }
 
 function multiaddr(address: string, port: number): string {

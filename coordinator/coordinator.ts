@@ -307,6 +307,15 @@ export class Coordinator {
       }
       case "model":
         return { kind: "model", model: this.#affinities.model };
+      case "refused":
+        this.#trust.audit.refused({
+          actor: "unknown",
+          address: "",
+          action: "mesh.connect",
+          object: body.peerId,
+          detail: { at: host },
+        });
+        return { kind: "refused" };
     }
   }
 

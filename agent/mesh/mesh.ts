@@ -46,6 +46,8 @@ export type MeshDeps = {
   metrics: Metrics;
   resolveManifest: (hash: string) => Promise<SignedManifest>;
   source: OriginSource;
+  /** A peer that is no member was turned away. */
+  onRefused(peerId: string): void;
 };
 export type MeshOptions = {
   dir: string;
@@ -309,6 +311,7 @@ export class Mesh {
           refused: (peerId) => {
             log.warn({ peerId }, "peer refused: not enrolled");
             this.#metrics.refused();
+            this.#deps.onRefused(peerId);
           },
         },
       },

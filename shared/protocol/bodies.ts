@@ -143,6 +143,8 @@ export const RequestBody = z.discriminatedUnion("kind", [
   }),
   z.object({ kind: z.literal("manifest"), hash: Sha256 }),
   z.object({ kind: z.literal("model") }),
+  /** A peer that is no member knocked at the mesh: for the audit trail. */
+  z.object({ kind: z.literal("refused"), peerId: z.string().max(128) }),
 ]);
 export type RequestBody = z.infer<typeof RequestBody>;
 export type RequestKind = RequestBody["kind"];
@@ -202,6 +204,7 @@ export const ReplyBody = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("resolve"), ref: ArtifactRef, manifestHash: Sha256 }),
   z.object({ kind: z.literal("manifest"), manifest: SignedManifest }),
   z.object({ kind: z.literal("model"), model: ModelRef.nullable() }),
+  z.object({ kind: z.literal("refused") }),
 ]);
 export type ReplyBody = z.infer<typeof ReplyBody>;
 
