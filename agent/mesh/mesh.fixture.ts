@@ -55,6 +55,7 @@ export class TestFleet {
         metrics: new Metrics(),
         resolveManifest: async (hash) => this.#resolve(hash),
         source,
+        onRefused: () => {},
       },
       { dir, quotaBytes: options.quotaBytes ?? 4e9, listen: ["/ip4/127.0.0.1/tcp/0"] },
     );
