@@ -22,6 +22,9 @@ const QUIET_MS = 150_000;
 const FULL_CHECK_MS = 10_000;
 const QUEUE_MAX = 60_000;
 
+/** For the deliberate bug `chance`: another network with every run of this process. */
+let runs = 0;
+
 export type RunOptions = { hosts: number; seconds: number; broken: BreakName | null };
 
 export type RunResult = {
@@ -66,7 +69,7 @@ export class Run {
     this.journal = new Journal(() => this.queue.now() - START_MS);
     this.breaks = new Breaks(options.broken);
     this.world = makeWorld(this.random.fork("world"), options.hosts);
-    const chance = options.broken === "chance" ? seededRandom(Math.random()) : null;
+    const chance = options.broken === "chance" ? seededRandom(`chance ${runs++}`) : null;
     this.network = new LossyNetwork(this.queue, chance ?? this.random.fork("network"));
     this.checker = new Checker(() => this.queue.now(), this.world.budget.fleet);
     for (const spec of this.world.hosts) {
