@@ -32,6 +32,8 @@ export class Affinities {
   readonly #learner: AffinityLearner;
   readonly #options: { dataDir: string };
   readonly #latest = new Map<HostId, Report>();
+  /** Agents' own scores: host → workload → score. */
+  readonly #own = new Map<HostId, Map<string, number>>();
   model: ModelRef | null = null;
 
   constructor(deps: AffinityDeps, options: { dataDir: string }) {
@@ -50,6 +52,7 @@ export class Affinities {
 
   sampled(host: HostId, report: Report): void {
     this.#latest.set(host, report);
+    this.#own.set(host, new Map(report.scores.map((s) => [s.workload, s.score])));
   }
 
   /** A request that found a warm environment shows what the host is worth. */
@@ -64,10 +67,10 @@ export class Affinities {
 
   /** The agent's own score; before its first, what the coordinator would say of it. */
   score(workload: string, host: HostSummary): number {
+    const own = this.#own.get(host.id)?.get(workload);
+    if (own !== undefined) return own;
     const report = this.#latest.get(host.id);
     if (!report) return 0.5;
-    const own = report.scores.find((s) => s.workload === workload);
-    if (own) return own.score;
     const pair = this.#pair(workload, host.id, report);
     return this.#learner.score(workload, host.id, pair, this.#deps.clock.monotonic());
   }

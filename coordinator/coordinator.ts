@@ -4,7 +4,7 @@
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { HostId } from "../shared/domain.ts";
+import { categoryKey, type HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import { verifyManifest } from "../shared/manifest.ts";
 import type { Hello, ReplyBody, Report, RequestBody } from "../shared/protocol/bodies.ts";
@@ -29,6 +29,7 @@ import { calibratePrice } from "./pricing.ts";
 import { ExplicitStages } from "./stages.ts";
 import { Store } from "./store/store.ts";
 import { Trust } from "./trust/trust.ts";
+import { Tuning } from "./tuning.ts";
 
 export type CoordinatorDeps = {
   config: CoordinatorConfig;
@@ -48,6 +49,7 @@ const PRICE_RETRY_MS = 5_000;
 const PRICE_LOOK_MS = 250;
 const HOUSEKEEPING_MS = 600_000;
 const DAY_MS = 86_400_000;
+const BANDIT = "bandit";
 const CLI_FILE = "cli.json";
 /** Artifacts that only the coordinator publishes, such as models. */
 const RESERVED = "prestage-";
@@ -66,6 +68,7 @@ export class Coordinator {
   readonly #sessions: Sessions;
   readonly #learning: Learning;
   readonly #affinities: Affinities;
+  readonly #tuning: Tuning;
   readonly #planning: Planning;
   readonly #gateway: Gateway;
   readonly #reports = new Map<HostId, Report>();
@@ -89,10 +92,19 @@ export class Coordinator {
       { ...common, history: this.#history },
       { dataDir: config.dataDir },
     );
+    this.#tuning = new Tuning({
+      ...common,
+      history: this.#history,
+      catalog: this.#catalog,
+      measured,
+      speed: config.replay?.speed ?? 1,
+      state: store.models.state(BANDIT),
+    });
     this.#learning = new Learning({
       ...common,
       measured,
       weight: (workload) => this.#catalog.priority(workload) / 100,
+      arm: (workload, category) => this.#tuning.current(workload, category),
       mix: (workload, category) => this.#planning.forecast(workload, category, null, 1).mix,
     });
     this.#sessions = new Sessions({
@@ -109,7 +121,8 @@ export class Coordinator {
         measured,
         stages,
         affinity: (workload, host) => this.#affinities.score(workload, host),
-        aggressiveness: () => ({ threshold: 1, lead: 1 }),
+        aggressiveness: (workload, category) => this.#tuning.arm(workload, category),
+        minute: (minute, seen, prices) => this.#tuning.minute(minute, seen, prices.memoryGbHour),
         model: () => this.#affinities.model,
         planned: (orders, now) => this.#learning.planned(orders, now, this.#planning.prices),
         send: {
@@ -370,6 +383,9 @@ export class Coordinator {
   async #housekeep(): Promise<void> {
     const beforeMs = this.#demandClock.now() - this.#config.plan.historyDays * DAY_MS;
     this.#history.prune(beforeMs);
+    const keys = this.#history.keys().map((k) => categoryKey(k.workload, k.category));
+    this.#tuning.retain(new Set(keys));
+    await this.#store.models.setState(BANDIT, this.#tuning.state());
     await this.#store.demand.prune(beforeMs);
     await this.#store.ledger.prune(beforeMs);
   }

@@ -23,6 +23,8 @@ export type LearningDeps = {
   /** Class weight of a workload: 1 at priority 100. */
   weight(workload: string): number;
   mix(workload: string, category: string): Record<string, number>;
+  /** The bandit's context and arm for a category now. */
+  arm(workload: string, category: string): { arm: number; context: readonly number[] };
 };
 
 /** Decisions without an outcome yet; the oldest is forgotten here, not in the ledger. */
@@ -114,6 +116,7 @@ export class Learning {
   #row(id: string, order: Order, atMs: number): LedgerRow {
     const { workload, category } = order;
     const key = categoryKey(workload ?? "", category ?? "");
+    const arm = this.#deps.arm(workload ?? "", category ?? "");
     return {
       id,
       atMs,
@@ -125,8 +128,8 @@ export class Learning {
       alternatives: (this.#refused.get(key) ?? []).slice(0, ALTERNATIVES),
       outcome: null,
       reward: null,
-      context: [],
-      arm: 0,
+      context: [...arm.context],
+      arm: arm.arm,
     };
   }
 

@@ -16,6 +16,7 @@ import type { ArrivalCurve } from "./forecast/arrivals.ts";
 import type { Calibration } from "./forecast/calibration.ts";
 import { Forecaster } from "./forecast/forecaster.ts";
 import type { MeasuredCosts } from "./measured.ts";
+import { STAGE_HORIZON_MS } from "./plan/candidate.ts";
 import { type DesiredState, desiredStates } from "./plan/desired.ts";
 import type { Aggressiveness, PlanInput, Prices } from "./plan/input.ts";
 import { EMPTY_BOOK, grantLeases, type LeaseBook, type LeaseDemand } from "./plan/leases.ts";
@@ -23,6 +24,8 @@ import { plan } from "./plan/planner.ts";
 import { DEFAULT_THROTTLE, NO_THROTTLE, stepThrottle, type Throttle } from "./plan/throttle.ts";
 import { EMPTY_TABLE, routeTable } from "./route/table.ts";
 import type { ExplicitStages } from "./stages.ts";
+
+export type Expected = { workload: string; category: string; hazardPerMinute: readonly number[] };
 
 export type PlanningDeps = {
   clock: Clock;
@@ -37,6 +40,8 @@ export type PlanningDeps = {
   affinity(workload: string, host: HostSummary): number;
   aggressiveness(workload: string, category: string): Aggressiveness;
   model(): ModelRef | null;
+  /** A demand minute begins, with what is expected of every category. */
+  minute(minute: number, seen: Iterable<Expected>, prices: Prices): void;
   /** Every plan as it is made. */
   planned(orders: readonly Order[], now: number): void;
   send: {
@@ -207,6 +212,7 @@ export class Planning {
       this.#updatedMinute = minute;
       this.#curves.clear();
       this.#peaks = this.#forecastPeaks(now);
+      this.#deps.minute(minute, this.#expected(now), this.prices);
     }
     this.#byWorkload = Map.groupBy(history.keys(), (k) => k.workload)
       .entries()
@@ -218,6 +224,13 @@ export class Planning {
           ),
         new Map<string, string[]>(),
       );
+  }
+
+  *#expected(now: number): Generator<Expected> {
+    for (const { workload, category } of this.#deps.history.keys()) {
+      const { hazardPerMinute } = this.curve(workload, category, now);
+      yield { workload, category, hazardPerMinute };
+    }
   }
 
   /** Forecast requests per second (real time) entering at each host in the next minutes. */
@@ -275,7 +288,8 @@ export class Planning {
       affinity: (workload, host) => this.#affinity(workload, byId.get(host)),
       aggressiveness,
       budgets: {
-        stagingBytes: this.#config.qos.stagingBytesPerSecond * 60,
+        stagingBytes:
+          (this.#config.qos.stagingBytesPerSecond * STAGE_HORIZON_MS) / 1000 / this.#speed,
         host: (id) => hostBudget(byId.get(id)),
       },
       prices: this.prices,

@@ -2,6 +2,7 @@
 import { categoryKey, DEMAND_BIN_MS } from "../shared/domain.ts";
 import type { Catalog } from "./catalog.ts";
 import { DemandHistory } from "./demand/history.ts";
+import { economicsOf } from "./economics.ts";
 import { Forecaster } from "./forecast/forecaster.ts";
 import type { MeasuredCosts } from "./measured.ts";
 import { DEFAULT_PRICE_OPTIONS, type PriceResult, priceFromHistory } from "./plan/price.ts";
@@ -16,38 +17,30 @@ export type PricingDeps = {
 
 /** Newest minutes of history that are looked at. */
 const MINUTES_MAX = 24 * 60;
-/** A miss before any was measured, seconds. */
-const MISS_SECONDS_GUESS = 2;
 
 /** Null when there is no history of declared workloads yet. */
 export function calibratePrice(
-  { history, catalog, measured, speed }: PricingDeps,
+  deps: PricingDeps,
   memoryRatio: number,
   nowMs: number,
 ): PriceResult | null {
+  const { history } = deps;
   const series: MinuteSeries[] = [];
   const keys = new Map<string, { workload: string; category: string }>();
   const fromMs = nowMs - MINUTES_MAX * DEMAND_BIN_MS;
   for (const { workload, category } of history.keys()) {
-    const declared = catalog.workload(workload);
-    if (!declared) continue;
+    const economics = economicsOf(deps, workload);
+    if (!economics) continue;
     const range = { fromMs, toMs: nowMs };
     const { startMs, counts } = history.series(workload, category, null, range);
     if (counts.length < 2) continue;
     const key = categoryKey(workload, category);
     keys.set(key, { workload, category });
-    const { missMs, warmMs } = measured.of(workload);
-    const priority = catalog.priority(workload);
     series.push({
       key,
       counts,
       startMinute: Math.floor(startMs / DEMAND_BIN_MS),
-      missCost:
-        ((declared.missCostSeconds ?? (missMs === null ? MISS_SECONDS_GUESS : missMs / 1000)) *
-          priority) /
-        100,
-      memoryGb: declared.environment.resources.memoryMb / 1000,
-      leadMinutes: Math.max(1, Math.ceil((warmMs * speed) / DEMAND_BIN_MS)),
+      ...economics,
     });
   }
   if (series.length === 0) return null;

@@ -123,6 +123,7 @@ export class SimCoordinator {
         affinity: (workload, host) => this.#run.affinity(workload, host.id),
         aggressiveness: () => ({ threshold: 1, lead: 1 }),
         model: () => null,
+        minute: () => {},
         planned: (orders) =>
           this.#run.note(`plan: ${orders.filter((o) => o.taken).length} of ${orders.length}`),
         send: {
