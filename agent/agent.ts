@@ -136,7 +136,8 @@ export class Agent {
     this.#model = model;
     this.#loading?.start("model", async (signal) => {
       try {
-        const options = { priority: FOREGROUND_PRIORITY, foreground: false, signal };
+        // Some kilobytes: not worth a lease.
+        const options = { priority: FOREGROUND_PRIORITY, foreground: true, signal };
         const dir = await mesh.ensure(model.manifestHash, options);
         await scorer.loadFrom(dir);
         mesh.markUsed(model.manifestHash);

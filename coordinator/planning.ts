@@ -50,7 +50,8 @@ export type PlanningDeps = {
   };
 };
 
-const NO_HOLDINGS = 0.9;
+/** Part of disk and memory that plans use; the rest is for what requests make by themselves. */
+const PLANNED_SHARE = 0.85;
 /** Bins ahead by which a coming peak is seen. */
 const PEAK_BINS = 5;
 const MEDIAN = 3;
@@ -73,7 +74,9 @@ export class Planning {
   #leases: ReadonlyMap<HostId, Lease> = new Map();
   #throttle: Throttle = NO_THROTTLE;
   #throttled: ReadonlySet<HostId> = new Set();
-  #table: RouteTable = EMPTY_TABLE;
+  #table: RouteTable;
+  /** Until then leases of an earlier start may still be in use. */
+  #inheritedUntilMs: number | null = null;
   #homes: ReadonlyMap<string, HostId[]> = new Map();
   #peaks = new Map<HostId, number>();
   #forecaster = new Forecaster();
@@ -87,6 +90,8 @@ export class Planning {
     this.#deps = deps;
     this.#config = config;
     this.#speed = config.replay?.speed ?? 1;
+    // A number no earlier start has used: an agent that comes back must not take it for its own.
+    this.#table = { ...EMPTY_TABLE, version: Math.floor(deps.demandClock.now()) };
     this.#liveness = { suspectMs: 15_000 * this.#speed, goneMs: 60_000 * this.#speed };
     this.prices = { memoryGbHour: config.plan.gbHourCost, movedGb: 0.5, diskGbHour: 0.002 };
     this.#tickSeconds = deps.metrics.histogram({
@@ -310,12 +315,16 @@ export class Planning {
       this.#plan.orders.filter((o) => o.taken && o.bytes > 0),
       (o) => o.host,
     );
+    const durationMs = this.#config.qos.leaseMs * this.#speed;
+    // The book is not kept: after a restart hosts get their floor until all old leases are over.
+    this.#inheritedUntilMs ??= fleet.all().length > 0 ? now + durationMs : now;
+    const inherited = now < this.#inheritedUntilMs;
     const demands: LeaseDemand[] = views
       .filter((v) => v.connected)
       .map((v) => ({
         host: v.id,
         throttled: this.paused || this.#throttled.has(v.id),
-        pending: (pending.get(v.id) ?? []).map((o) => ({
+        pending: (inherited ? [] : (pending.get(v.id) ?? [])).map((o) => ({
           class: catalog.workload(o.workload ?? "")?.class ?? "explicit",
           priority: catalog.priority(o.workload),
           bytes: o.bytes,
@@ -326,7 +335,7 @@ export class Planning {
       budgetBytesPerSecond: qos.stagingBytesPerSecond,
       perHostBytesPerSecond: qos.perHostBytesPerSecond,
       floorBytesPerSecond: qos.floorBytesPerSecond,
-      durationMs: qos.leaseMs * this.#speed,
+      durationMs,
     };
     const enrolled = fleet.all().flatMap((h) => (h.revoked ? [] : [h.id]));
     const granted = grantLeases(this.#book, { enrolled, demands }, options, now);
@@ -374,7 +383,8 @@ export class Planning {
         model,
       });
     }
-    this.#desired = next;
+    // Hosts that are away keep theirs: a version must not come again with other content.
+    this.#desired = new Map([...this.#desired, ...next]);
   }
 
   /** Share of each workload's requests that enter at the host, in tenths so that it keeps still. */
@@ -416,8 +426,8 @@ function hostBudget(host: HostSummary | undefined) {
   const heldMemory = host.environments.reduce((sum, e) => sum + e.memoryBytes, 0);
   const heldDisk = host.holdings.reduce((sum, h) => sum + h.bytesHave, 0);
   return {
-    memoryBytes: heldMemory + host.sample.memoryFreeBytes * NO_HOLDINGS,
-    diskBytes: heldDisk + host.sample.diskFreeBytes * NO_HOLDINGS,
+    memoryBytes: (heldMemory + host.sample.memoryFreeBytes) * PLANNED_SHARE,
+    diskBytes: (heldDisk + host.sample.diskFreeBytes) * PLANNED_SHARE,
     environments: 1_000,
   };
 }
