@@ -50,6 +50,8 @@ export type PlanningDeps = {
   };
 };
 
+/** Times a lease is renewed in its life. */
+const RENEWALS = 3;
 /** Part of disk and memory that plans use; the rest is for what requests make by themselves. */
 const PLANNED_SHARE = 0.85;
 /** Bins ahead by which a coming peak is seen. */
@@ -77,6 +79,7 @@ export class Planning {
   #table: RouteTable;
   /** Until then leases of an earlier start may still be in use. */
   #inheritedUntilMs: number | null = null;
+  #granted = { need: "", atMs: 0 };
   #homes: ReadonlyMap<string, HostId[]> = new Map();
   #peaks = new Map<HostId, number>();
   #forecaster = new Forecaster();
@@ -330,6 +333,12 @@ export class Planning {
           bytes: o.bytes,
         })),
       }));
+    // New leases are news to every agent: only when somebody's need changed, or in good time.
+    const need = JSON.stringify(
+      demands.map((d) => [d.host, d.throttled, [...new Set(d.pending.map((p) => p.class))].sort()]),
+    );
+    if (need === this.#granted.need && now < this.#granted.atMs + durationMs / RENEWALS) return;
+    this.#granted = { need, atMs: now };
     const { qos } = this.#config;
     const options = {
       budgetBytesPerSecond: qos.stagingBytesPerSecond,
