@@ -65,6 +65,7 @@ function agentConfig(host: string, url: string, options: FleetOptions): object {
     mesh: { listen: "127.0.0.1", port: 0 },
     store: { quotaBytes: options.diskBytesPerHost },
     environments: { memoryBytes: options.memoryBytesPerHost },
+    peakCpu: 1,
     sampleMs: 2_000,
     reportMs: 250,
     recordsMs: 250,
