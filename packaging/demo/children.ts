@@ -3,7 +3,7 @@
  * stdin whose end tells it to stop, whatever happened to the demo.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 
@@ -72,7 +72,8 @@ export class Children {
     for (const child of children) {
       const ended = child.ended();
       if (!ended) continue;
-      const tail = readFileSync(child.logFile, "utf8").slice(-LOG_TAIL_CHARS);
+      const log = existsSync(child.logFile) ? readFileSync(child.logFile, "utf8") : "(no log)";
+      const tail = log.slice(-LOG_TAIL_CHARS);
       throw new PrestageError(
         "ENVIRONMENT_FAILED",
         `the demo's ${child.name} ended (${ended.signal ?? `exit code ${ended.code}`}):\n${tail}`,

@@ -44,6 +44,8 @@ const START_MS_PER_HOST = 1_000;
 const PUBLISH_BYTES_PER_MS = 50e3;
 /** What the next start gets, of what the last one needed. */
 const NEXT_START = 1.4;
+/** …and at least this much more. */
+const NEXT_START_MORE_MS = 4_000;
 /** A machine that was too slow for the first estimate is measured by then. */
 const TRIES = 3;
 /** Part of the uplink that an operator gives to pre-staging; requests have the rest. */
@@ -72,7 +74,8 @@ export class DemoRun {
     for (let attempt = 0; attempt < TRIES; attempt++) {
       const played = await this.#try(name, mode, signal);
       if (played) return played;
-      this.#deps.say(`${name}: this machine needs longer to start, trying again`);
+      const seconds = Math.round((this.#neededMs ?? 0) / 1_000);
+      this.#deps.say(`${name}: ready only after ${seconds} s, starting again with more patience`);
     }
     throw new PrestageError("TIMEOUT", "the demo's processes take too long to start here");
   }
@@ -126,7 +129,10 @@ export class DemoRun {
   }
 
   #startMs(): number {
-    if (this.#neededMs !== null) return NEXT_START * this.#neededMs + DECLARE_AHEAD_MS;
+    if (this.#neededMs !== null) {
+      const longerMs = Math.max((NEXT_START - 1) * this.#neededMs, NEXT_START_MORE_MS);
+      return this.#neededMs + longerMs + DECLARE_AHEAD_MS;
+    }
     const { settings, input } = this.#options;
     const publishMs = totalBytes(input.workloads) / PUBLISH_BYTES_PER_MS;
     return START_MS + START_MS_PER_HOST * settings.hosts + publishMs;
