@@ -13,7 +13,7 @@ export type Child = {
   readonly firstLine: Promise<string>;
   /** Null while it runs. */
   readonly ended: () => { code: number | null; signal: NodeJS.Signals | null } | null;
-  readonly process: ChildProcess;
+  readonly handle: ChildProcess;
   readonly logFile: string;
 };
 
@@ -50,7 +50,7 @@ export class Children {
     let ended: ReturnType<Child["ended"]> = null;
     const started: Child = {
       name,
-      process: child,
+      handle: child,
       logFile,
       ended: () => ended,
       firstLine: firstLine ? readFirstLine(name, child) : Promise.resolve(""),
@@ -89,10 +89,10 @@ export class Children {
   async #stop(child: Child): Promise<void> {
     if (child.ended()) return;
     const { promise: gone, resolve } = Promise.withResolvers<void>();
-    child.process.once("exit", () => resolve());
-    child.process.stdin?.end();
-    child.process.kill("SIGTERM");
-    const cancel = this.#clock.after(STOP_WITHIN_MS, () => child.process.kill("SIGKILL"));
+    child.handle.once("exit", () => resolve());
+    child.handle.stdin?.end();
+    child.handle.kill("SIGTERM");
+    const cancel = this.#clock.after(STOP_WITHIN_MS, () => child.handle.kill("SIGKILL"));
     await gone;
     cancel();
   }
