@@ -20,6 +20,8 @@ const OUTCOMES_MAX = 50_000;
 /** After a change the report goes out this soon, so that several changes share one. */
 const REPORT_SOON_MS = 50;
 const PROGRESS_MS = 200;
+/** What the coordinator said is on disk this much later at most. */
+const SAVE_MS = 500;
 const FOREGROUND_PRIORITY = 1_000;
 
 export class Agent {
@@ -66,6 +68,9 @@ export class Agent {
     });
     front.start("reports", (s) => this.#reports(s));
     front.start("records", (s) => this.#records(s));
+    back.start("last known", (s) =>
+      every(this.#clock, SAVE_MS, s, () => this.#rooms.lastKnown.save()),
+    );
     front.start("scores", (s) =>
       every(this.#clock, this.#deps.config.sampleMs, s, () => this.#score()),
     );
@@ -76,6 +81,7 @@ export class Agent {
       this.#cancelSoon?.();
       back.stop();
       await back.done();
+      this.#rooms.lastKnown.save();
       await this.#rooms.scorer.close();
       await this.#rooms.source.close();
     }

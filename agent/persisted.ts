@@ -48,6 +48,7 @@ const nothing = (): Persisted => ({
 export class LastKnown {
   readonly #file: string;
   readonly value: Persisted;
+  #changed = false;
 
   constructor(dataDir: string, log: Log) {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
@@ -55,9 +56,16 @@ export class LastKnown {
     this.value = read(this.#file, log);
   }
 
-  /** Replaces parts and writes the whole, atomically. It can be had again, so no fsync. */
+  /** Replaces parts; `save` brings them to disk. */
   update(part: Partial<Persisted>): void {
     Object.assign(this.value, part);
+    this.#changed = true;
+  }
+
+  /** Writes the whole, atomically, if it changed. It can be had again, so no fsync. */
+  save(): void {
+    if (!this.#changed) return;
+    this.#changed = false;
     const temporary = `${this.#file}.tmp`;
     writeFileSync(temporary, JSON.stringify(this.value), { mode: 0o600 });
     renameSync(temporary, this.#file);
