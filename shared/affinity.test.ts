@@ -29,24 +29,24 @@ const prior = (change: Partial<AffinityInput>) =>
   priorGoodness(featureVector({ ...healthy, ...change }));
 
 describe("features", () => {
-  test("stay in 0..1 (any numbers, nonsense too)", () => {
-    const any = fc.oneof(fc.double(), fc.constantFrom(0, 1e300, Number.POSITIVE_INFINITY));
+  test("stay in 0..1 (all numbers, nonsense too)", () => {
+    const level = fc.oneof(fc.double(), fc.constantFrom(0, 1e300, Number.POSITIVE_INFINITY));
     const input = fc.record({
       sample: fc.record({
-        cpuUsed: any,
-        memoryBytes: any,
-        memoryFreeBytes: any,
-        loopDelayMs: any,
-        requestsPerSecond: any,
-        diskFreeBytes: any,
-        peerBytesPerSecond: any,
-        originBytesPerSecond: any,
+        cpuUsed: level,
+        memoryBytes: level,
+        memoryFreeBytes: level,
+        loopDelayMs: level,
+        requestsPerSecond: level,
+        diskFreeBytes: level,
+        peerBytesPerSecond: level,
+        originBytesPerSecond: level,
       }),
-      demandShare: any,
-      heldShare: any,
+      demandShare: level,
+      heldShare: level,
       warm: fc.boolean(),
-      latencyRatio: any,
-      failures: any,
+      latencyRatio: level,
+      failures: level,
     });
     fc.assert(
       fc.property(input, (i) => {

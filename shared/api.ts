@@ -58,8 +58,6 @@ export const Status = z.object({
     foreground: z.number(),
     wasted: z.number(),
   }),
-  /** Memory-time environments held, declared memory on the demand clock. */
-  memoryGbHours: z.object({ planned: z.number(), unplanned: z.number() }),
   /** Memory held by environments of all hosts so far: byte-milliseconds of demand time. */
   memoryByteMs: z.number(),
   calibration: z

@@ -5,16 +5,13 @@
 import type { HoldArtifact, Member, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { keyFromSeed, verifyManifest } from "../../shared/manifest.ts";
-import { type Clock, every } from "../../shared/runtime/clock.ts";
-import type { Log } from "../../shared/runtime/log.ts";
-import type { Metrics } from "../../shared/runtime/metrics.ts";
-import type { Random } from "../../shared/runtime/random.ts";
+import { every } from "../../shared/runtime/clock.ts";
 import { backoffMs } from "../../shared/runtime/retry.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
 import { Announcer, Newest } from "./announcer.ts";
 import { Bitmap } from "./bitmap.ts";
 import { CHUNK_PROTOCOL, Exchange } from "./exchange.ts";
-import { Fetcher, type OriginSource } from "./fetcher.ts";
+import { Fetcher } from "./fetcher.ts";
 import type { Kind } from "./frames.ts";
 import {
   ANNOUNCEMENT_BYTES_MAX,
@@ -38,23 +35,6 @@ const ASK_AROUND_MS = 3_000;
 /** A caller that waits gives up when nothing came and nothing is under way for so long. */
 const UNAVAILABLE_MS = 10_000;
 const WITHDRAWN_MAX = 200;
-export type MeshDeps = {
-  identity: { seed: Uint8Array; peerId: string; host: string; site: string };
-  clock: Clock;
-  random: Random;
-  log: Log;
-  metrics: Metrics;
-  resolveManifest: (hash: string) => Promise<SignedManifest>;
-  source: OriginSource;
-  /** A peer that is no member was turned away. */
-  onRefused(peerId: string): void;
-};
-export type MeshOptions = {
-  dir: string;
-  quotaBytes: number;
-  listen: string[];
-  announce?: string[];
-};
 export type Holding = {
   manifestHash: string;
   ref: { name: string; version: string };

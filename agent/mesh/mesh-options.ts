@@ -1,0 +1,25 @@
+/** What a mesh needs and how it is set. */
+import type { SignedManifest } from "../../shared/domain.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
+import type { Log } from "../../shared/runtime/log.ts";
+import type { Metrics } from "../../shared/runtime/metrics.ts";
+import type { Random } from "../../shared/runtime/random.ts";
+import type { OriginSource } from "./fetcher.ts";
+
+export type MeshDeps = {
+  identity: { seed: Uint8Array; peerId: string; host: string; site: string };
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+  resolveManifest: (hash: string) => Promise<SignedManifest>;
+  source: OriginSource;
+  /** A peer that is no member was turned away. */
+  onRefused(peerId: string): void;
+};
+export type MeshOptions = {
+  dir: string;
+  quotaBytes: number;
+  listen: string[];
+  announce?: string[];
+};
