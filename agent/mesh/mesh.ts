@@ -21,6 +21,7 @@ import {
 } from "./gossip.ts";
 import { Interest, type OrderState, type Waiter } from "./interest.ts";
 import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
+import type { MeshDeps, MeshOptions } from "./mesh-options.ts";
 import { MeshNode } from "./node.ts";
 import { obtain } from "./obtain.ts";
 import { describe, keep } from "./publish.ts";
