@@ -56,7 +56,7 @@ export function addDemo(program: Command, shell: Shell, group: string): void {
         .option(
           "--uplink <MB/s>",
           "megabytes a second the origin sends to all hosts together",
-          "60",
+          "24",
         )
         .option("--disk <percent>", "disk of a host, of all artifact bytes", "40")
         .option("--keep", "keep the folder with logs and data");

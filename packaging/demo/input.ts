@@ -37,7 +37,7 @@ export type OpenTrace = (
  * A reactive system in use has environments of the last ten minutes warm, and on its disks what it
  * used lately; both runs start with neither and get these minutes to come to it.
  */
-export const RUN_IN_MINUTES = 25;
+export const RUN_IN_MINUTES = 10;
 /**
  * Well within what two cores with four agents and their environments answer, so that latencies are
  * of cold starts and not of queues; and no one burst of one function becomes the whole result.
