@@ -5,17 +5,17 @@
 import type { TransferEvent } from "../../agent/mesh/wants.ts";
 
 export const BREAKS = {
-  "skip-verify": "no chunk kept unverified",
-  "partial-activation": "activated whole or not at all",
-  "route-without-verdict": "no route without a passing verdict",
-  "lease-overgrant": "leases within the budget",
-  "double-count": "no record counted twice",
-  "ack-before-commit": "no acknowledged record lost",
-  "ignore-throttle": "nothing staged while told to stop",
-  "overcommit-memory": "memory within budget",
-  "lost-answers": "no verified chunk fetched twice",
-  "forgotten-orders": "every order moves or ends",
-  chance: "same seed, same decisions",
+  "skip-verify": ["no chunk kept unverified"],
+  "partial-activation": ["activated whole or not at all"],
+  "route-without-verdict": ["no route without a passing verdict"],
+  "lease-overgrant": ["leases within the budget"],
+  "double-count": ["no record counted twice"],
+  "ack-before-commit": ["no acknowledged record lost"],
+  "ignore-throttle": ["nothing staged while told to stop", "pre-staging yields within a second"],
+  "overcommit-memory": ["memory within budget"],
+  "lost-answers": ["no verified chunk fetched twice"],
+  "forgotten-orders": ["every order moves or ends"],
+  chance: ["same seed, same decisions"],
 } as const;
 export type BreakName = keyof typeof BREAKS;
 

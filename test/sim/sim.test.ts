@@ -47,7 +47,7 @@ describe("simulated fleets", () => {
 describe("a deliberate bug is found, with the seed to replay it", () => {
   test.each(Object.keys(BREAKS).filter(isBreakName))("%s", async (name) => {
     const found = await hunt(name);
-    expect(found?.violation?.invariant).toBe(BREAKS[name]);
+    expect(BREAKS[name]).toContain(found?.violation?.invariant);
     if (found)
       expect(failureText(found, { ...sized(name), broken: name })).toContain(
         `--seeds 1 --seed ${found.seed} --hosts 16 --seconds ${sized(name).seconds} --break ${name}`,
