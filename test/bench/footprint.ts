@@ -1,0 +1,181 @@
+/**
+ * What an idle agent costs its host: a real coordinator and real agents as processes with default
+ * settings, joined with real tokens, measured once they have settled. Beside them a Node process
+ * that does nothing, as the limit.
+ *
+ *   node test/bench/footprint.ts [--seconds 30] [--settle 15] [--agents 1] [--json]
+ *
+ * Linux only: memory and CPU time are read from /proc.
+ */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { enroll } from "../../agent/trust/enroll.ts";
+import { ApiClient } from "../../coordinator/cli/client.ts";
+import { type Access, readAccess } from "../../coordinator/cli/context.ts";
+import { type Child, Children } from "../../packaging/demo/children.ts";
+import type { HostList, JoinTokenGiven } from "../../shared/api.ts";
+import { systemClock as clock } from "../../shared/runtime/clock.ts";
+import { median } from "../support/median.ts";
+
+const RESIDENT_MB_AIM = 120;
+const CORE_SHARE_AIM = 0.01;
+const PRESTAGE = join(import.meta.dirname, "../../packaging/prestage.ts");
+const START_WITHIN_MS = 60_000;
+const SAMPLE_MS = 1_000;
+/** Of Linux: the unit of CPU time in /proc. */
+const TICKS_PER_SECOND = 100;
+const SITE = "bench";
+
+type Memory = { residentMb: number; anonymousMb: number; fileMb: number };
+type Footprint = Memory & { name: string; residentMaxMb: number; coreShare: number };
+type Options = { seconds: number; settleSeconds: number; agents: number };
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: "string", default: "30" },
+      settle: { type: "string", default: "15" },
+      agents: { type: "string", default: "1" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const rows = await bench({
+    seconds: Number(values.seconds),
+    settleSeconds: Number(values.settle),
+    agents: Number(values.agents),
+  });
+  process.stdout.write(values.json ? `${JSON.stringify(rows, null, 2)}\n` : text(rows));
+}
+
+async function bench(options: Options): Promise<Footprint[]> {
+  const dir = await mkdtemp(join(tmpdir(), "prestage-footprint-"));
+  const children = new Children({ clock, nodePath: process.execPath, env: process.env });
+  try {
+    const fleet = await startFleet(dir, children, options);
+    const bare = children.start("bare node", ["-e", "setInterval(() => {}, 1e6)"], {
+      logFile: join(dir, "bare.log"),
+    });
+    await clock.sleep(options.settleSeconds * 1_000);
+    children.check(fleet);
+    return await Promise.all([...fleet, bare].map((child) => measure(child, options.seconds)));
+  } finally {
+    await children.stop();
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** The agents first, then the coordinator; resolves when all are connected. */
+async function startFleet(dir: string, children: Children, { agents }: Options): Promise<Child[]> {
+  const start = async (kind: "agent" | "coordinator", name: string, config: object) => {
+    const file = join(dir, `${name}.yaml`);
+    await writeFile(file, JSON.stringify(config), { mode: 0o600 }); // JSON is YAML
+    const args = [PRESTAGE, kind, "--config", file, "--stop-with-stdin"];
+    return children.start(name, args, { logFile: join(dir, `${name}.log`) });
+  };
+  const dataDir = join(dir, "coordinator");
+  const listen = { host: "127.0.0.1", port: 0 };
+  const coordinator = await start("coordinator", "coordinator", { dataDir, listen });
+  const look = () => readAccess(join(dataDir, "cli.json")).catch(() => null);
+  const access = await until([coordinator], children, look);
+  const hosts = Array.from({ length: agents }, (_, i) => `agent-${i + 1}`);
+  const client = new ApiClient(access);
+  try {
+    const running = await Promise.all(
+      hosts.map(async (host) => {
+        const config = { ...(await joined(dir, host, access, client)), host, site: SITE };
+        return start("agent", host, config);
+      }),
+    );
+    const all = [...running, coordinator];
+    await until(all, children, async () => {
+      const list = await client.get<HostList>("/api/v1/hosts", {}, soon());
+      return list.hosts.filter((h) => h.connected).length === agents ? true : null;
+    });
+    return all;
+  } finally {
+    await client.close();
+  }
+}
+
+async function joined(dir: string, host: string, access: Access, client: ApiClient) {
+  const body = { ttlMs: 600_000, host, site: SITE };
+  const { token } = await client.post<JoinTokenGiven>("/api/v1/join-tokens", body, soon());
+  const dataDir = join(dir, host);
+  await enroll({ dir: dataDir, coordinatorUrl: access.url, token, host, site: SITE, clock });
+  return {
+    dataDir,
+    coordinator: access.url,
+    router: { host: "127.0.0.1", port: 0 },
+    mesh: { listen: "127.0.0.1", port: 0 },
+  };
+}
+
+const soon = () => ({ signal: AbortSignal.timeout(10_000) });
+
+async function until<T>(
+  running: Child[],
+  children: Children,
+  look: () => Promise<T | null>,
+): Promise<T> {
+  const untilMs = clock.monotonic() + START_WITHIN_MS;
+  for (;;) {
+    children.check(running);
+    const found = await look();
+    if (found !== null) return found;
+    if (clock.monotonic() > untilMs) throw new Error("the fleet did not start within a minute");
+    await clock.sleep(50);
+  }
+}
+
+async function measure({ name, handle }: Child, seconds: number): Promise<Footprint> {
+  const pid = handle.pid ?? 0;
+  const startMs = clock.monotonic();
+  const cpuAtStart = await cpuSeconds(pid);
+  const samples: Memory[] = [];
+  do {
+    await clock.sleep(SAMPLE_MS);
+    samples.push(await memory(pid));
+  } while (clock.monotonic() - startMs < seconds * 1_000);
+  const cpu = (await cpuSeconds(pid)) - cpuAtStart;
+  return {
+    name,
+    residentMb: median(samples.map((s) => s.residentMb)),
+    anonymousMb: median(samples.map((s) => s.anonymousMb)),
+    fileMb: median(samples.map((s) => s.fileMb)),
+    residentMaxMb: Math.max(...samples.map((s) => s.residentMb)),
+    coreShare: cpu / ((clock.monotonic() - startMs) / 1_000),
+  };
+}
+
+async function memory(pid: number): Promise<Memory> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  const mb = (key: string) => {
+    const kib = new RegExp(`^${key}:\\s+(\\d+) kB$`, "m").exec(status)?.[1];
+    return (Number(kib) * 1024) / 1e6;
+  };
+  return { residentMb: mb("VmRSS"), anonymousMb: mb("RssAnon"), fileMb: mb("RssFile") };
+}
+
+async function cpuSeconds(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+  // Behind the name, which may hold anything: state is the third field, utime the fourteenth.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+function text(rows: Footprint[]): string {
+  const lines = rows.map(
+    (r) =>
+      `${r.name.padEnd(12)} ${r.residentMb.toFixed(1).padStart(6)} MB resident ` +
+      `(${r.anonymousMb.toFixed(1)} anonymous, ${r.fileMb.toFixed(1)} of files; ` +
+      `at most ${r.residentMaxMb.toFixed(1)}), ${(r.coreShare * 100).toFixed(2)} % of a core`,
+  );
+  const agents = rows.filter((r) => r.name.startsWith("agent-"));
+  const met = agents.every((r) => r.residentMb <= RESIDENT_MB_AIM && r.coreShare <= CORE_SHARE_AIM);
+  const aim = `${RESIDENT_MB_AIM} MB and ${CORE_SHARE_AIM * 100} % of a core`;
+  return `${lines.join("\n")}\nan idle agent within ${aim}: ${met ? "yes" : "no"}\n`;
+}
+
+await main();
