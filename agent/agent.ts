@@ -125,7 +125,8 @@ export class Agent {
     mesh.setHold(hold);
     gate.set({ lease, paused, throttled });
     pool.setDesired(environments, workloads, { paused });
-    this.#takeModel(desired.model);
+    // Nothing to score: onnxruntime, tens of megabytes, is not worth loading.
+    if (workloads.length > 0) this.#takeModel(desired.model);
     this.#reportSoon();
   }
 

@@ -4,6 +4,7 @@ import { readYaml } from "../shared/config.ts";
 import { PrestageError } from "../shared/errors.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { createLog } from "../shared/runtime/log.ts";
+import { trimWhenQuiet } from "../shared/runtime/memory.ts";
 import { Metrics } from "../shared/runtime/metrics.ts";
 import { systemRandom } from "../shared/runtime/random.ts";
 import { softwareVersion } from "../shared/runtime/software.ts";
@@ -47,6 +48,13 @@ export async function runAgent(options: { configFile: string; signal: AbortSigna
     ),
   });
   log.info({ host, site, peerId }, "agent starts");
-  await agent.run(options.signal);
+  const running = new AbortController();
+  const trimming = trimWhenQuiet(systemClock, running.signal);
+  try {
+    await agent.run(options.signal);
+  } finally {
+    running.abort();
+    await trimming;
+  }
   log.info({ host }, "agent stopped");
 }

@@ -25,8 +25,8 @@ function leaves(command: Command): Command[] {
   return command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
 }
 
-describe("prestage", () => {
-  const program = buildProgram({ terminal: new FakeTerminal([]), clock: systemClock });
+describe("prestage", async () => {
+  const program = await buildProgram({ terminal: new FakeTerminal([]), clock: systemClock });
 
   test("has the commands of the design", () => {
     const names = program.commands.map((c) => c.name());
@@ -43,6 +43,12 @@ describe("prestage", () => {
       expect(command.options.map((o) => o.long)).toContain("--json");
       for (const option of command.options) expect(option.description).not.toBe("");
     }
+  });
+
+  test("loads the named command alone (stage)", async () => {
+    const shell = { terminal: new FakeTerminal([]), clock: systemClock };
+    const named = await buildProgram(shell, "stage");
+    expect(named.commands.map((c) => c.name())).toEqual(["stage"]);
   });
 
   test("shows help and version with exit code 0", async () => {
@@ -116,8 +122,8 @@ describe("prestage", () => {
     expect(terminal.errors).toContain("no agent answers at");
   });
 
-  test("runs as a process of its own (prestage --version)", async () => {
-    const entry = new URL("prestage.ts", import.meta.url).pathname;
+  test.each(["prestage.mjs", "prestage.ts"])("runs as a process of its own (%s)", async (file) => {
+    const entry = new URL(file, import.meta.url).pathname;
     const { stdout } = await promisify(execFile)(process.execPath, [entry, "--version"]);
     expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });

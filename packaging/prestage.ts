@@ -1,20 +1,15 @@
 #!/usr/bin/env node
-/** The one entry: the commands of both sides. What a command needs is imported when it runs. */
+/**
+ * The commands of both sides. A command's module is loaded when it is the one that was asked for,
+ * so that a daemon carries nothing of the others; what a command needs is imported when it runs.
+ */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { addGet, addPublish } from "../agent/cli/artifacts.ts";
-import { addJoin } from "../agent/cli/join.ts";
-import { addApply } from "../coordinator/cli/apply.ts";
-import { addControl } from "../coordinator/cli/control.ts";
-import { addFleet } from "../coordinator/cli/fleet.ts";
-import { addPlan } from "../coordinator/cli/plan.ts";
-import { addStage } from "../coordinator/cli/stage.ts";
-import { addTrust } from "../coordinator/cli/trust.ts";
 import { reportFailure, type Shell } from "../shared/cli/command.ts";
 import { addDaemon } from "../shared/cli/daemon.ts";
 import { ERRORS } from "../shared/errors.ts";
+import { loadLean } from "../shared/runtime/memory.ts";
 import { endWithin, processTerminal, terminalClock } from "../shared/runtime/terminal.ts";
-import { addDemo } from "./demo/command.ts";
 
 const RUN = "Run:";
 const DECLARE = "Declare and stage:";
@@ -25,7 +20,73 @@ const TRUST = "Trust:";
 /** How long libraries get to let go of the process after the command is done. */
 const END_WITHIN_MS = 2_000;
 
-export function buildProgram(shell: Shell): Command {
+type Add = (program: Command, shell: Shell) => void | Promise<void>;
+
+/** In the order of the help; each adds the commands it names. */
+const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
+  {
+    names: ["demo"],
+    add: async (program, shell) => {
+      const { addDemo } = await import("./demo/command.ts");
+      addDemo(program, shell, RUN);
+    },
+  },
+  { names: ["coordinator", "agent"], add: addDaemons },
+  { names: ["join"], add: addJoining },
+  {
+    names: ["apply"],
+    add: async (program, shell) => {
+      const { addApply } = await import("../coordinator/cli/apply.ts");
+      addApply(program, shell, DECLARE);
+    },
+  },
+  {
+    names: ["publish"],
+    add: async (program, shell) => {
+      const { addPublish } = await import("../agent/cli/artifacts.ts");
+      addPublish(program, shell, DECLARE);
+    },
+  },
+  {
+    names: ["stage"],
+    add: async (program, shell) => {
+      const { addStage } = await import("../coordinator/cli/stage.ts");
+      addStage(program, shell, DECLARE);
+    },
+  },
+  {
+    names: ["get"],
+    add: async (program, shell) => {
+      const { addGet } = await import("../agent/cli/artifacts.ts");
+      addGet(program, shell, DECLARE);
+    },
+  },
+  {
+    names: ["status", "hosts", "top", "doctor"],
+    add: async (program, shell) => {
+      const { addFleet } = await import("../coordinator/cli/fleet.ts");
+      addFleet(program, shell, SEE);
+    },
+  },
+  {
+    names: ["plan", "why", "forecast"],
+    add: async (program, shell) => {
+      const { addPlan } = await import("../coordinator/cli/plan.ts");
+      addPlan(program, shell, SEE);
+    },
+  },
+  { names: ["pause", "resume", "import"], add: addControls },
+  {
+    names: ["join-token", "token", "audit"],
+    add: async (program, shell) => {
+      const { addTrust } = await import("../coordinator/cli/trust.ts");
+      addTrust(program, shell, TRUST);
+    },
+  },
+];
+
+/** The program with the one command that is named, or with all. */
+export async function buildProgram(shell: Shell, name?: string): Promise<Command> {
   const program = new Command("prestage")
     .description(
       "Has the data, the code and the warm capacity on a host before the request for it arrives.",
@@ -36,28 +97,29 @@ export function buildProgram(shell: Shell): Command {
     .enablePositionalOptions() // `publish --version V` is not the program's
     .showHelpAfterError("(add --help for what it takes)")
     .exitOverride();
-  addDemo(program, shell, RUN);
-  addDaemons(program, shell);
+  const named = COMMANDS.filter(({ names }) => name !== undefined && names.includes(name));
+  for (const { add } of named.length > 0 ? named : COMMANDS) await add(program, shell);
+  return program;
+}
+
+async function addJoining(program: Command, shell: Shell): Promise<void> {
+  const { addJoin } = await import("../agent/cli/join.ts");
   addJoin(program, shell, RUN, {
     enroll: async (options) => {
       const { enroll } = await import("../agent/trust/enroll.ts");
       await enroll({ ...options, clock: shell.clock });
     },
   });
-  addApply(program, shell, DECLARE);
-  addPublish(program, shell, DECLARE);
-  addStage(program, shell, DECLARE);
-  addGet(program, shell, DECLARE);
-  addFleet(program, shell, SEE);
-  addPlan(program, shell, SEE);
+}
+
+async function addControls(program: Command, shell: Shell): Promise<void> {
+  const { addControl } = await import("../coordinator/cli/control.ts");
   addControl(program, shell, CONTROL, {
     openTrace: async (path, format, signal) => {
       const { readTrace } = await import("../coordinator/demand/import.ts");
       return readTrace(path, { format, signal });
     },
   });
-  addTrust(program, shell, TRUST);
-  return program;
 }
 
 function addDaemons(program: Command, shell: Shell): void {
@@ -69,7 +131,7 @@ function addDaemons(program: Command, shell: Shell): void {
       "Runs the coordinator until SIGTERM. At its first start it makes the fleet's certificate " +
       "authority and writes DATA/cli.json, with which the other commands speak to it.",
     run: async (options) => {
-      const { runCoordinator } = await import("../coordinator/main.ts");
+      const { runCoordinator } = await loadLean(() => import("../coordinator/main.ts"));
       await runCoordinator(options);
     },
   });
@@ -81,7 +143,7 @@ function addDaemons(program: Command, shell: Shell): void {
       "Runs the agent of this host until SIGTERM. The host must have joined the fleet before " +
       "(prestage join), which also writes a first agent.yaml.",
     run: async (options) => {
-      const { runAgent } = await import("../agent/main.ts");
+      const { runAgent } = await loadLean(() => import("../agent/main.ts"));
       await runAgent(options);
     },
   });
@@ -94,7 +156,7 @@ function softwareVersion(): string {
 
 /** Runs the command the terminal's arguments name; sets the exit code, never throws. */
 export async function runProgram(shell: Shell): Promise<void> {
-  const program = buildProgram(shell);
+  const program = await buildProgram(shell, shell.terminal.args[0]);
   try {
     await program.parseAsync([...shell.terminal.args], { from: "user" });
   } catch (cause) {
@@ -107,8 +169,11 @@ function usageExit(cause: CommanderError): number {
   return cause.exitCode === 0 ? 0 : ERRORS.USAGE.exit;
 }
 
-if (import.meta.main) {
+/** The whole of a process. */
+export async function main(): Promise<void> {
   const terminal = processTerminal();
   await runProgram({ terminal, clock: terminalClock });
   endWithin(END_WITHIN_MS);
 }
+
+if (import.meta.main) await main();

@@ -1,11 +1,13 @@
 /**
- * The host as the planner sees it, sampled cheaply: the load of all cores and memory from
- * systeminformation's cheapest calls (fixed arguments, no process is started for them), disk from
- * statfs, the event loop's delay from Node's own histogram. The only importer of systeminformation.
+ * The host as the planner sees it, sampled cheaply and without starting a process: memory from
+ * systeminformation, the load of all cores from Node (systeminformation's runs `cat` and blocks),
+ * disk from statfs, the event loop's delay from Node's own histogram. The only importer of
+ * systeminformation.
  */
 import { statfs } from "node:fs/promises";
+import { cpus } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { currentLoad, mem } from "systeminformation";
+import { mem } from "systeminformation";
 import type { HostSample } from "../../shared/domain.ts";
 import { type Clock, every } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
@@ -43,6 +45,7 @@ export class HostSampler {
   #latest: HostSample;
   #requests = 0;
   #atMs = 0;
+  #cores = { busyMs: 0, allMs: 0 };
 
   constructor(deps: HostSamplerDeps, { dataDir, periodMs = 2000 }: HostSamplerOptions) {
     this.#deps = deps;
@@ -86,8 +89,7 @@ export class HostSampler {
     loop.enable();
     this.#requests = this.#deps.requests();
     this.#atMs = this.#deps.demandClock.now();
-    // The first reading of the load is since boot: it only sets the mark for the next.
-    await currentLoad();
+    this.#cores = coreTimes();
     try {
       await every(this.#deps.clock, this.#periodMs, signal, () => this.#sample(loop));
     } finally {
@@ -109,7 +111,7 @@ export class HostSampler {
 
   async #read(loop: LoopDelay): Promise<HostSample> {
     const { demandClock, requests, rates, agentBytes } = this.#deps;
-    const [load, memory, disk] = await Promise.all([currentLoad(), mem(), statfs(this.#dataDir)]);
+    const [memory, disk] = await Promise.all([mem(), statfs(this.#dataDir)]);
     const atMs = demandClock.now();
     const total = requests();
     const perSecond = rate(total - this.#requests, atMs - this.#atMs);
@@ -119,7 +121,7 @@ export class HostSampler {
     loop.reset();
     return {
       atMs,
-      cpuUsed: Math.min(1, Math.max(0, load.currentLoad / 100)),
+      cpuUsed: this.#cpuUsed(),
       memoryBytes: Math.round(memory.total),
       memoryFreeBytes: Math.round(memory.available),
       diskFreeBytes: Math.round(disk.bavail * disk.bsize),
@@ -129,6 +131,27 @@ export class HostSampler {
       agentBytes: Math.round(agentBytes()),
     };
   }
+
+  /** Share of all cores in use since the last call; as before when no time was counted. */
+  #cpuUsed(): number {
+    const now = coreTimes();
+    const { busyMs, allMs } = this.#cores;
+    this.#cores = now;
+    const durationMs = now.allMs - allMs;
+    if (durationMs <= 0) return this.#latest.cpuUsed;
+    return Math.min(1, Math.max(0, (now.busyMs - busyMs) / durationMs));
+  }
+}
+
+/** Time all cores together spent since the system's start. */
+function coreTimes(): { busyMs: number; allMs: number } {
+  const sum = { busyMs: 0, allMs: 0 };
+  for (const { times } of cpus()) {
+    const busyMs = times.user + times.nice + times.sys + times.irq;
+    sum.busyMs += busyMs;
+    sum.allMs += busyMs + times.idle;
+  }
+  return sum;
 }
 
 function rate(count: number, durationMs: number): number {

@@ -3,9 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import type { Applied } from "../../shared/api.ts";
 import type { Shell } from "../../shared/cli/command.ts";
-import { readYaml } from "../../shared/config.ts";
 import { PrestageError } from "../../shared/errors.ts";
-import { WorkloadsFile } from "../../shared/workload.ts";
 import { addApiCommand } from "./session.ts";
 
 export function addApply(program: Command, shell: Shell, group: string): void {
@@ -29,6 +27,8 @@ export function addApply(program: Command, shell: Shell, group: string): void {
     run: async (call, api) => {
       const { file } = call.options;
       const text = await readInput(file, call.terminal.stdin);
+      const { readYaml } = await import("../../shared/config.ts");
+      const { WorkloadsFile } = await import("../../shared/workload.ts");
       const declared = readYaml(text, file === "-" ? "stdin" : file, WorkloadsFile);
       if (call.options.dryRun) {
         const names = declared.workloads.map((w) => w.name);

@@ -1,7 +1,7 @@
 /** A command that speaks to the coordinator: the frame of every command plus a client. */
 import type { Command } from "commander";
 import { addCommand, type Call, type Shell } from "../../shared/cli/command.ts";
-import { ApiClient, type Query } from "./client.ts";
+import type { ApiClient, Query } from "./client.ts";
 import { contextPath, readAccess } from "./context.ts";
 
 type Spec<Options extends object> = Parameters<typeof addCommand<Options>>[2];
@@ -31,7 +31,10 @@ export function addApiCommand<Options extends object = object>(
       let client: ApiClient | undefined;
       // Opened at first use: what can be refused without a coordinator is refused before.
       const open = async () => {
-        client ??= new ApiClient(await readAccess(path));
+        if (client) return client;
+        const access = await readAccess(path);
+        const { ApiClient } = await import("./client.ts");
+        client ??= new ApiClient(access);
         return client;
       };
       try {

@@ -21,7 +21,7 @@ import { median } from "../support/median.ts";
 
 const RESIDENT_MB_AIM = 120;
 const CORE_SHARE_AIM = 0.01;
-const PRESTAGE = join(import.meta.dirname, "../../packaging/prestage.ts");
+const PRESTAGE = join(import.meta.dirname, "../../packaging/prestage.mjs");
 const START_WITHIN_MS = 60_000;
 const SAMPLE_MS = 1_000;
 /** Of Linux: the unit of CPU time in /proc. */
