@@ -1,9 +1,10 @@
 /**
- * Byte ranges of files that lie as they are under a base URL. The only importer of undici here.
+ * Byte ranges of files that lie as they are under a base URL. The only importer of undici here,
+ * loaded with the first fetch: it brings ten megabytes that an idle agent has no use for.
  * Fails with a `PrestageError`: NOT_FOUND when the origin has no such file or range, CORRUPT when
  * it is of another length, UNREACHABLE or TIMEOUT after some attempts.
  */
-import { Agent, request } from "undici";
+import type { Agent, request } from "undici";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Random } from "../../shared/runtime/random.ts";
@@ -21,7 +22,8 @@ const RETRYABLE = new Set([408, 425, 429, 500, 502, 503, 504]);
 export class HttpSource {
   readonly #deps: { clock: Clock; random: Random };
   readonly #attempts: number;
-  readonly #agent: Agent;
+  readonly #connections: number;
+  #agent: Agent | undefined;
   readonly #fleet: FleetOrigin | undefined;
   #coordinator: { agent: Agent; cert: string } | undefined;
 
@@ -35,13 +37,7 @@ export class HttpSource {
   ) {
     this.#deps = deps;
     this.#attempts = attempts;
-    this.#agent = new Agent({
-      connections,
-      keepAliveTimeout: 30_000,
-      connectTimeout: 5_000,
-      headersTimeout: 15_000,
-      bodyTimeout: 15_000,
-    });
+    this.#connections = connections;
     this.#fleet = fleet;
   }
 
@@ -61,7 +57,7 @@ export class HttpSource {
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await this.#agent?.destroy();
     await this.#coordinator?.agent.destroy();
   }
 
@@ -70,8 +66,9 @@ export class HttpSource {
     const asked = fileUrl(range);
     const ours = asked.protocol === FLEET_SCHEME;
     const url = ours ? new URL(asked.pathname, this.#fleet?.url) : asked;
-    const { statusCode, headers, body } = await request(url, {
-      dispatcher: ours ? this.#coordinatorAgent() : this.#agent,
+    const undici = await import("undici");
+    const { statusCode, headers, body } = await undici.request(url, {
+      dispatcher: ours ? this.#coordinatorAgent(undici.Agent) : this.#originAgent(undici.Agent),
       signal,
       headers: { range: `bytes=${offset}-${offset + bytes - 1}`, "accept-encoding": "identity" },
     });
@@ -88,13 +85,24 @@ export class HttpSource {
     return refuse(body, "NOT_FOUND", "the origin refused the range", range, statusCode);
   }
 
+  #originAgent(Pool: typeof Agent): Agent {
+    this.#agent ??= new Pool({
+      connections: this.#connections,
+      keepAliveTimeout: 30_000,
+      connectTimeout: 5_000,
+      headersTimeout: 15_000,
+      bodyTimeout: 15_000,
+    });
+    return this.#agent;
+  }
+
   /** Of the certificate in force: a renewed one gets new connections. */
-  #coordinatorAgent(): Agent {
+  #coordinatorAgent(Pool: typeof Agent): Agent {
     if (!this.#fleet) throw new PrestageError("UNAVAILABLE", "no coordinator to fetch from");
     const { ca, cert, key } = this.#fleet.tls();
     if (this.#coordinator?.cert !== cert) {
       void this.#coordinator?.agent.close();
-      this.#coordinator = { cert, agent: new Agent({ connect: { ca, cert, key } }) };
+      this.#coordinator = { cert, agent: new Pool({ connect: { ca, cert, key } }) };
     }
     return this.#coordinator.agent;
   }
