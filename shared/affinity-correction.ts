@@ -5,14 +5,14 @@
  * It fades with time as well as with good requests: a host that lost its place gets no more
  * requests, and would otherwise never be tried again.
  */
-import { LATENCY_LOG2_MAX } from "./affinity.ts";
+import { LATENCY_LOG2_MAX, UNFELT_MS } from "./affinity.ts";
 
 export type LatencyRecord = {
   /** Running log2 of real over expected; 0 = as expected, 1 = twice as slow. */
   log2Ratio: number;
   /** Failures, each fading to half in `FADE_HALF_MS`. */
   failures: number;
-  /** Running log2 of the latency itself: what to expect when nobody says. */
+  /** Running log2 of the latency itself, as felt: what to expect when nobody says. */
   log2BaselineMs: number;
   observed: number;
   atMs: number;
@@ -31,6 +31,11 @@ export const FADE_HALF_MS = 60_000;
 /** What a failed request counts as: as slow as counts. */
 const FAILED_LOG2 = LATENCY_LOG2_MAX;
 
+/** log2 of a latency as people feel it: 2 ms or 20 ms are no reason to move an application. */
+function felt(latencyMs: number): number {
+  return Math.log2(Math.max(0, latencyMs) + UNFELT_MS);
+}
+
 export function emptyRecord(nowMs: number): LatencyRecord {
   return { log2Ratio: 0, failures: 0, log2BaselineMs: 0, observed: 0, atMs: nowMs };
 }
@@ -46,14 +51,14 @@ export function observed(
   nowMs: number,
 ): LatencyRecord {
   const faded = fadedTo(record, nowMs);
-  const log2Ms = Math.log2(Math.max(0.01, request.latencyMs));
+  const log2Ms = felt(request.latencyMs);
   const first = faded.observed === 0;
   const expected =
     request.expectedMs === null
       ? first
         ? log2Ms
         : faded.log2BaselineMs
-      : Math.log2(Math.max(0.01, request.expectedMs));
+      : felt(request.expectedMs);
   const ratio = request.failed ? FAILED_LOG2 : bounded(log2Ms - expected, LATENCY_LOG2_MAX);
   const baselineBlend = request.failed ? 0 : Math.max(BASELINE_BLEND, 1 / (faded.observed + 1));
   return {

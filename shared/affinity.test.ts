@@ -94,6 +94,7 @@ test("goodness is one half as expected, falls with latency, and nothing when fai
   const of = (latencyMs: number) => goodness({ latencyMs, expectedMs: 20, failed: false });
   expect(of(20)).toBe(0.5);
   expect(of(100)).toBeLessThan(of(21));
-  expect(of(1)).toBeGreaterThan(0.9);
+  expect(goodness({ latencyMs: 1, expectedMs: 900, failed: false })).toBeGreaterThan(0.9);
+  expect(of(30)).toBeGreaterThan(0.45);
   expect(goodness({ latencyMs: 1, expectedMs: 20, failed: true })).toBe(0);
 });

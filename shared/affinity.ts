@@ -72,6 +72,12 @@ const FEATURE_OF = {
   failures: (i: AffinityInput) => Math.max(0, i.failures) / (Math.max(0, i.failures) + 2),
 } as const;
 
+/**
+ * Latency differences well below this are not felt, milliseconds; it is added to both sides of a
+ * ratio. Lower: scores follow noise, and applications move for nothing.
+ */
+export const UNFELT_MS = 50;
+
 /** log2 of the largest latency ratio that still makes a difference. */
 export const LATENCY_LOG2_MAX = 3;
 
@@ -91,7 +97,7 @@ export function featureVector(input: AffinityInput): number[] {
  */
 export function goodness(o: { latencyMs: number; expectedMs: number; failed: boolean }): number {
   if (o.failed) return 0;
-  return 1 / (1 + Math.max(0, o.latencyMs) / Math.max(1e-3, o.expectedMs));
+  return 1 / (1 + (Math.max(0, o.latencyMs) + UNFELT_MS) / (o.expectedMs + UNFELT_MS));
 }
 
 /**

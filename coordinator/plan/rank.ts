@@ -7,10 +7,10 @@ import type { EnvironmentStatus } from "../../shared/domain.ts";
 import type { Holding, HostView } from "./input.ts";
 
 /** What being somewhere already is worth in affinity; raised: moves later to a better host. */
-const READY_BONUS = 0.15;
-const STARTING_BONUS = 0.12;
-const ORDERED_BONUS = 0.12;
-const HELD_BONUS = 0.1;
+const READY_BONUS = 0.3;
+const STARTING_BONUS = 0.25;
+const ORDERED_BONUS = 0.25;
+const HELD_BONUS = 0.15;
 const FAILED_PENALTY = 0.3;
 const SPREAD = 0.06;
 
