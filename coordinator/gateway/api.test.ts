@@ -101,6 +101,13 @@ describe("api: who may do what", () => {
       expect(everything).not.toContain(token.split(".")[2]);
   });
 
+  test("joining without a token leaves an audit line", async () => {
+    const { status } = await at.ask("/api/v1/enroll", { method: "POST", body: {} });
+    expect(status).toBe(400);
+    const rows = (await auditRows()).filter(({ object }) => object === "/api/v1/enroll");
+    expect(rows[0]).toMatchObject({ action: "api POST", outcome: "refused" });
+  });
+
   test("what changes the fleet leaves an audit line with who did it", async () => {
     await at.ask("/api/v1/resume", { method: "POST", token: tokens.operator });
     const [row] = (await auditRows()).filter(({ action }) => action === "fleet.resume");

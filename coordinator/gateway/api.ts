@@ -261,7 +261,9 @@ export class Gateway {
   async #answer(row: Route, request: FastifyRequest): Promise<unknown> {
     const { asker, params, query, body, raw } = request;
     if (!asker) throw new PrestageError("FORBIDDEN", "the caller was not judged");
-    const { object, result } = row.run({ params, query, body }, { ...asker, raw });
+    const { object, result } = this.#started(row, asker.address, () =>
+      row.run({ params, query, body }, { ...asker, raw }),
+    );
     if (row.audited === null) return result;
     const entry = {
       actor: asker.caller?.name ?? "unknown",
@@ -277,6 +279,20 @@ export class Gateway {
     } catch (cause) {
       const code = cause instanceof PrestageError ? cause.code : "INTERNAL";
       await audit.record({ ...entry, outcome: "failed", detail: { code } });
+      throw cause;
+    }
+  }
+
+  /** Whoever wants to join without a token that could be one is refused like with a wrong one. */
+  #started<T>({ access, method, path }: Route, address: string, start: () => T): T {
+    try {
+      return start();
+    } catch (cause) {
+      if (access === "join-token") {
+        const { code } = asPrestageError(cause);
+        const entry = { actor: "unknown", address, action: `api ${method}`, object: path };
+        this.#deps.trust.audit.refused({ ...entry, detail: { code } });
+      }
       throw cause;
     }
   }
