@@ -1,10 +1,15 @@
-/** Tells the site what changed here: soon, in one message, and everything once in a while. */
+/**
+ * Tells the site what changed here: the first change at once, more of them together in one message
+ * a little later, and everything once in a while.
+ */
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { ANNOUNCEMENT_BYTES_MAX, type Announcement, encodeAnnouncement } from "./gossip.ts";
 import type { Said } from "./wants.ts";
 
 const WHOLE_EVERY_MS = 30_000;
+/** Between two messages while transfers run: each is verified by every host of the site. */
+const SPACING_MS = 300;
 
 export type AnnouncerDeps = {
   self: { host: string; site: string };
@@ -22,6 +27,7 @@ export class Announcer {
   readonly #changed = new Set<string>();
   #sequence = 0;
   #wholeAtMs = 0;
+  #notBeforeMs = 0;
 
   constructor(deps: AnnouncerDeps) {
     this.#deps = deps;
@@ -30,6 +36,12 @@ export class Announcer {
 
   changed(manifestHash: string): void {
     this.#changed.add(manifestHash);
+  }
+
+  /** The version is here whole: others need not wait to hear of it. */
+  completed(manifestHash: string): void {
+    this.#changed.add(manifestHash);
+    this.#notBeforeMs = 0;
   }
 
   /** Says everything at the next occasion: somebody new listens. */
@@ -41,7 +53,8 @@ export class Announcer {
   async tick(): Promise<void> {
     const nowMs = this.#deps.clock.monotonic();
     const whole = nowMs >= this.#wholeAtMs;
-    if (!whole && this.#changed.size === 0) return;
+    if (!whole && (this.#changed.size === 0 || nowMs < this.#notBeforeMs)) return;
+    this.#notBeforeMs = nowMs + SPACING_MS;
     const ids = new Set(whole ? this.#deps.ids() : this.#changed);
     this.#changed.clear();
     if (whole) this.#wholeAtMs = nowMs + WHOLE_EVERY_MS;

@@ -86,7 +86,10 @@ export class Mesh {
         store: this.#store,
         exchange: this.#exchange,
         source: deps.source,
-        onComplete: (hash) => this.#completions.get(hash)?.(),
+        onComplete: (hash) => {
+          this.#announcer.completed(hash);
+          this.#completions.get(hash)?.();
+        },
         onChanged: (hash) => this.#announcer.changed(hash),
       },
       this.#group,
@@ -214,7 +217,7 @@ export class Mesh {
     } finally {
       this.unpin(signed.hash, "publish");
     }
-    this.#announcer.changed(signed.hash);
+    this.#announcer.completed(signed.hash);
     return signed;
   }
 

@@ -145,9 +145,7 @@ export class Transfer {
         this.#unwant(event.id);
         return;
       case "rate":
-        this.#budget.setRate(event.bytesPerSecond, nowMs);
-        this.#stoppedMs = event.bytesPerSecond > 0 ? null : (this.#stoppedMs ?? nowMs);
-        for (const id of this.#wants.keys()) this.#effects.push({ type: "announce", id });
+        this.#rate(event.bytesPerSecond, nowMs);
         return;
       case "neighbours":
         this.#neighbours = event.count;
@@ -171,6 +169,15 @@ export class Transfer {
         unreachable(event);
         return;
     }
+  }
+
+  #rate(bytesPerSecond: number, nowMs: number): void {
+    const fetched = this.#budget.rate > 0;
+    this.#budget.setRate(bytesPerSecond, nowMs);
+    this.#stoppedMs = bytesPerSecond > 0 ? null : (this.#stoppedMs ?? nowMs);
+    // Others wait for a host that fetches, so they are told when it stops and when it resumes.
+    if (fetched === this.#budget.rate > 0) return;
+    for (const id of this.#wants.keys()) this.#effects.push({ type: "announce", id });
   }
 
   #want(want: Want, nowMs: number): void {

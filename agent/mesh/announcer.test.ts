@@ -1,0 +1,51 @@
+import { describe, expect, test } from "vitest";
+import { silentLog } from "../../shared/runtime/log.ts";
+import { SimulatedClock } from "../../test/support/clock.ts";
+import { Announcer } from "./announcer.ts";
+import { Bitmap } from "./bitmap.ts";
+import { decodeAnnouncement } from "./gossip.ts";
+
+const A = "a".repeat(64);
+const B = "b".repeat(64);
+
+function fixture() {
+  const clock = new SimulatedClock();
+  const sent: string[][] = [];
+  const announcer = new Announcer({
+    self: { host: "h", site: "s" },
+    clock,
+    log: silentLog,
+    publish: async (bytes) => {
+      sent.push(decodeAnnouncement(bytes)?.manifests.map((m) => m.id) ?? []);
+    },
+    state: (id) => ({ id, have: new Bitmap(4), wanting: true, claims: [] }),
+    ids: () => [],
+  });
+  return { clock, announcer, sent };
+}
+
+describe("announcer", () => {
+  test("says the first change at once and the next ones together (transfers run)", async () => {
+    const { clock, announcer, sent } = fixture();
+    await announcer.tick();
+    await clock.advance(1_000);
+    for (let i = 0; i < 10; i++) {
+      announcer.changed(i % 2 === 0 ? A : B);
+      await announcer.tick();
+      await clock.advance(100);
+    }
+    expect(sent.slice(0, 3)).toEqual([[], [A], [B, A]]);
+    expect(sent).toHaveLength(5);
+  });
+
+  test("does not wait with a version that is complete", async () => {
+    const { clock, announcer, sent } = fixture();
+    await announcer.tick();
+    await clock.advance(1_000);
+    announcer.changed(A);
+    await announcer.tick();
+    announcer.completed(A);
+    await announcer.tick();
+    expect(sent).toEqual([[], [A], [A]]);
+  });
+});
