@@ -10,6 +10,7 @@ import type { MeshCounters } from "../../agent/mesh/mesh-metrics.ts";
 import { ApiClient } from "../../coordinator/cli/client.ts";
 import { readAccess } from "../../coordinator/cli/context.ts";
 import type { HostList, HostView } from "../../shared/api.ts";
+import type { EnvironmentStatus } from "../../shared/domain.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { type Finished, killed, TestNetwork } from "./namespaces.ts";
 
@@ -24,6 +25,7 @@ export type AgentStatus = {
   connected: boolean;
   peerId: string;
   mesh: string[];
+  environments: EnvironmentStatus[];
   holdings: Holding[];
   transfers: MeshCounters;
 };
