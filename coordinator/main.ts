@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { readYaml } from "../shared/config.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { createLog } from "../shared/runtime/log.ts";
+import { trimWhenQuiet } from "../shared/runtime/memory.ts";
 import { Metrics } from "../shared/runtime/metrics.ts";
 import { systemRandom } from "../shared/runtime/random.ts";
 import { softwareVersion } from "../shared/runtime/software.ts";
@@ -25,6 +26,13 @@ export async function runCoordinator(options: { configFile: string; signal: Abor
     metrics: new Metrics(),
     software: softwareVersion(),
   });
-  await coordinator.run(options.signal);
+  const running = new AbortController();
+  const trimming = trimWhenQuiet(systemClock, running.signal);
+  try {
+    await coordinator.run(options.signal);
+  } finally {
+    running.abort();
+    await trimming;
+  }
   log.info({}, "coordinator stopped");
 }

@@ -108,6 +108,8 @@ async function addJoining(program: Command, shell: Shell): Promise<void> {
     enroll: async (options) => {
       const { enroll } = await import("../agent/trust/enroll.ts");
       await enroll({ ...options, clock: shell.clock });
+      // Only to have its code in the cache: the agent's first start is then as light as any.
+      await import("../agent/main.ts");
     },
   });
 }

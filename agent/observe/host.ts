@@ -13,7 +13,8 @@ import { type Clock, every } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Gauge, Metrics } from "../../shared/runtime/metrics.ts";
 
-const LOOP_RESOLUTION_MS = 20;
+/** Each is a wake-up of an idle process; a stall longer than this is always seen. */
+const LOOP_RESOLUTION_MS = 100;
 type LoopDelay = ReturnType<typeof monitorEventLoopDelay>;
 
 export type HostSamplerDeps = {

@@ -12,7 +12,7 @@ const PERIOD_MS = 10_000;
 const QUIET_CORE_SHARE = 0.05;
 const AGAIN_AFTER_MS = 60_000;
 /** A collection costs some 50 ms: not worth it for less. */
-const GROWN_BYTES = 12 << 20;
+const GROWN_BYTES = 6 << 20;
 
 /** Loads modules with a young generation that does not grow meanwhile. */
 export async function loadLean<T>(load: () => Promise<T>): Promise<T> {

@@ -1,17 +1,17 @@
 /**
  * What an idle agent costs its host: a real coordinator and real agents as processes with default
  * settings, joined with real tokens, measured once they have settled. Beside them a Node process
- * that does nothing, as the limit.
+ * that does nothing, as the limit. Declared workloads make agents load the affinity model (ONNX).
  *
- *   node test/bench/footprint.ts [--seconds 30] [--settle 15] [--agents 1] [--json]
+ *   node test/bench/footprint.ts [--seconds 30] [--settle 25] [--agents 1] [--workloads 0] [--json]
  *
  * Linux only: memory and CPU time are read from /proc.
  */
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { enroll } from "../../agent/trust/enroll.ts";
 import { ApiClient } from "../../coordinator/cli/client.ts";
 import { type Access, readAccess } from "../../coordinator/cli/context.ts";
 import { type Child, Children } from "../../packaging/demo/children.ts";
@@ -30,14 +30,16 @@ const SITE = "bench";
 
 type Memory = { residentMb: number; anonymousMb: number; fileMb: number };
 type Footprint = Memory & { name: string; residentMaxMb: number; coreShare: number };
-type Options = { seconds: number; settleSeconds: number; agents: number };
+type Joining = { access: Access; client: ApiClient; children: Children };
+type Options = { seconds: number; settleSeconds: number; agents: number; workloads: number };
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       seconds: { type: "string", default: "30" },
-      settle: { type: "string", default: "15" },
+      settle: { type: "string", default: "25" },
       agents: { type: "string", default: "1" },
+      workloads: { type: "string", default: "0" },
       json: { type: "boolean", default: false },
     },
   });
@@ -45,6 +47,7 @@ async function main(): Promise<void> {
     seconds: Number(values.seconds),
     settleSeconds: Number(values.settle),
     agents: Number(values.agents),
+    workloads: Number(values.workloads),
   });
   process.stdout.write(values.json ? `${JSON.stringify(rows, null, 2)}\n` : text(rows));
 }
@@ -67,7 +70,11 @@ async function bench(options: Options): Promise<Footprint[]> {
 }
 
 /** The agents first, then the coordinator; resolves when all are connected. */
-async function startFleet(dir: string, children: Children, { agents }: Options): Promise<Child[]> {
+async function startFleet(
+  dir: string,
+  children: Children,
+  { agents, workloads }: Options,
+): Promise<Child[]> {
   const start = async (kind: "agent" | "coordinator", name: string, config: object) => {
     const file = join(dir, `${name}.yaml`);
     await writeFile(file, JSON.stringify(config), { mode: 0o600 }); // JSON is YAML
@@ -84,11 +91,17 @@ async function startFleet(dir: string, children: Children, { agents }: Options):
   try {
     const running = await Promise.all(
       hosts.map(async (host) => {
-        const config = { ...(await joined(dir, host, access, client)), host, site: SITE };
+        const config = {
+          ...(await joined(dir, host, { access, client, children })),
+          host,
+          site: SITE,
+        };
         return start("agent", host, config);
       }),
     );
     const all = [...running, coordinator];
+    const declared = Array.from({ length: workloads }, (_, i) => workload(i));
+    if (workloads > 0) await client.post("/api/v1/workloads", { workloads: declared }, soon());
     await until(all, children, async () => {
       const list = await client.get<HostList>("/api/v1/hosts", {}, soon());
       return list.hosts.filter((h) => h.connected).length === agents ? true : null;
@@ -99,17 +112,31 @@ async function startFleet(dir: string, children: Children, { agents }: Options):
   }
 }
 
-async function joined(dir: string, host: string, access: Access, client: ApiClient) {
+/** `prestage join`; the rest of the host's configuration. */
+async function joined(dir: string, host: string, { access, client, children }: Joining) {
   const body = { ttlMs: 600_000, host, site: SITE };
   const { token } = await client.post<JoinTokenGiven>("/api/v1/join-tokens", body, soon());
+  const tokenFile = join(dir, `${host}.token`);
+  await writeFile(tokenFile, token, { mode: 0o600 });
   const dataDir = join(dir, host);
-  await enroll({ dir: dataDir, coordinatorUrl: access.url, token, host, site: SITE, clock });
+  const where = ["--coordinator", access.url, "--token-file", tokenFile, "--data", dataDir];
+  const args = [PRESTAGE, "join", ...where, "--host", host, "--site", SITE];
+  const logFile = join(dir, `${host}.join.log`);
+  const { handle } = children.start(`${host} joins`, args, { logFile });
+  const [code] = await once(handle, "exit");
+  if (code !== 0) throw new Error(`${host} did not join: ${await readFile(logFile, "utf8")}`);
   return {
     dataDir,
     coordinator: access.url,
     router: { host: "127.0.0.1", port: 0 },
     mesh: { listen: "127.0.0.1", port: 0 },
   };
+}
+
+function workload(i: number): object {
+  const name = `idle-${i}`;
+  const environment = { command: ["sleep", "1"], readiness: { path: "/" } };
+  return { name, match: { pathPrefix: `/${name}/` }, environment };
 }
 
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
