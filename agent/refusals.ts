@@ -8,7 +8,7 @@ import { BoundedQueue } from "../shared/runtime/queue.ts";
 
 const WAITING_MAX = 100;
 const QUIET_MS = 60_000;
-const PERIOD_MS = 500;
+const PERIOD_MS = 1_000;
 
 export class Refusals {
   readonly #clock: Clock;

@@ -108,6 +108,7 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
     cpuUsed: () => observer.latest().cpuUsed,
     peakCpu: config.peakCpu,
   });
+  observer.onSample(() => gate.check());
   return {
     lastKnown,
     counter,

@@ -19,8 +19,8 @@ export function stagingRate(orders: StagingOrders, atPeak: boolean, demandNowMs:
 
 /** Resumes under this part of the peak. */
 const CALM_RATIO = 0.9;
-/** Well under the second within which staging has to yield. */
-const PERIOD_MS = 200;
+/** A lease that has expired is noticed this much later at most; a peak with its sample. */
+const PERIOD_MS = 500;
 
 export class StagingGate {
   readonly #clock: Clock;
@@ -30,6 +30,7 @@ export class StagingGate {
   readonly #peakCpu: number;
   #orders: StagingOrders = { lease: null, paused: false, throttled: false };
   #atPeak = false;
+  #rate: number | null = null;
 
   constructor(deps: {
     clock: Clock;
@@ -46,22 +47,34 @@ export class StagingGate {
     this.#peakCpu = deps.peakCpu;
   }
 
+  /** Bytes per second that may be staged now. */
+  get bytesPerSecond(): number {
+    return stagingRate(this.#orders, this.#atPeak, this.#demandClock.now());
+  }
+
   get lease(): Lease | null {
     return this.#orders.lease;
   }
 
   set(orders: StagingOrders): void {
     this.#orders = orders;
-    this.#apply();
+    this.check();
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    await every(this.#clock, PERIOD_MS, signal, () => this.#apply());
-    this.#setRate(0);
+    await every(this.#clock, PERIOD_MS, signal, () => this.check());
+    this.#apply(0);
   }
 
-  #apply(): void {
+  /** Sets the rate that is right now. Call when the load of the host was measured. */
+  check(): void {
     this.#atPeak = this.#cpuUsed() > this.#peakCpu * (this.#atPeak ? CALM_RATIO : 1);
-    this.#setRate(stagingRate(this.#orders, this.#atPeak, this.#demandClock.now()));
+    this.#apply(this.bytesPerSecond);
+  }
+
+  #apply(rate: number): void {
+    if (rate === this.#rate) return;
+    this.#rate = rate;
+    this.#setRate(rate);
   }
 }
