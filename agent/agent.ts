@@ -96,6 +96,7 @@ export class Agent {
     link.onRoutes((routes) => {
       lastKnown.update({ routes });
       router.setRoutes(routes);
+      this.#prepareHomes();
     });
     pool.onChange(() => {
       artifacts.keepOnly(new Set(pool.list().map((e) => categoryKey(e.workload, e.category))));
@@ -127,7 +128,20 @@ export class Agent {
     pool.setDesired(environments, workloads, { paused });
     // Nothing to score: onnxruntime, tens of megabytes, is not worth loading.
     if (workloads.length > 0) this.#takeModel(desired.model);
+    this.#prepareHomes();
     this.#reportSoon();
+  }
+
+  /** What would be made here on a miss is known here, also when the coordinator goes. */
+  #prepareHomes(): void {
+    const { artifacts, lastKnown } = this.#rooms;
+    const { routes, desired } = lastKnown.value;
+    const workloads = new Map(desired.workloads.map((w) => [w.name, w]));
+    const wanted = routes.entries.flatMap(({ workload: name, category, home }) => {
+      const workload = home.includes(this.#deps.identity.host) ? workloads.get(name) : undefined;
+      return workload ? [{ workload, category }] : [];
+    });
+    this.#loading?.start("prepare homes", () => artifacts.prepare(wanted));
   }
 
   #takeMembers(list: MemberList): void {
@@ -253,7 +267,7 @@ export class Agent {
 
   #local(): LocalApi {
     const { config, log, metrics, identity, software } = this.#deps;
-    const { mesh, link, router, pool } = this.#rooms;
+    const { mesh, link, router, pool, gate } = this.#rooms;
     const operations: LocalOperations = {
       publish: async ({ dir, name, version, originUrl, tags }) => {
         const signed = await mesh.publish(dir, { name, version, originUrl, keep: !originUrl });
@@ -276,6 +290,8 @@ export class Agent {
         environments: pool.list(),
         holdings: mesh.holdings(),
         transfers: mesh.counters(),
+        staging: { bytesPerSecond: gate.bytesPerSecond, lease: gate.lease },
+        orders: [...mesh.orderStates(), ...pool.orderStates()],
         demandNowMs: this.#demandClock.now(),
       }),
       metrics: () => metrics.text(),

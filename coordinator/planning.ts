@@ -19,7 +19,14 @@ import type { MeasuredCosts } from "./measured.ts";
 import { STAGE_HORIZON_MS } from "./plan/candidate.ts";
 import { type DesiredState, desiredStates } from "./plan/desired.ts";
 import type { Aggressiveness, PlanInput, Prices } from "./plan/input.ts";
-import { EMPTY_BOOK, grantLeases, type LeaseBook, type LeaseDemand } from "./plan/leases.ts";
+import {
+  acknowledged,
+  committedBytesPerSecond,
+  EMPTY_BOOK,
+  grantLeases,
+  type LeaseBook,
+  type LeaseDemand,
+} from "./plan/leases.ts";
 import { plan } from "./plan/planner.ts";
 import { DEFAULT_THROTTLE, NO_THROTTLE, stepThrottle, type Throttle } from "./plan/throttle.ts";
 import { EMPTY_TABLE, routeTable } from "./route/table.ts";
@@ -333,11 +340,15 @@ export class Planning {
           bytes: o.bytes,
         })),
       }));
-    // New leases are news to every agent: only when somebody's need changed, or in good time.
+    // New leases are news to every agent: only when needs changed, rates came free, or in good time.
     const need = JSON.stringify(
       demands.map((d) => [d.host, d.throttled, [...new Set(d.pending.map((p) => p.class))].sort()]),
     );
-    if (need === this.#granted.need && now < this.#granted.atMs + durationMs / RENEWALS) return;
+    const before = committedBytesPerSecond(this.#book, now);
+    this.#book = acknowledged(this.#book, heldLeases(fleet));
+    const freed = committedBytesPerSecond(this.#book, now) < before;
+    const fresh = now < this.#granted.atMs + durationMs / RENEWALS;
+    if (need === this.#granted.need && fresh && !freed) return;
     this.#granted = { need, atMs: now };
     const { qos } = this.#config;
     const options = {
@@ -419,6 +430,15 @@ export class Planning {
     for (const kind of ["stage", "warm"] as const)
       this.#orders.set({ kind }, orders.filter((o) => o.taken && o.kind === kind).length);
   }
+}
+
+/** The lease each host said it goes by. */
+function heldLeases(fleet: Fleet): Map<HostId, string> {
+  return new Map(
+    fleet
+      .all()
+      .flatMap(({ id, report }) => (report?.lease ? [[id, report.lease.id] as const] : [])),
+  );
 }
 
 /** The version the agent last said it has, in its report or, before one, its hello. */

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  acknowledged,
   classShares,
   committedBytesPerSecond,
   EMPTY_BOOK,
@@ -34,6 +35,32 @@ describe("rates", () => {
     const { leases } = grant([demand("a", 0), demand("b", 1e9)]);
     expect(leases.get("a")?.stagingBytesPerSecond).toBe(10);
     expect(leases.get("b")?.stagingBytesPerSecond).toBeGreaterThan(500);
+  });
+
+  test("leases: what a host had before is free once it goes by the new one (its need ended)", () => {
+    const first = grant([demand("a", 1e9), demand("b", 1e9)]);
+    const second = grant([demand("a", 0), demand("b", 1e9)], first.book, 100);
+    const rate = (leases: typeof second.leases) => leases.get("b")?.stagingBytesPerSecond ?? 0;
+    expect(rate(second.leases)).toBeLessThan(590);
+    const held = new Map([...second.leases].map(([host, lease]) => [host, lease.id]));
+    const book = acknowledged(second.book, held);
+    expect(committedBytesPerSecond(book, 100)).toBeLessThan(590);
+    const third = grant([demand("a", 0), demand("b", 1e9)], book, 200);
+    expect(rate(third.leases)).toBeCloseTo(600, 3);
+    expect(committedBytesPerSecond(third.book, 200)).toBeLessThanOrEqual(1000);
+  });
+
+  test("leases: an acknowledgement of a lease nobody granted changes nothing", () => {
+    const { book } = grant([demand("a", 1e9)]);
+    expect(
+      acknowledged(
+        book,
+        new Map([
+          ["a", "l99"],
+          ["z", "l1"],
+        ]),
+      ),
+    ).toEqual(book);
   });
 
   test("leases: more goes to higher priority (same bytes)", () => {

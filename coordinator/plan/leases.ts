@@ -34,6 +34,11 @@ export type LeaseBook = {
 
 export const EMPTY_BOOK: LeaseBook = { hosts: new Map(), next: 1 };
 
+/**
+ * What waits should be there in this time where the budget allows it; the seconds are those of the
+ * rates, not of the demand clock. Raised: links are idle while something waits.
+ */
+const SPEND_SECONDS = 1;
 /** Floors take at most this part of the budget… */
 const FLOORS_SHARE = 0.5;
 /** …and a new host's floor at most this part of what is left of it. */
@@ -71,6 +76,20 @@ export function grantLeases(
     leases.set(demand.host, lease);
   }
   return { book: { hosts, next }, leases };
+}
+
+/**
+ * The host said it goes by this lease: the ones granted before it are of no use to it any more, so
+ * that what they held is free for others at once and not only when they expire.
+ */
+export function acknowledged(book: LeaseBook, held: ReadonlyMap<HostId, string>): LeaseBook {
+  const hosts = new Map(book.hosts);
+  for (const [id, lease] of held) {
+    const host = hosts.get(id);
+    const at = host?.grants.findIndex((grant) => grant.id === lease) ?? -1;
+    if (host && at > 0) hosts.set(id, { ...host, grants: host.grants.slice(at) });
+  }
+  return { ...book, hosts };
 }
 
 /** What all hosts together may be using now, by the grants given out. */
@@ -144,7 +163,7 @@ function split(
     if (!own || demand.throttled) return [];
     const weight = demand.pending.reduce((sum, p) => sum + p.bytes * (1 + p.priority), 1);
     const bytes = demand.pending.reduce((sum, p) => sum + p.bytes, 0);
-    const need = bytes / (options.durationMs / 1000);
+    const need = bytes / SPEND_SECONDS;
     const cap = Math.min(options.perHostBytesPerSecond, Math.max(own.floor, need));
     return [{ host: demand.host, weight, cap, held: inUse(own), floor: own.floor }];
   });

@@ -30,7 +30,7 @@ export function addDemo(program: Command, shell: Shell, group: string): void {
       "Starts an origin with a limited uplink, a coordinator and agents as processes of their " +
       "own, and plays the last hour of a workload at 60× with real requests: first as a reactive " +
       "system answers them (environments made on demand, kept 10 minutes), then with Prestage. " +
-      "What was before that hour is imported as history. Requests over 50 a real second are left " +
+      "What was before that hour is imported as history. Requests over 100 a real second are left " +
       "out, of the busiest workloads first. Takes under four minutes; Ctrl-C leaves " +
       "no process and no file behind.",
     examples: [

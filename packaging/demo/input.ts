@@ -37,12 +37,12 @@ export type OpenTrace = (
  * A reactive system in use has environments of the last ten minutes warm, and on its disks what it
  * used lately; both runs start with neither and get these minutes to come to it.
  */
-export const RUN_IN_MINUTES = 10;
+export const RUN_IN_MINUTES = 20;
 /**
  * Well within what two cores with four agents and their environments answer, so that latencies are
  * of cold starts and not of queues; and no one burst of one function becomes the whole result.
  */
-const RATE_PER_SECOND = 50;
+const RATE_PER_SECOND = 100;
 
 export async function prepareInput(
   settings: DemoSettings,

@@ -41,7 +41,7 @@ export type RunOptions = {
 /** The demand clock starts with the processes, so the time they need to start is set beforehand. */
 const START_MS = 4_000;
 const START_MS_PER_HOST = 1_000;
-const PUBLISH_BYTES_PER_MS = 50e3;
+const PUBLISH_BYTES_PER_MS = 80e3;
 /** What the next start gets, of what the last one needed. */
 const NEXT_START = 1.4;
 /** …and at least this much more. */

@@ -7,7 +7,7 @@ import { simulate } from "./simulate.ts";
 const SMALL = { hosts: 16, seconds: 400, broken: null };
 /** An order has to stand still for minutes before it counts as stuck. */
 const LONG = { ...SMALL, seconds: 900 };
-const SEEDS_MAX = 4;
+const SEEDS_MAX = 20;
 
 /** The first seed that finds the deliberate bug. */
 async function hunt(broken: BreakName): Promise<RunResult | null> {
