@@ -13,8 +13,15 @@ export type ArtifactsDeps = {
   clock: Clock;
   log: Log;
   lastKnown: LastKnown;
-  /** Asks the coordinator; rejects with UNREACHABLE while it is away. */
-  ask(name: string, version: string | null, tag: string | null): Promise<Resolved>;
+  /** Asks the coordinator; rejects with UNREACHABLE or TIMEOUT when it does not answer in time. */
+  ask(
+    name: string,
+    version: string | null,
+    tag: string | null,
+    options: { timeoutMs: number },
+  ): Promise<Resolved>;
+  /** Whether the coordinator is there now. */
+  connected(): boolean;
   ensure(manifestHash: string, staging: Staging): Promise<string>;
   /** While pinned by somebody, a version is not dropped to make room. */
   pin(manifestHash: string, owner: string): void;
@@ -22,6 +29,9 @@ export type ArtifactsDeps = {
   markUsed(manifestHash: string): Promise<void>;
 };
 
+const ASK_MS_MAX = 30_000;
+/** While the coordinator is away: long enough for one that only restarts. */
+const ASK_AWAY_MS_MAX = 3_000;
 /** A tag is asked again when the answer is older than this. */
 const TAG_FRESH_MS = 10_000;
 /** Names remembered; far above what one host runs. */
@@ -77,13 +87,13 @@ export class Artifacts {
 
   /** The version a name stands for. A version never changes; a tag falls back to its last one. */
   async resolve(name: string, at: { version?: string; tag?: string }): Promise<Resolved> {
-    const { clock, lastKnown, log } = this.#deps;
-    const key = at.version === undefined ? `${name}:${at.tag}` : `${name}@${at.version}`;
+    const { lastKnown, log, connected } = this.#deps;
+    const key = keyOf(name, at);
     const known = lastKnown.value.resolved[key];
-    const age = clock.monotonic() - (this.#askedMs.get(key) ?? Number.NEGATIVE_INFINITY);
-    if (known && (at.version !== undefined || age < TAG_FRESH_MS)) return known;
+    if (known && (at.version !== undefined || this.#askedLately(key) || !connected())) return known;
+    const timeoutMs = connected() ? ASK_MS_MAX : ASK_AWAY_MS_MAX;
     try {
-      const answer = await this.#deps.ask(name, at.version ?? null, at.tag ?? null);
+      const answer = await this.#deps.ask(name, at.version ?? null, at.tag ?? null, { timeoutMs });
       this.#remember(key, answer);
       return answer;
     } catch (cause) {
@@ -95,12 +105,33 @@ export class Artifacts {
     }
   }
 
+  /**
+   * Learns what these need, so that they can be made here while the coordinator is away. What it
+   * does not answer is asked again with a later call.
+   */
+  async prepare(wanted: Iterable<{ workload: Workload; category: string }>): Promise<void> {
+    for (const { workload, category } of wanted)
+      for (const artifact of workload.artifacts) {
+        const name = nameFor(artifact, category);
+        const key = keyOf(name, artifact);
+        if (this.#deps.lastKnown.value.resolved[key] || this.#askedLately(key)) continue;
+        this.#askedMs.set(key, this.#deps.clock.monotonic());
+        await this.resolve(name, artifact).catch((cause: unknown) => {
+          this.#deps.log.debug({ err: cause, key }, "not resolved ahead");
+        });
+      }
+  }
+
+  #askedLately(key: string): boolean {
+    const askedMs = this.#askedMs.get(key) ?? Number.NEGATIVE_INFINITY;
+    return this.#deps.clock.monotonic() - askedMs < TAG_FRESH_MS;
+  }
+
   /** Everything this workload's category needs, as far as it was ever resolved. */
   known(workload: Workload, category: string): Resolved[] {
     const { resolved } = this.#deps.lastKnown.value;
     return workload.artifacts.flatMap((a) => {
-      const name = nameFor(a, category);
-      const found = resolved[a.version === undefined ? `${name}:${a.tag}` : `${name}@${a.version}`];
+      const found = resolved[keyOf(nameFor(a, category), a)];
       return found ? [found] : [];
     });
   }
@@ -117,4 +148,8 @@ export class Artifacts {
 
 export function nameFor(artifact: Pick<WorkloadArtifact, "name">, category: string): string {
   return artifact.name.replaceAll("{category}", category);
+}
+
+function keyOf(name: string, at: { version?: string | undefined; tag?: string | undefined }) {
+  return at.version === undefined ? `${name}:${at.tag}` : `${name}@${at.version}`;
 }

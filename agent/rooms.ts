@@ -179,7 +179,9 @@ function makeTransfers(
   const artifacts = new Artifacts({
     ...deps,
     lastKnown,
-    ask: (name, version, tag) => link.request({ kind: "resolve", name, version, tag }),
+    ask: (name, version, tag, options) =>
+      link.request({ kind: "resolve", name, version, tag }, options),
+    connected: () => link.connected,
     ensure: (hash, staging) => mesh.ensure(hash, staging),
     pin: (hash, owner) => mesh.pin(hash, owner),
     unpin: (hash, owner) => mesh.unpin(hash, owner),
