@@ -117,8 +117,11 @@ export function rank(
   want.stale = false;
 }
 
+/** Spread well also for names that differ in one digit: else all would ask for the same chunks. */
 function offset(host: string, size: number): number {
   let h = 7;
   for (let i = 0; i < host.length; i++) h = (Math.imul(h, 31) + host.charCodeAt(i)) >>> 0;
-  return size === 0 ? 0 : h % size;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return size === 0 ? 0 : ((h ^ (h >>> 16)) >>> 0) % size;
 }
