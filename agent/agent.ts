@@ -106,22 +106,22 @@ export class Agent {
 
   /** What was in force when this agent last ran, until the coordinator says otherwise. */
   #resumeLastKnown(): void {
-    const { lastKnown, mesh, router, pool } = this.#rooms;
+    const { lastKnown, mesh, router, pool, gate } = this.#rooms;
     const { members, routes, desired } = lastKnown.value;
+    const { lease, paused, throttled, model } = desired;
     mesh.setMembers(members.members);
     router.setRoutes(routes);
     router.setWorkloads(desired.workloads);
     mesh.setHold(desired.hold);
-    pool.setDesired(desired.environments, desired.workloads, { paused: desired.paused });
+    gate.set({ lease, paused, throttled });
+    pool.setDesired(desired.environments, desired.workloads, { paused });
+    if (desired.workloads.length > 0) this.#takeModel(model);
   }
 
   #takeDesired(desired: DesiredState): void {
     const { lastKnown, mesh, router, pool, gate } = this.#rooms;
-    const { version, hold, environments, workloads, paused, lease, throttled, demandShare } =
-      desired;
-    lastKnown.update({
-      desired: { version, hold, environments, workloads, paused, demandShare },
-    });
+    const { hold, environments, workloads, paused, lease, throttled } = desired;
+    lastKnown.update({ desired });
     router.setWorkloads(workloads);
     mesh.setHold(hold);
     gate.set({ lease, paused, throttled });

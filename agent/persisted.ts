@@ -9,9 +9,11 @@ import {
   ArtifactRef,
   HoldArtifact,
   KeepEnvironment,
+  Lease,
   Member,
   RouteTable,
 } from "../shared/domain.ts";
+import { ModelRef } from "../shared/protocol/bodies.ts";
 import type { Log } from "../shared/runtime/log.ts";
 import { Workload } from "../shared/workload.ts";
 
@@ -25,6 +27,10 @@ const Persisted = z.object({
     workloads: z.array(Workload),
     paused: z.boolean(),
     demandShare: z.record(z.string(), z.number()),
+    // All of a desired version: an agent that says it has it is not sent it again.
+    lease: Lease.nullable().default(null),
+    throttled: z.boolean().default(false),
+    model: ModelRef.nullable().default(null),
   }),
   /** `NAME:TAG` or `NAME@VERSION` → what it was when last resolved. */
   resolved: z.record(z.string(), z.object({ ref: ArtifactRef, manifestHash: z.string() })),
@@ -41,6 +47,9 @@ const nothing = (): Persisted => ({
     workloads: [],
     paused: false,
     demandShare: {},
+    lease: null,
+    throttled: false,
+    model: null,
   },
   resolved: {},
 });

@@ -10,7 +10,7 @@ import { FakeTerminal } from "../test/support/terminal.ts";
 import { Children } from "./demo/children.ts";
 import { runProgram } from "./prestage.ts";
 
-const ENTRY = new URL("prestage.ts", import.meta.url).pathname;
+const ENTRY = new URL("prestage.mjs", import.meta.url).pathname;
 const START_WITHIN_MS = 45_000;
 const children = new Children({
   clock: systemClock,

@@ -1,7 +1,7 @@
 /** One thing that could be done for one category on one host, and what it is worth. */
 import type { ArtifactRef, HostId, Order, Reason } from "../../shared/domain.ts";
 import type { Workload } from "../../shared/workload.ts";
-import { type Decision, decideKeep, decideStart, type Economics } from "./decide.ts";
+import { type Decision, decideKeep, decideStart, type Economics, START_SHARE } from "./decide.ts";
 import type { Aggressiveness, ArrivalView, ArtifactNeed, HostView, Prices } from "./input.ts";
 import type { HostIndex, Place } from "./rank.ts";
 import { hashText } from "./rank.ts";
@@ -14,7 +14,7 @@ const GB = 2 ** 30;
 /** Assumed while a host has measured nothing, real bytes per second. */
 const RATE_UNKNOWN = 8 << 20;
 /** Share of a miss's cost that serving saves on the worst host, relative to the best. */
-const WORST_HOST_SHARE = 0.25;
+const WORST_HOST_SHARE = 0.1;
 
 /** What all candidates of one category have in common. */
 export type Subject = {
@@ -34,7 +34,7 @@ export type Subject = {
   speed: number;
   prices: Prices;
   now: number;
-  bestAffinity: number;
+  bestScore: number;
   /** Decisions already made for this category, by what they depend on. */
   decisions: Map<string, Decision>;
 };
@@ -57,12 +57,14 @@ export type Candidate = {
   value: number;
 };
 
+/** What a start under way is worth at least, as a part of a miss. */
+const COMMITTED_SHARE = 0.05;
 /** Counts for more than a candidate elsewhere of the same gain. */
-const STAY_FACTOR = 1.25;
+const STAY_FACTOR = 1.05;
 
 function quality(subject: Subject, place: Place): number {
-  if (subject.bestAffinity <= 0) return 1;
-  const relative = Math.min(1, place.affinity / subject.bestAffinity);
+  if (subject.bestScore <= 0) return 1;
+  const relative = Math.max(0, Math.min(1, place.score / subject.bestScore));
   return WORST_HOST_SHARE + (1 - WORST_HOST_SHARE) * relative;
 }
 
@@ -97,6 +99,11 @@ export function warmCandidate(
   const there = place.environment !== null || place.orderedWarm;
   const decision = decide(subject, economics, there);
   const factor = quality(subject, place);
+  // What is under way is seen through, as in a replay: dropped half-way it would start elsewhere.
+  const act = decision.act || place.committed;
+  const gain = act
+    ? Math.max(decision.gain, COMMITTED_SHARE * economics.missCost)
+    : Math.min(0, decision.gain);
   const acted = decision.windowMinutes > economics.leadMinutes || there;
   const holdCost = acted
     ? decision.expectedHoldCost
@@ -114,8 +121,8 @@ export function warmCandidate(
     missCost: economics.missCost,
     stageCost: economics.startCost,
     holdCost,
-    gain: decision.act ? decision.gain : Math.min(0, decision.gain),
-    value: decision.act ? decision.gain * factor * (there ? STAY_FACTOR : 1) : 0,
+    gain,
+    value: act ? gain * factor * (there ? STAY_FACTOR : 1) : 0,
   };
 }
 
@@ -131,10 +138,12 @@ function warmEconomics(
     (subject.missMs ??
       subject.warmMs + subject.totalBytes / rate(host, subject.speed) / subject.speed) / 1000;
   const gb = (workload.environment.resources.memoryMb * 2 ** 20) / GB;
+  const missCost = seconds * weight;
   return {
-    missCost: seconds * weight,
+    missCost,
     holdCost: (prices.memoryGbHour * gb * subject.aggressiveness.threshold) / 60,
-    startCost: (missing / GB) * prices.movedGb * subject.aggressiveness.threshold,
+    startCost:
+      START_SHARE * missCost + (missing / GB) * prices.movedGb * subject.aggressiveness.threshold,
     leadMinutes: Math.max(1, Math.ceil(leadMs / MINUTE_MS)),
   };
 }

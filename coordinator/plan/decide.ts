@@ -24,6 +24,12 @@
 export const WINDOW_MINUTES = 120;
 const LEAD_MINUTES_MAX = 60;
 
+/**
+ * What starting costs by itself, as a part of a miss: the processor time of a start that nobody
+ * waits for. Raised: environments are kept through short gaps rather than made anew.
+ */
+export const START_SHARE = 0.05;
+
 export type Economics = {
   /** Cost units of one cold arrival. */
   missCost: number;

@@ -2,7 +2,7 @@
  * Each arm of the bandit run on paper beside the real one: the planner's own decision on the same
  * curves and the same arrivals, so that an arm that was not played is judged as well.
  */
-import { shouldHold } from "./decide.ts";
+import { START_SHARE, shouldHold } from "./decide.ts";
 import type { Aggressiveness } from "./input.ts";
 import { ABSENT, type ReplayState, replayMinute } from "./replay.ts";
 
@@ -45,7 +45,7 @@ function stepAll(run: PaperRun, minute: PaperMinute, arms: readonly Aggressivene
     const economics = {
       missCost,
       holdCost: holdCost * arm.threshold,
-      startCost: 0,
+      startCost: START_SHARE * missCost,
       leadMinutes: leadMinutes * arm.lead,
     };
     const outcome = replayMinute(run.states[a] ?? ABSENT, run.index, arrived, leadMinutes, {

@@ -246,7 +246,10 @@ describe("steadiness", () => {
   test("planner: does not move for a hair of affinity, moves for much (warm on b)", () => {
     const hosts = [host("a"), host("b", { environments: [environment()], holdings: [held] })];
     const at = (a: number, b: number) =>
-      taken(plan(input({ hosts, affinity: (_, id) => (id === "a" ? a : b) })).orders);
+      taken(
+        plan(input({ hosts, curve: () => timer(1), affinity: (_, id) => (id === "a" ? a : b) }))
+          .orders,
+      );
     expect(at(0.6, 0.55)).toEqual(["stage c@b", "warm c@b"]);
     expect(at(0.95, 0.05)).toContain("warm c@a");
   });
@@ -257,9 +260,10 @@ describe("steadiness", () => {
         host(id, ids.includes(id) ? { environments: [environment()], holdings: [held] } : {}),
       );
     const affinity = (_: string, id: string) => (id === "a" ? 0.95 : 0.05);
-    const first = plan(input({ hosts: warmOn("b"), affinity })).orders;
+    const curve = () => timer(1);
+    const first = plan(input({ hosts: warmOn("b"), affinity, curve })).orders;
     expect(taken(first)).toEqual(expect.arrayContaining(["warm c@a", "warm c@b"]));
-    const then = plan(input({ hosts: warmOn("a", "b"), affinity, previous: first })).orders;
+    const then = plan(input({ hosts: warmOn("a", "b"), affinity, curve, previous: first })).orders;
     expect(taken(then)).toContain("warm c@a");
     expect(taken(then)).not.toContain("warm c@b");
   });

@@ -38,6 +38,8 @@ import { type Capacity, type Item, type Selection, select } from "./select.ts";
 /** Hosts weighed beyond those a workload asks for, so that a full one has alternatives. */
 const ALTERNATIVES = 2;
 const HOMES = 3;
+/** How long after its deadline a start under way is still seen through, demand clock. */
+const PATIENCE_MS = 120_000;
 const WEIGHT_MIN = 0.01;
 const WEIGHT_MAX = 10;
 
@@ -119,11 +121,8 @@ function weighWorkload(
   const categories = input.categories(workload.name);
   if (categories.length === 0) return;
   const affinity = new Float64Array(input.hosts.length);
-  let bestAffinity = 0;
   input.hosts.forEach((host, i) => {
-    const value = input.affinity(workload.name, host.id);
-    affinity[i] = value;
-    if (host.connected && value > bestAffinity) bestAffinity = value;
+    affinity[i] = input.affinity(workload.name, host.id);
   });
   for (const category of categories) {
     const needs = input.artifacts(workload.name, category);
@@ -131,7 +130,8 @@ function weighWorkload(
     const around = placesOf(world, workload, key, needs ?? [], affinity);
     places.set(key, around);
     if (needs === null || around.length === 0) continue;
-    const subject = subjectOf(world, workload, category, needs, { key, bestAffinity });
+    const bestScore = Math.max(...around.map((one) => (world.live[one.host] ? one.score : 0)));
+    const subject = subjectOf(world, workload, category, needs, { key, bestScore });
     into.push(...weighCategory(world, subject, around));
   }
 }
@@ -141,7 +141,7 @@ function subjectOf(
   workload: Workload,
   category: string,
   needs: readonly ArtifactNeed[],
-  of: { key: string; bestAffinity: number },
+  of: { key: string; bestScore: number },
 ): Subject {
   const { input } = world;
   const measured = input.measured(workload.name);
@@ -191,6 +191,7 @@ function placesOf(
         held,
         orderedWarm: ordered?.get(host)?.warm !== undefined,
         orderedStage: ordered?.get(host)?.stage !== undefined,
+        fresh: world.input.now < (ordered?.get(host)?.warm?.deadlineMs ?? 0) + PATIENCE_MS,
       });
     })
     .sort((a, b) => b.score - a.score || a.host - b.host);
@@ -210,6 +211,7 @@ function weighCategory(world: World, subject: Subject, around: readonly Place[])
       weighed.push({ candidate, mode, blocked: blockedBy(world, candidate, mode) });
     if (mode === "observe") break;
   }
+  preferReady(weighed);
   // Where nothing pays anywhere, one row per kind says so.
   for (const kind of ["stage", "warm"] as const) {
     const some = weighed.some((w) => w.candidate.kind === kind && w.candidate.value > 0);
@@ -223,6 +225,25 @@ function weighCategory(world: World, subject: Subject, around: readonly Place[])
     }
   }
   return weighed;
+}
+
+/**
+ * Gains of keeping and of starting are over different windows, so that they cannot choose between
+ * hosts: another host takes over from a ready one only if its score, staying counted in, is better.
+ */
+function preferReady(weighed: Weighed[]): void {
+  const warm = weighed.filter((w) => w.candidate.kind === "warm" && w.candidate.value > 0);
+  const ready = warm
+    .map((w) => w.candidate)
+    .filter((c) => c.place.ready)
+    .toSorted((a, b) => b.place.score - a.place.score)[0];
+  if (!ready || ready.place.score <= 0) return;
+  for (const one of warm) {
+    if (one.candidate.place.ready) continue;
+    const relative = Math.max(0, one.candidate.place.score) / ready.place.score;
+    const value = Math.min(one.candidate.value, ready.value * relative);
+    one.candidate = { ...one.candidate, value };
+  }
 }
 
 /**

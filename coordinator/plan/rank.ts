@@ -7,10 +7,10 @@ import type { EnvironmentStatus } from "../../shared/domain.ts";
 import type { Holding, HostView } from "./input.ts";
 
 /** What being somewhere already is worth in affinity; raised: moves later to a better host. */
-const READY_BONUS = 0.3;
+const READY_BONUS = 0.2;
 const STARTING_BONUS = 0.25;
 const ORDERED_BONUS = 0.25;
-const HELD_BONUS = 0.15;
+const HELD_BONUS = 0.1;
 const FAILED_PENALTY = 0.3;
 const SPREAD = 0.06;
 
@@ -71,6 +71,8 @@ export type Place = {
   /** The plan before this one had it there, warm or staged. */
   orderedWarm: boolean;
   orderedStage: boolean;
+  /** It was ordered warm, is not ready yet, and has not had its time. */
+  committed: boolean;
 };
 
 export type PlaceFacts = {
@@ -79,6 +81,8 @@ export type PlaceFacts = {
   held: number;
   orderedWarm: boolean;
   orderedStage: boolean;
+  /** An order of it is younger than its lead time and some patience. */
+  fresh: boolean;
 };
 
 export function place(host: number, affinity: number, spread: number, facts: PlaceFacts): Place {
@@ -97,6 +101,7 @@ export function place(host: number, affinity: number, spread: number, facts: Pla
     ready,
     orderedWarm: facts.orderedWarm,
     orderedStage: facts.orderedStage,
+    committed: facts.orderedWarm && !ready && facts.fresh,
   };
 }
 

@@ -3,7 +3,7 @@
  * a backtest shows. A minute with arrivals is cold when nothing was ready as it began; a policy
  * decides at the start of a minute from what was observed before it, never from the minute itself.
  */
-import { shouldHold } from "./decide.ts";
+import { START_SHARE, shouldHold } from "./decide.ts";
 
 /** Hazard curves learned from a prefix of history only. */
 export type CurveSource = {
@@ -94,7 +94,7 @@ export function hazardPolicy(
   const economics = {
     missCost: series.missCost,
     holdCost: (memoryGbHour * series.memoryGb * arm.threshold) / 60,
-    startCost: 0,
+    startCost: START_SHARE * series.missCost,
     leadMinutes: series.leadMinutes * arm.lead,
   };
   const ask = (index: number, isReady: boolean) => {

@@ -29,7 +29,7 @@ export type FleetOptions = {
   stagingBytesPerSecond: number;
 };
 
-const PRESTAGE = new URL("../prestage.ts", import.meta.url).pathname;
+const PRESTAGE = new URL("../prestage.mjs", import.meta.url).pathname;
 const START_WITHIN_MS = 60_000;
 const POLL_MS = 50;
 const SITE = "demo";

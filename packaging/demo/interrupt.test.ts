@@ -9,7 +9,7 @@ import { systemClock } from "../../shared/runtime/clock.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
 import { runningFrom } from "./leftovers.ts";
 
-const ENTRY = new URL("../prestage.ts", import.meta.url).pathname;
+const ENTRY = new URL("../prestage.mjs", import.meta.url).pathname;
 const random = systemRandom();
 
 describe("demo, interrupted", () => {

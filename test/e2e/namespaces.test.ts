@@ -330,7 +330,13 @@ describe.skipIf(obstacle !== null)(
       await fleet.killCoordinator();
       const have = (await holding(H6, v2))?.bytesHave ?? 0;
       expect(have).toBeLessThan(DATA_BYTES);
-      const stop = keepAsking(HOSTS);
+      await until("what it was told is on its disk", async () => {
+        const told = await readFile(join(fleet.dataDir(H6), "last-known.json"), "utf8");
+        return told.includes(v2);
+      });
+      await fleet.kill(H6);
+      await fleet.startAgent(H6);
+      const stop = keepAsking(HOSTS.filter((host) => host !== H6));
       const swapMs = await until("what was ordered arrives", async () => {
         const both = await Promise.all([holding(H5, v2), holding(H6, v2)]);
         return both.every((h) => h?.active);
