@@ -76,7 +76,7 @@ const FEATURE_OF = {
  * Latency differences well below this are not felt, milliseconds; it is added to both sides of a
  * ratio. Lower: scores follow noise, and applications move for nothing.
  */
-export const UNFELT_MS = 50;
+export const UNFELT_MS = 20;
 
 /** log2 of the largest latency ratio that still makes a difference. */
 export const LATENCY_LOG2_MAX = 3;
