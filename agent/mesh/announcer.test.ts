@@ -18,7 +18,7 @@ function fixture() {
     publish: async (bytes) => {
       sent.push(decodeAnnouncement(bytes)?.manifests.map((m) => m.id) ?? []);
     },
-    state: (id) => ({ id, have: new Bitmap(4), wanting: true, claims: [] }),
+    state: (id) => ({ id, have: new Bitmap(4), wanting: true, urgent: false, claims: [] }),
     ids: () => [],
   });
   return { clock, announcer, sent };

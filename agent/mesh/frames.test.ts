@@ -86,6 +86,7 @@ test("gossip: an announcement comes back the same; what is none gives null", () 
     id: sha,
     bits: fc.array(fc.boolean(), { maxLength: 60 }),
     wanting: fc.boolean(),
+    urgent: fc.boolean(),
     claims: fc.array(fc.integer({ min: 0, max: 99 }), { maxLength: 5 }),
   });
   fc.assert(

@@ -18,6 +18,7 @@ const Entry = z.strictObject({
   /** Everything, nothing, or the bits, base64. */
   have: z.union([z.literal("all"), z.literal("none"), z.base64()]),
   wanting: z.boolean(),
+  urgent: z.boolean(),
   claims: z.array(z.number().int().min(0).max(CHUNKS_MAX)).max(256),
 });
 const Announcement = z.strictObject({
@@ -39,6 +40,7 @@ export function encodeAnnouncement(a: Announcement): Uint8Array {
     size: m.have.size,
     have: encodeBits(m.have),
     wanting: m.wanting,
+    urgent: m.urgent,
     claims: [...m.claims].slice(0, 256),
   }));
   return Buffer.from(JSON.stringify({ ...a, manifests }));
@@ -59,7 +61,8 @@ export function decodeAnnouncement(bytes: Uint8Array): Announcement | null {
   for (const entry of parsed.data.manifests) {
     const have = decodeBits(entry.have, entry.size);
     if (!have) return null;
-    manifests.push({ id: entry.id, have, wanting: entry.wanting, claims: entry.claims });
+    const { id, wanting, urgent, claims } = entry;
+    manifests.push({ id, have, wanting, urgent, claims });
   }
   return { ...parsed.data, manifests };
 }

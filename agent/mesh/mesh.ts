@@ -438,7 +438,8 @@ export class Mesh {
 
   #said(id: string): Said {
     const have = this.#store.get(id)?.have ?? new Bitmap(0);
-    return { id, have, wanting: this.#transfer.fetching(id), claims: this.#transfer.claims(id) };
+    const { urgent, claims } = this.#transfer.outside(id);
+    return { id, have, wanting: this.#transfer.fetching(id), urgent, claims };
   }
 
   #heard(bytes: Uint8Array, from: string): void {
@@ -471,7 +472,7 @@ export class Mesh {
       const reply = await this.#exchange.ask(host, what, { signal });
       const have = reply.ok ? decodeHoldings(reply.bytes) : null;
       if (!have || theirs === site) continue;
-      const manifests = [{ id, have, wanting: false, claims: [] }];
+      const manifests = [{ id, have, wanting: false, urgent: false, claims: [] }];
       this.#fetcher.dispatch({ type: "said", host, local: false, whole: false, manifests });
     }
   }

@@ -7,6 +7,8 @@ export type Known = {
   have: Bitmap;
   /** It fetches this manifest now, so it may be elected to go to the origin. */
   wanting: boolean;
+  /** A request waits there for what comes from outside the site. */
+  urgent: boolean;
   /** Positions it is fetching from the origin, and since when we know. */
   claims: Map<number, number>;
   /** When it last had more than before, or began. */
@@ -126,9 +128,9 @@ export class Sources {
       for (const p of said.claims) claims.set(p, old?.claims.get(p) ?? nowMs);
       const moved = !old?.wanting || said.have.count > old.have.count;
       const progressMs = moved ? nowMs : old.progressMs;
-      const { have, wanting } = said;
+      const { have, wanting, urgent } = said;
       if (have.count === 0 && !wanting) source.manifests.delete(said.id);
-      else source.manifests.set(said.id, { have, wanting, claims, progressMs });
+      else source.manifests.set(said.id, { have, wanting, urgent, claims, progressMs });
       ids.push(said.id);
     }
     return ids;
@@ -180,6 +182,16 @@ export class Sources {
         const sinceMs = source.manifests.get(want.id)?.claims.get(position);
         if (sinceMs !== undefined && nowMs - sinceMs < patienceMs) return true;
       }
+    return false;
+  }
+
+  /** Whether a request waits at another host of the site for what comes over the same thin link. */
+  urgent(patienceMs: number, nowMs: number): boolean {
+    for (const source of this.#all.values()) {
+      if (!source.local) continue;
+      for (const known of source.manifests.values())
+        if (known.urgent && nowMs - known.progressMs < patienceMs) return true;
+    }
     return false;
   }
 

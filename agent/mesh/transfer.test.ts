@@ -26,7 +26,7 @@ const has = (host: string, have: Bitmap, local = true) => ({
   host,
   local,
   whole: false,
-  manifests: [{ id: "m", have, wanting: false, claims: [] }],
+  manifests: [{ id: "m", have, wanting: false, urgent: false, claims: [] }],
 });
 const kinds = (effects: Effect[]) => effects.map((e) => e.type).filter((t) => t !== "announce");
 
@@ -43,13 +43,37 @@ test("transfer: background yields while a foreground want moves", () => {
   t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
   t.step(has("p", Bitmap.full(100)), 0);
   const other = { type: "said" as const, host: "p", local: true, whole: false };
-  const manifests = [{ id: "f", have: Bitmap.full(1), wanting: false, claims: [] }];
+  const manifests = [{ id: "f", have: Bitmap.full(1), wanting: false, urgent: false, claims: [] }];
   t.step({ ...other, manifests }, 0);
   const one = [{ hash: "f".repeat(64), bytes: 1 }];
   t.step({ type: "want", want: want(1, { id: "f", chunks: one, foreground: true }) }, 10);
   expect(kinds(t.step({ type: "want", want: want(100) }, 20))).toEqual([]);
   const done = { type: "answer", hash: "f".repeat(64), from: "p", result: "ok" } as const;
   expect(kinds(t.step(done, 500))).toContain("request");
+});
+
+test("transfer: background leaves the way from outside to a request waiting at a neighbour", () => {
+  const t = core();
+  t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+  t.step({ type: "neighbours", count: 1 }, 0);
+  const waiting = (urgent: boolean) => ({
+    ...has("p", new Bitmap(1)),
+    manifests: [{ id: "f", have: new Bitmap(1), wanting: urgent, urgent, claims: [] }],
+  });
+  t.step(waiting(true), 0);
+  t.step({ type: "want", want: want(4, { hasOrigin: true }) }, 0);
+  expect(kinds(t.step({ type: "tick" }, 1_000))).toEqual([]);
+  expect(kinds(t.step(waiting(false), 1_100))).toContain("origin");
+});
+
+test("transfer: a neighbour that says it is in a hurry and gets nothing holds nobody up", () => {
+  const t = core();
+  t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+  const manifests = [{ id: "f", have: new Bitmap(1), wanting: true, urgent: true, claims: [0] }];
+  t.step({ ...has("p", new Bitmap(1)), manifests }, 0);
+  t.step({ type: "want", want: want(4, { hasOrigin: true }) }, 0);
+  expect(kinds(t.step({ type: "tick" }, 2_500))).toEqual([]);
+  expect(kinds(t.step({ type: "tick" }, 4_000))).toContain("origin");
 });
 
 test("transfer: higher priority, then the earlier deadline, goes first", () => {
@@ -120,7 +144,9 @@ test("transfer: a chunk is fetched from outside by one host; another takes over 
     t.step({ type: "want", want: want(30, { hasOrigin: true }) }, 0);
     for (const other of hosts)
       if (other.name !== name) {
-        const manifests = [{ id: "m", have: new Bitmap(30), wanting: true, claims: [] }];
+        const manifests = [
+          { id: "m", have: new Bitmap(30), wanting: true, urgent: false, claims: [] },
+        ];
         t.step({ type: "said", host: other.name, local: true, whole: true, manifests }, 5);
       }
   }

@@ -4,7 +4,8 @@
  *
  * The idea: wants in order (foreground, priority, deadline), within a want the rarest chunks
  * first, each to the peer of the site that will be done with it soonest. Foreground is never
- * limited; background obeys the byte budget and makes way while a foreground want moves. Only a
+ * limited; background obeys the byte budget and makes way while a foreground want moves here, and
+ * on the way from outside while one moves anywhere in the site. Only a
  * chunk that no live host of the site has is fetched from outside (origin, or hosts of other
  * sites), by one host per chunk that all elect alike; who makes no progress is no candidate.
  *
@@ -53,6 +54,8 @@ export const TRANSFER_DEFAULTS: Omit<TransferOptions, "self"> = {
 
 const FOREGROUND_CLAIM_MS = 500;
 const FOREGROUND_QUIET_MS = 2_000;
+/** A host of the site that says so and gets nothing for so long holds nobody up any more. */
+const URGENT_MS = 3_000;
 const STOP_MS = 700;
 const REBUILD_MS = 200;
 const SCAN_MAX = 2_048;
@@ -110,13 +113,13 @@ export class Transfer {
     return this.#sources.hostsWith(id);
   }
 
-  /** Positions under way from outside the site. */
-  claims(id: string): number[] {
-    const positions: number[] = [];
+  /** Positions under way from outside the site, and whether a request waits for one of them. */
+  outside(id: string): { urgent: boolean; claims: number[] } {
+    const claims: number[] = [];
     for (const flight of this.#flights.values())
       if (!this.#isLocal(flight.from))
-        for (const ref of flight.chunk.refs) if (ref.want.id === id) positions.push(ref.position);
-    return positions;
+        for (const ref of flight.chunk.refs) if (ref.want.id === id) claims.push(ref.position);
+    return { urgent: claims.length > 0 && this.#wants.get(id)?.foreground === true, claims };
   }
 
   /** Milliseconds in which nothing of it came and nothing is under way. */
@@ -444,6 +447,7 @@ export class Transfer {
     const patienceMs = want.foreground ? FOREGROUND_CLAIM_MS : this.#o.takeoverMs;
     if (this.#sources.claimed(chunk, patienceMs, nowMs)) return null;
     if (!want.foreground && elect(candidates, chunk.hash) !== this.#o.self) return null;
+    if (!want.foreground && this.#sources.urgent(URGENT_MS, nowMs)) return null;
     if (this.#originFree(want, nowMs)) return ORIGIN;
     return this.#sources.pick(chunk, nowMs, (s) => !s.local)?.host ?? null;
   }

@@ -18,7 +18,14 @@ export type Want = {
   hasOrigin: boolean;
 };
 
-export type Said = { id: string; have: Bitmap; wanting: boolean; claims: Iterable<number> };
+export type Said = {
+  id: string;
+  have: Bitmap;
+  wanting: boolean;
+  /** A request waits for it, and it comes from outside the site. */
+  urgent: boolean;
+  claims: Iterable<number>;
+};
 
 export type TransferEvent =
   | { type: "want"; want: Want }

@@ -8,7 +8,6 @@ import { hashText } from "./rank.ts";
 
 /** How far ahead data is staged. */
 export const STAGE_HORIZON_MS = 3_600_000;
-const STAGE_DEADLINE_MS = 600_000;
 const MINUTE_MS = 60_000;
 const GB = 2 ** 30;
 /** Assumed while a host has measured nothing, real bytes per second. */
@@ -35,6 +34,8 @@ export type Subject = {
   prices: Prices;
   now: number;
   bestScore: number;
+  /** When its data should be there, from now. */
+  neededInMs: number;
   /** Decisions already made for this category, by what they depend on. */
   decisions: Map<string, Decision>;
 };
@@ -49,6 +50,8 @@ export type Candidate = {
   probability: number;
   threshold: number;
   leadMs: number;
+  /** When it should be ready, from now. */
+  readyInMs: number;
   missCost: number;
   stageCost: number;
   holdCost: number;
@@ -66,6 +69,30 @@ function quality(subject: Subject, place: Place): number {
   if (subject.bestScore <= 0) return 1;
   const relative = Math.max(0, Math.min(1, place.score / subject.bestScore));
   return WORST_HOST_SHARE + (1 - WORST_HOST_SHARE) * relative;
+}
+
+/** Share of the chance of demand within the horizon that has come when data should be there. */
+const NEEDED_SHARE = 0.5;
+
+/**
+ * The time by which half of the chance of a request within the horizon has come: what is needed
+ * sooner is fetched sooner, timers by their next minute, the others by how often they come.
+ */
+export function neededInMs(curve: ArrivalView | null): number {
+  const minutes = STAGE_HORIZON_MS / MINUTE_MS;
+  const absent = absences(curve?.hazardPerMinute ?? [], minutes);
+  const wanted = 1 - NEEDED_SHARE * (1 - (absent.at(-1) ?? 1));
+  const minute = absent.findIndex((survival) => survival <= wanted);
+  return minute < 0 ? STAGE_HORIZON_MS : minute * MINUTE_MS;
+}
+
+/** P(no request before the end of each of the next minutes). */
+function absences(hazard: ArrayLike<number>, minutes: number): number[] {
+  let survival = 1;
+  return Array.from({ length: minutes }, (_, k) => {
+    survival *= 1 - (hazard[k] ?? 0);
+    return survival;
+  });
 }
 
 /** Bytes of the needs that are not on the host. */
@@ -118,6 +145,7 @@ export function warmCandidate(
     probability: bounded(probability),
     threshold: ratio(holdCost + (there ? 0 : economics.startCost), economics.missCost),
     leadMs,
+    readyInMs: leadMs,
     missCost: economics.missCost,
     stageCost: economics.startCost,
     holdCost,
@@ -193,6 +221,7 @@ export function stageCandidate(
     probability,
     threshold: ratio(stageCost + holdCost, missCost),
     leadMs: missing / bytesPerMs,
+    readyInMs: subject.neededInMs,
     missCost,
     stageCost,
     holdCost,
@@ -226,7 +255,6 @@ export function orderOf(
 ): Order {
   const { subject, kind } = candidate;
   const { now } = subject;
-  const ahead = kind === "warm" ? candidate.leadMs : Math.max(candidate.leadMs, STAGE_DEADLINE_MS);
   return {
     id: before?.id ?? orderId(`${kind}:${subject.key}@${host}`, now),
     kind,
@@ -239,7 +267,7 @@ export function orderOf(
     probability: candidate.probability,
     threshold: candidate.threshold,
     leadMs: candidate.leadMs,
-    deadlineMs: before?.deadlineMs ?? now + (candidate.keep ? 0 : ahead),
+    deadlineMs: before?.deadlineMs ?? now + (candidate.keep ? 0 : candidate.readyInMs),
     missCost: candidate.missCost,
     stageCost: candidate.stageCost,
     holdCost: candidate.holdCost,

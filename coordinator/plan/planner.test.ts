@@ -235,6 +235,18 @@ describe("explicit stages", () => {
   });
 });
 
+describe("planner: data should be there when it is likely to be needed", () => {
+  const deadline = (arrivals: ArrivalView) => {
+    const { orders } = plan(input({ curve: () => arrivals }));
+    return (orders.find((o) => o.kind === "stage" && o.taken)?.deadlineMs ?? NaN) - NOW;
+  };
+  test.each([
+    ["by its minute (a timer in 20 minutes)", timer(20), 20 * MINUTE],
+    ["at once (one every minute)", constant(0.9), 0],
+    ["half-way through what may come (once in a while)", constant(0.01), 25 * MINUTE],
+  ])("%s", (_, arrivals, expected) => expect(deadline(arrivals)).toBe(expected));
+});
+
 describe("steadiness", () => {
   test("planner: an order that goes on keeps its id and deadline (next minute)", () => {
     const first = plan(input()).orders;

@@ -17,6 +17,7 @@ import {
   type Candidate,
   type Continued,
   missingBytes,
+  neededInMs,
   orderOf,
   type Subject,
   stageCandidate,
@@ -146,10 +147,12 @@ function subjectOf(
   const { input } = world;
   const measured = input.measured(workload.name);
   const priority = world.priorities.get(workload.class) ?? 100;
+  const curve = input.curve(workload.name, category);
   return {
     workload,
     category,
-    curve: input.curve(workload.name, category),
+    curve,
+    neededInMs: neededInMs(curve),
     needs,
     totalBytes: needs.reduce((sum, need) => sum + need.bytes, 0),
     refs: needs.map((need) => need.ref),

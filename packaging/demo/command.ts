@@ -13,7 +13,7 @@ type Options = {
   duration: string;
   trace?: string;
   workloads?: string;
-  uplink: string;
+  uplink?: string;
   disk: string;
   keep?: boolean;
 };
@@ -55,8 +55,8 @@ export function addDemo(program: Command, shell: Shell, group: string): void {
         )
         .option(
           "--uplink <MB/s>",
-          "megabytes a second the origin sends to all hosts together",
-          "24",
+          "megabytes a second the origin sends to all hosts together " +
+            "(default: all artifacts once in 10 demand minutes)",
         )
         .option("--disk <percent>", "disk of a host, of all artifact bytes", "40")
         .option("--keep", "keep the folder with logs and data");
@@ -99,7 +99,10 @@ function settingsOf(options: Options): DemoSettings {
     playMinutes: number("--duration", options.duration, z.number().int().min(1).max(1_440)),
     trace,
     workloads: number("--workloads", workloads, z.number().int().min(1).max(200)),
-    uplinkBytesPerSecond: 1e6 * number("--uplink", options.uplink, z.number().min(0.1).max(10_000)),
+    uplinkBytesPerSecond:
+      options.uplink === undefined
+        ? null
+        : 1e6 * number("--uplink", options.uplink, z.number().min(0.1).max(10_000)),
     diskShare: number("--disk", options.disk, z.number().min(1).max(1_000)) / 100,
     keep: options.keep === true,
   };

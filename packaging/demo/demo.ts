@@ -52,7 +52,7 @@ export async function runDemo(
     const input = await prepareInput(settings, random, deps.openTrace, signal);
     const head = headOf(settings, input);
     deps.say(introText(head));
-    const origin = await startOrigin(settings, input, { ...deps, children, folder }, signal);
+    const origin = await startOrigin(head, input, { ...deps, children, folder }, signal);
     const run = new DemoRun(
       { ...deps, children },
       { settings, input, folder, origin, ...limits(head, input) },
@@ -94,12 +94,16 @@ function headOf(settings: DemoSettings, { selection, schedule, workloads }: Demo
     artifactBytes,
     // Room for two of the largest at least: one served while another comes.
     diskBytesPerHost: Math.ceil(Math.max(settings.diskShare * artifactBytes, 2.5 * largest)),
-    originBytesPerSecond: settings.uplinkBytesPerSecond,
+    originBytesPerSecond:
+      settings.uplinkBytesPerSecond ??
+      Math.ceil((artifactBytes * settings.speed * 1_000) / (UPLINK_MINUTES * MINUTE_MS)),
     thinned: schedule.thinned,
     left,
   };
 }
 
+/** Demand minutes in which the default uplink brings every artifact once. */
+const UPLINK_MINUTES = 10;
 /** Half of what all environments together would need, on each host. */
 const MEMORY_SHARE = 0.5;
 
@@ -107,13 +111,14 @@ function limits(head: Head, { workloads }: DemoInput) {
   const needs = workloads.flatMap((w) => w.categories.map(() => memoryMbOf(w) * 1e6));
   const all = needs.reduce((sum, bytes) => sum + bytes, 0);
   return {
+    uplinkBytesPerSecond: head.originBytesPerSecond,
     diskBytesPerHost: head.diskBytesPerHost,
     memoryBytesPerHost: Math.ceil(Math.max(MEMORY_SHARE * all, 2 * Math.max(...needs))),
   };
 }
 
 async function startOrigin(
-  settings: DemoSettings,
+  { seed, originBytesPerSecond }: Head,
   { workloads }: DemoInput,
   deps: DemoDeps & { children: Children; folder: string },
   signal: AbortSignal,
@@ -123,7 +128,7 @@ async function startOrigin(
   const bar = deps.progress("writing artifacts");
   let written = 0;
   await writeArtifacts(root, workloads, {
-    seed: settings.seed,
+    seed,
     signal,
     progress: (bytes) => {
       written += bytes;
@@ -131,7 +136,7 @@ async function startOrigin(
     },
   }).finally(() => bar.end());
   const main = new URL("origin/main.ts", import.meta.url).pathname;
-  const child = deps.children.start("origin", [main, root, String(settings.uplinkBytesPerSecond)], {
+  const child = deps.children.start("origin", [main, root, String(originBytesPerSecond)], {
     logFile: join(deps.folder, "origin.log"),
     firstLine: true,
   });

@@ -15,7 +15,8 @@ export type DemoSettings = {
   playMinutes: number;
   trace: string | null;
   workloads: number;
-  uplinkBytesPerSecond: number;
+  /** Null: all artifacts once in `UPLINK_MINUTES`. */
+  uplinkBytesPerSecond: number | null;
   /** Disk of a host as a share of all artifact bytes. */
   diskShare: number;
   keep: boolean;

@@ -34,6 +34,7 @@ export type RunOptions = {
   input: DemoInput;
   folder: string;
   origin: { root: string; url: string };
+  uplinkBytesPerSecond: number;
   diskBytesPerHost: number;
   memoryBytesPerHost: number;
 };
@@ -97,7 +98,7 @@ export class DemoRun {
       dir,
       hosts: settings.hosts,
       replay,
-      stagingBytesPerSecond: STAGING_SHARE * settings.uplinkBytesPerSecond,
+      stagingBytesPerSecond: STAGING_SHARE * this.#options.uplinkBytesPerSecond,
     });
     say(`${name}: starting a coordinator and ${settings.hosts} agents`);
     try {

@@ -394,7 +394,7 @@ export class SimMesh {
       id: manifestHash,
       have: version?.have ?? new Bitmap(size),
       wanting: this.#transfer.missing(manifestHash) > 0 && this.#transfer.fetching(manifestHash),
-      claims: this.#transfer.claims(manifestHash),
+      ...this.#transfer.outside(manifestHash),
     };
   }
 
