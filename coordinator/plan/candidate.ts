@@ -12,8 +12,6 @@ const MINUTE_MS = 60_000;
 const GB = 2 ** 30;
 /** Assumed while a host has measured nothing, real bytes per second. */
 const RATE_UNKNOWN = 8 << 20;
-/** Share of a miss's cost that serving saves on the worst host, relative to the best. */
-const WORST_HOST_SHARE = 0.1;
 
 /** What all candidates of one category have in common. */
 export type Subject = {
@@ -33,7 +31,6 @@ export type Subject = {
   speed: number;
   prices: Prices;
   now: number;
-  bestScore: number;
   /** When its data should be there, from now. */
   neededInMs: number;
   /** Decisions already made for this category, by what they depend on. */
@@ -56,20 +53,12 @@ export type Candidate = {
   stageCost: number;
   holdCost: number;
   gain: number;
-  /** For choosing among hosts: gain with the host's quality and what speaks for staying. */
+  /** For choosing what fits: the gain where it is to be done, 0 where it does not pay. */
   value: number;
 };
 
 /** What a start under way is worth at least, as a part of a miss. */
 const COMMITTED_SHARE = 0.05;
-/** Counts for more than a candidate elsewhere of the same gain. */
-const STAY_FACTOR = 1.05;
-
-function quality(subject: Subject, place: Place): number {
-  if (subject.bestScore <= 0) return 1;
-  const relative = Math.max(0, Math.min(1, place.score / subject.bestScore));
-  return WORST_HOST_SHARE + (1 - WORST_HOST_SHARE) * relative;
-}
 
 /** Share of the chance of demand within the horizon that has come when data should be there. */
 const NEEDED_SHARE = 0.5;
@@ -125,7 +114,6 @@ export function warmCandidate(
   const economics = warmEconomics(subject, host, missing, leadMs);
   const there = place.environment !== null || place.orderedWarm;
   const decision = decide(subject, economics, there);
-  const factor = quality(subject, place);
   // What is under way is seen through, as in a replay: dropped half-way it would start elsewhere.
   const act = decision.act || place.committed;
   const gain = act
@@ -150,7 +138,7 @@ export function warmCandidate(
     stageCost: economics.startCost,
     holdCost,
     gain,
-    value: act ? gain * factor * (there ? STAY_FACTOR : 1) : 0,
+    value: act ? gain : 0,
   };
 }
 
@@ -211,7 +199,6 @@ export function stageCandidate(
   const stageCost = (missing / GB) * prices.movedGb * aggressiveness.threshold;
   const holdCost = (subject.totalBytes / GB) * prices.diskGbHour * (STAGE_HORIZON_MS / 3_600_000);
   const gain = probability * missCost - stageCost - holdCost;
-  const stay = missing === 0 || place.orderedStage ? STAY_FACTOR : 1;
   return {
     kind: "stage",
     subject,
@@ -226,7 +213,7 @@ export function stageCandidate(
     stageCost,
     holdCost,
     gain,
-    value: gain > 0 ? gain * quality(subject, place) * stay : 0,
+    value: Math.max(0, gain),
   };
 }
 

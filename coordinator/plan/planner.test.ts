@@ -266,6 +266,21 @@ describe("steadiness", () => {
     expect(at(0.95, 0.05)).toContain("warm c@a");
   });
 
+  test("planner: an alternative is taken only where the best host is full", () => {
+    const roomOn = (a: number) => ({
+      stagingBytes: 1000 * MB,
+      host: (id: string) => ({
+        memoryBytes: (id === "a" ? a : 1024) * MB,
+        diskBytes: 1024 * MB,
+        environments: 8,
+      }),
+    });
+    const warm = (a: number) =>
+      taken(plan(input({ budgets: roomOn(a) })).orders).filter((o) => o.startsWith("warm"));
+    expect(warm(1024)).toEqual(["warm c@a"]);
+    expect(warm(0)).toEqual(["warm c@b"]);
+  });
+
   test("planner: the ready environment stays until the better host is ready (moving)", () => {
     const warmOn = (...ids: string[]) =>
       ["a", "b"].map((id) =>
@@ -287,7 +302,10 @@ describe("steadiness", () => {
   });
 });
 
-test("planner: no environment moves while affinity only trembles (200 plans, ten categories)", () => {
+test.each([
+  ["environments", "warm" as const, 0.5],
+  ["data of what comes once in a while", "stage" as const, 0.001],
+])("planner: no %s move while affinity only trembles (200 plans, ten categories)", (_, kind, h) => {
   const random = seededRandom("tremble");
   const categories = Array.from({ length: 10 }, (_, i) => `c${i}`);
   const ids = ["h0", "h1", "h2", "h3"];
@@ -295,29 +313,34 @@ test("planner: no environment moves while affinity only trembles (200 plans, ten
   let previous: Order[] = [];
   const places = new Set<string>();
   for (let tick = 0; tick < 200; tick++) {
-    const tremble = new Map(ids.map((id) => [id, 0.6 + 0.08 * (random.next() - 0.5)]));
+    const tremble = new Map(ids.map((id) => [id, 0.6 + 0.15 * (random.next() - 0.5)]));
     previous = plan(
       input({
         now: NOW + tick * MINUTE,
         hosts,
         categories: () => categories,
+        curve: () => constant(h),
+        artifacts: (_, category) => [{ ...need, manifestHash: `h-${category}` }],
         affinity: (_, id) => tremble.get(id) ?? 0,
         previous,
       }),
     ).orders;
-    const warm = previous.filter((o) => o.taken && o.kind === "warm");
-    for (const o of warm) places.add(`${o.category}@${o.host}`);
+    const done = (kind: Order["kind"]) => previous.filter((o) => o.taken && o.kind === kind);
+    for (const o of done(kind)) places.add(`${o.category}@${o.host}`);
     hosts = ids.map((id) =>
       host(id, {
-        environments: warm
+        environments: done("warm")
           .filter((o) => o.host === id)
           .map((o) => environment({ id: o.id, category: o.category ?? "" })),
-        holdings: warm.some((o) => o.host === id) ? [held] : [],
+        holdings: done("stage")
+          .filter((o) => o.host === id)
+          .map((o) => ({ ...held, manifestHash: `h-${o.category}` })),
       }),
     );
   }
   expect(places.size).toBe(categories.length);
-  expect(new Set([...places].map((p) => p.split("@")[1])).size).toBeGreaterThan(1);
+  if (kind === "warm")
+    expect(new Set([...places].map((p) => p.split("@")[1])).size).toBeGreaterThan(1);
 });
 
 const anyWorld = fc.record({

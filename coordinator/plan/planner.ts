@@ -39,6 +39,8 @@ import { type Capacity, type Item, type Selection, select } from "./select.ts";
 /** Hosts weighed beyond those a workload asks for, so that a full one has alternatives. */
 const ALTERNATIVES = 2;
 const HOMES = 3;
+/** What doing it on the next best host counts, relative to the one before. */
+const NEXT_PLACE_SHARE = 0.5;
 /** How long after its deadline a start under way is still seen through, demand clock. */
 const PATIENCE_MS = 120_000;
 const WEIGHT_MIN = 0.01;
@@ -131,8 +133,7 @@ function weighWorkload(
     const around = placesOf(world, workload, key, needs ?? [], affinity);
     places.set(key, around);
     if (needs === null || around.length === 0) continue;
-    const bestScore = Math.max(...around.map((one) => (world.live[one.host] ? one.score : 0)));
-    const subject = subjectOf(world, workload, category, needs, { key, bestScore });
+    const subject = subjectOf(world, workload, category, needs, key);
     into.push(...weighCategory(world, subject, around));
   }
 }
@@ -142,7 +143,7 @@ function subjectOf(
   workload: Workload,
   category: string,
   needs: readonly ArtifactNeed[],
-  of: { key: string; bestScore: number },
+  key: string,
 ): Subject {
   const { input } = world;
   const measured = input.measured(workload.name);
@@ -163,7 +164,7 @@ function subjectOf(
     speed: input.speed,
     prices: input.prices,
     now: input.now,
-    ...of,
+    key,
     decisions: new Map(),
   };
 }
@@ -214,7 +215,8 @@ function weighCategory(world: World, subject: Subject, around: readonly Place[])
       weighed.push({ candidate, mode, blocked: blockedBy(world, candidate, mode) });
     if (mode === "observe") break;
   }
-  preferReady(weighed);
+  rankValues(weighed, "stage");
+  rankValues(weighed, "warm");
   // Where nothing pays anywhere, one row per kind says so.
   for (const kind of ["stage", "warm"] as const) {
     const some = weighed.some((w) => w.candidate.kind === kind && w.candidate.value > 0);
@@ -231,21 +233,20 @@ function weighCategory(world: World, subject: Subject, around: readonly Place[])
 }
 
 /**
- * Gains of keeping and of starting are over different windows, so that they cannot choose between
- * hosts: another host takes over from a ready one only if its score, staying counted in, is better.
+ * The rule of placement: the first host that can is the place, by affinity with what speaks for
+ * staying, and each further one counts at most half of the one before it, so that it is taken only
+ * when that one is full. Gains of keeping and of starting are over different windows and cannot
+ * choose between hosts; where keeping does not pay, starting elsewhere does not either.
  */
-function preferReady(weighed: Weighed[]): void {
-  const warm = weighed.filter((w) => w.candidate.kind === "warm" && w.candidate.value > 0);
-  const ready = warm
-    .map((w) => w.candidate)
-    .filter((c) => c.place.ready)
-    .toSorted((a, b) => b.place.score - a.place.score)[0];
-  if (!ready || ready.place.score <= 0) return;
-  for (const one of warm) {
-    if (one.candidate.place.ready) continue;
-    const relative = Math.max(0, one.candidate.place.score) / ready.place.score;
-    const value = Math.min(one.candidate.value, ready.value * relative);
-    one.candidate = { ...one.candidate, value };
+function rankValues(weighed: Weighed[], kind: Candidate["kind"]): void {
+  let valueMax = Number.POSITIVE_INFINITY;
+  for (const one of weighed) {
+    const { candidate } = one;
+    if (candidate.kind !== kind || one.blocked) continue;
+    const value = Math.min(candidate.value, valueMax);
+    one.candidate = { ...candidate, value };
+    if (value > 0) valueMax = value * NEXT_PLACE_SHARE;
+    else if (candidate.place.ready) valueMax = 0;
   }
 }
 

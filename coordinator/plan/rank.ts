@@ -6,11 +6,13 @@
 import type { EnvironmentStatus } from "../../shared/domain.ts";
 import type { Holding, HostView } from "./input.ts";
 
-/** What being somewhere already is worth in affinity; raised: moves later to a better host. */
-const READY_BONUS = 0.2;
-const STARTING_BONUS = 0.25;
-const ORDERED_BONUS = 0.25;
+/**
+ * What being somewhere already is worth in affinity, summed: its data there, its data ordered
+ * there, an environment there or ordered. Raised: moves later to a better host.
+ */
 const HELD_BONUS = 0.1;
+const ORDERED_BONUS = 0.1;
+const ENVIRONMENT_BONUS = 0.15;
 const FAILED_PENALTY = 0.3;
 const SPREAD = 0.06;
 
@@ -88,11 +90,11 @@ export type PlaceFacts = {
 export function place(host: number, affinity: number, spread: number, facts: PlaceFacts): Place {
   const { environment } = facts;
   const ready = environment !== null && isReady(environment);
+  const failed = !ready && environment?.verdict?.passed === false;
   let score = affinity + SPREAD * spread + HELD_BONUS * facts.held;
-  if (ready) score += READY_BONUS;
-  else if (environment?.verdict?.passed === false) score -= FAILED_PENALTY;
-  else if (environment) score += STARTING_BONUS;
-  else if (facts.orderedWarm) score += ORDERED_BONUS;
+  if (facts.orderedStage || facts.orderedWarm) score += ORDERED_BONUS;
+  if (failed) score -= FAILED_PENALTY;
+  else if (environment || facts.orderedWarm) score += ENVIRONMENT_BONUS;
   return {
     host,
     affinity,
