@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { FEATURES, forward, LAYER_SIZES, type Network } from "../../shared/affinity.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
-import { ADAM, inferenceModel, tensorsOf, trainingModel } from "./graph.ts";
-import { OnnxSession, type Values } from "./session.ts";
+import { ADAM, rates } from "../tensors/adam.ts";
+import { OnnxSession, type Values } from "../tensors/session.ts";
+import { inferenceModel, tensorsOf, trainingModel } from "./graph.ts";
 import { initialNetwork, tensorsFrom, trainingStep } from "./trainer.ts";
 
 function network(seed: number): Network {
@@ -69,7 +70,6 @@ describe("a training step", () => {
       data: Float32Array.from(batch, of),
       shape: [batch.length, 1],
     });
-    const scalar = (value: number): Values => ({ data: Float32Array.of(value), shape: [] });
     const inputs: Record<string, Values> = {
       ...tensorsFrom(weights),
       features: {
@@ -78,9 +78,7 @@ describe("a training step", () => {
       },
       target: column((row) => row.target),
       weight: column((row) => row.weight),
-      rate: scalar(0.01),
-      unbias1: scalar(1 / (1 - ADAM.decay1)),
-      unbias2: scalar(1 / (1 - ADAM.decay2)),
+      ...rates({ step: 1, rate: 0.01 }),
     };
     return session.run(
       inputs,

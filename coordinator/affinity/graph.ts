@@ -5,9 +5,8 @@
  * for, with no second one. onnxruntime's own training API was refused: its Node binding lacks it.
  */
 import type { Network } from "../../shared/affinity.ts";
-import { type Dimension, GraphBuilder } from "./onnx.ts";
-
-export const ADAM = { decay1: 0.9, decay2: 0.999, epsilon: 1e-8 } as const;
+import { adam } from "../tensors/adam.ts";
+import { type Dimension, GraphBuilder } from "../tensors/onnx.ts";
 
 /** Name and shape of each trainable tensor, in a fixed order: weights then bias, layer by layer. */
 export function tensorsOf(sizes: readonly number[]): { name: string; shape: number[] }[] {
@@ -32,10 +31,9 @@ export function inferenceModel(network: Network): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Inputs: `features` [rows, inputs], `target` and `weight` [rows, 1], `rate`, `unbias1`, `unbias2`
- * (Adam's 1 / (1 − decayᵗ)), and for each tensor T of `tensorsOf`: T, `m.T`, `v.T`.
- * Outputs: `loss` (weighted mean squared error before the step), and `T'`, `m.T'`, `v.T'`, `g.T`.
- * Source of the optimiser: Kingma & Ba, "Adam", ICLR 2015, algorithm 1.
+ * Inputs: `features` [rows, inputs], `target` and `weight` [rows, 1], and what Adam's step takes
+ * for each tensor of `tensorsOf`. Outputs: `loss` (weighted mean squared error before the step),
+ * and what Adam's step gives.
  */
 export function trainingModel(sizes: readonly number[]): Uint8Array<ArrayBuffer> {
   const graph = new GraphBuilder("affinity-training");
@@ -46,8 +44,7 @@ export function trainingModel(sizes: readonly number[]): Uint8Array<ArrayBuffer>
   const one = graph.scalar("one", 1);
   const two = graph.scalar("two", 2);
   const rowAxis = graph.integers("row-axis", [0]);
-  for (const { name, shape } of tensorsOf(sizes))
-    for (const prefix of ["", "m.", "v."]) graph.input(prefix + name, shape);
+  const step = adam(graph, tensorsOf(sizes));
 
   const depths = sizes.length - 1;
   const activations = [features];
@@ -67,48 +64,14 @@ export function trainingModel(sizes: readonly number[]): Uint8Array<ArrayBuffer>
   const slope = graph.op("Div", [graph.op("Mul", [weighted, two]), total]);
   const sigmoidSlope = graph.op("Mul", [score, graph.op("Sub", [one, score])]);
   let back = graph.op("Mul", [slope, sigmoidSlope]);
-  const step = adam(graph);
   for (let depth = depths - 1; depth >= 0; depth--) {
     const input = activations[depth] ?? "";
-    step(`w${depth}`, graph.op("Gemm", [input, back], { transA: 1 }), [
-      sizes[depth] ?? 0,
-      sizes[depth + 1] ?? 0,
-    ]);
-    step(`b${depth}`, graph.op("ReduceSum", [back, rowAxis], { keepdims: 0 }), [
-      sizes[depth + 1] ?? 0,
-    ]);
+    step(`w${depth}`, graph.op("Gemm", [input, back], { transA: 1 }));
+    step(`b${depth}`, graph.op("ReduceSum", [back, rowAxis], { keepdims: 0 }));
     if (depth === 0) break;
     const through = graph.op("Gemm", [back, `w${depth}`], { transB: 1 });
     const tanhSlope = graph.op("Sub", [one, graph.op("Mul", [input, input])]);
     back = graph.op("Mul", [through, tanhSlope]);
   }
   return graph.model();
-}
-
-/** Gives the function that adds one tensor's Adam update to the graph. */
-function adam(graph: GraphBuilder) {
-  const rate = graph.input("rate", []);
-  const unbias1 = graph.input("unbias1", []);
-  const unbias2 = graph.input("unbias2", []);
-  const decay1 = graph.scalar("decay1", ADAM.decay1);
-  const decay2 = graph.scalar("decay2", ADAM.decay2);
-  const fresh1 = graph.scalar("fresh1", 1 - ADAM.decay1);
-  const fresh2 = graph.scalar("fresh2", 1 - ADAM.decay2);
-  const epsilon = graph.scalar("epsilon", ADAM.epsilon);
-  const blend = (old: string, keep: string, now: string, take: string) =>
-    graph.op("Add", [graph.op("Mul", [old, keep]), graph.op("Mul", [now, take])]);
-
-  return (name: string, gradient: string, shape: readonly number[]) => {
-    const mean = blend(`m.${name}`, decay1, gradient, fresh1);
-    const square = graph.op("Mul", [gradient, gradient]);
-    const variance = blend(`v.${name}`, decay2, square, fresh2);
-    const root = graph.op("Sqrt", [graph.op("Mul", [variance, unbias2])]);
-    const size = graph.op("Add", [root, epsilon]);
-    const ratio = graph.op("Div", [graph.op("Mul", [mean, unbias1]), size]);
-    const next = graph.op("Sub", [name, graph.op("Mul", [rate, ratio])]);
-    graph.output(`${name}'`, next, shape);
-    graph.output(`m.${name}'`, mean, shape);
-    graph.output(`v.${name}'`, variance, shape);
-    graph.output(`g.${name}`, gradient, shape);
-  };
 }

@@ -14,9 +14,10 @@ import {
 import { assert } from "../../shared/runtime/assert.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Random } from "../../shared/runtime/random.ts";
-import { ADAM, inferenceModel, tensorsOf, trainingModel } from "./graph.ts";
+import { descend, fresh, type Tensors } from "../tensors/adam.ts";
+import { OnnxSession } from "../tensors/session.ts";
+import { inferenceModel, tensorsOf, trainingModel } from "./graph.ts";
 import { priorRows, type TrainingRow } from "./prior.ts";
-import { OnnxSession, type Values } from "./session.ts";
 
 export type TrainerOptions = {
   /** Rows a step looks at. */
@@ -58,8 +59,6 @@ export type Trained = {
 };
 
 type WeightedRow = TrainingRow & { weight: number };
-/** Parameter and moment tensors by their input name. */
-type Tensors = Record<string, Values>;
 
 export class AffinityTrainer {
   readonly #random: Random;
@@ -185,46 +184,28 @@ export async function trainingStep(
   session: OnnxSession,
   tensors: Tensors,
   batch: readonly WeightedRow[],
-  { step, rate }: { step: number; rate: number },
+  at: { step: number; rate: number },
 ): Promise<{ loss: number; tensors: Tensors }> {
-  const names = Object.keys(tensors);
   const column = (of: (row: WeightedRow) => number) => ({
     data: Float32Array.from(batch, of),
     shape: [batch.length, 1],
   });
-  const results = await session.run(
-    {
-      ...tensors,
-      features: {
-        data: Float32Array.from(batch.flatMap((row) => row.features)),
-        shape: [batch.length, LAYER_SIZES[0]],
-      },
-      target: column((row) => row.target),
-      weight: column((row) => row.weight),
-      rate: scalar(rate),
-      unbias1: scalar(1 / (1 - ADAM.decay1 ** step)),
-      unbias2: scalar(1 / (1 - ADAM.decay2 ** step)),
-    },
-    ["loss", ...names.map((name) => `${name}'`)],
-  );
-  const next: Tensors = {};
-  for (const name of names) {
-    const data = results[`${name}'`];
-    assert(data, `the training graph gives ${name}'`);
-    next[name] = { data, shape: tensors[name]?.shape ?? [] };
-  }
-  return { loss: results.loss?.[0] ?? Number.NaN, tensors: next };
+  const features = {
+    data: Float32Array.from(batch.flatMap((row) => row.features)),
+    shape: [batch.length, LAYER_SIZES[0]],
+  };
+  const target = column((row) => row.target);
+  const weight = column((row) => row.weight);
+  return descend(session, tensors, { features, target, weight }, at);
 }
 
 /** The network's tensors with moments of zero. */
 export function tensorsFrom(network: Network): Tensors {
   const tensors: Tensors = {};
-  for (const { name, shape } of tensorsOf(LAYER_SIZES)) {
-    const layer = network[Number(name.slice(1))];
-    const values = (name.startsWith("w") ? layer?.weights : layer?.bias) ?? [];
-    tensors[name] = { data: Float32Array.from(values), shape };
-    for (const prefix of ["m.", "v."])
-      tensors[prefix + name] = { data: new Float32Array(values.length), shape };
+  for (const spec of tensorsOf(LAYER_SIZES)) {
+    const layer = network[Number(spec.name.slice(1))];
+    const values = spec.name.startsWith("w") ? layer?.weights : layer?.bias;
+    Object.assign(tensors, fresh(spec, values ?? []));
   }
   return tensors;
 }
@@ -267,5 +248,3 @@ function meanLoss(network: Network, rows: readonly WeightedRow[]): number {
   }
   return sum / weights;
 }
-
-const scalar = (value: number): Values => ({ data: Float32Array.of(value), shape: [] });

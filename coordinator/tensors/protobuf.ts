@@ -42,11 +42,9 @@ export function message(fields: readonly Field[]): Uint8Array<ArrayBuffer> {
 }
 
 /** Little-endian float32, as `TensorProto.raw_data` wants it on every machine. */
-export function floats(values: readonly number[]): Uint8Array<ArrayBuffer> {
+export function floats(values: ArrayLike<number>): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(values.length * 4);
   const view = new DataView(bytes.buffer);
-  values.forEach((value, i) => {
-    view.setFloat32(i * 4, value, true);
-  });
+  for (let i = 0; i < values.length; i++) view.setFloat32(i * 4, values[i] ?? 0, true);
   return bytes;
 }

@@ -14,14 +14,22 @@ const ATTRIBUTE_INT = 2;
 export type Dimension = number | string;
 export type OpType =
   | "Add"
+  | "Concat"
   | "Div"
   | "Gemm"
+  | "Identity"
+  | "Max"
+  | "Min"
   | "Mul"
   | "ReduceSum"
   | "Sigmoid"
+  | "Sign"
+  | "Softplus"
+  | "Split"
   | "Sqrt"
   | "Sub"
-  | "Tanh";
+  | "Tanh"
+  | "Tile";
 
 /** Collects a graph; each method that adds something gives back the name to refer to it by. */
 export class GraphBuilder {
@@ -48,11 +56,11 @@ export class GraphBuilder {
 
   /** Makes `from` known to callers as `name`. */
   output(name: string, from: string, shape: readonly Dimension[]): void {
-    this.#nodes.push(node("Identity", [from], name, {}));
+    this.#nodes.push(node("Identity", [from], [name], {}));
     this.#outputs.push(valueInfo(name, shape));
   }
 
-  constant(name: string, shape: readonly number[], values: readonly number[]): string {
+  constant(name: string, shape: readonly number[], values: ArrayLike<number>): string {
     this.#initializers.push(
       message([
         ...shape.map((dim) => ({ number: 1, value: dim })),
@@ -83,8 +91,16 @@ export class GraphBuilder {
 
   op(type: OpType, inputs: readonly string[], attributes: Record<string, number> = {}): string {
     const output = `${type.toLowerCase()}_${this.#made++}`;
-    this.#nodes.push(node(type, inputs, output, attributes));
+    this.#nodes.push(node(type, inputs, [output], attributes));
     return output;
+  }
+
+  /** Cuts a tensor along an axis into `parts` equal pieces. */
+  split(from: string, parts: number, axis: number): string[] {
+    const outputs = Array.from({ length: parts }, (_, i) => `split_${this.#made}_${i}`);
+    this.#made++;
+    this.#nodes.push(node("Split", [from], outputs, { axis, num_outputs: parts }));
+    return outputs;
   }
 
   model(): Uint8Array<ArrayBuffer> {
@@ -107,11 +123,11 @@ export class GraphBuilder {
 function node(
   type: string,
   inputs: readonly string[],
-  output: string,
+  outputs: readonly string[],
   attributes: Record<string, number>,
 ): Uint8Array {
   const fields: Field[] = inputs.map((value) => ({ number: 1, value }));
-  fields.push({ number: 2, value: output }, { number: 4, value: type });
+  fields.push(...outputs.map((value) => ({ number: 2, value })), { number: 4, value: type });
   for (const [name, value] of Object.entries(attributes))
     fields.push({
       number: 5,

@@ -1,7 +1,7 @@
 /**
  * ONNX models in onnxruntime: its only importer on this side, loaded when first needed because it
- * brings tens of megabytes. One thread and no spinning: the network is tiny, and the machine
- * belongs to others.
+ * brings tens of megabytes. No spinning, and one thread unless asked: the machine belongs to
+ * others.
  */
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 
@@ -16,12 +16,12 @@ export class OnnxSession {
     this.#tensor = tensor;
   }
 
-  static async open(model: Uint8Array): Promise<OnnxSession> {
+  static async open(model: Uint8Array, threads = 1): Promise<OnnxSession> {
     const runtime = await import("onnxruntime-node");
     const session = await runtime.InferenceSession.create(model, {
       executionProviders: ["cpu"],
       executionMode: "sequential",
-      intraOpNumThreads: 1,
+      intraOpNumThreads: threads,
       interOpNumThreads: 1,
       enableCpuMemArena: false,
       extra: { session: { intra_op: { allow_spinning: "0" } } },
