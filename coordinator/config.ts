@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { Name } from "../shared/domain.ts";
 import { ReplaySettings } from "../shared/replay.ts";
+import { SignalSettings } from "./signals/settings.ts";
 
 export const CoordinatorConfig = z.strictObject({
   dataDir: z.string().min(1).describe("Database, CA and keys; only the coordinator writes here."),
@@ -82,6 +83,7 @@ export const CoordinatorConfig = z.strictObject({
         .describe("New ledger rows before the network is trained again."),
     })
     .prefault({}),
+  signals: SignalSettings.prefault({}).describe("Announced events: calendars, feeds, webhooks."),
   logLevel: z.enum(["error", "warn", "info", "debug"]).default("info"),
   replay: ReplaySettings.optional().describe("Only for demos: demand time runs faster."),
 });

@@ -26,6 +26,7 @@ import { MeasuredCosts } from "./measured.ts";
 import { makeOperations } from "./operations.ts";
 import { Planning } from "./planning.ts";
 import { calibratePrice } from "./pricing.ts";
+import { Signalling } from "./signalling.ts";
 import { ExplicitStages } from "./stages.ts";
 import { Store } from "./store/store.ts";
 import { Trust } from "./trust/trust.ts";
@@ -38,6 +39,8 @@ export type CoordinatorDeps = {
   log: Log;
   metrics: Metrics;
   software: string;
+  /** Environment variables, for secrets that the config names. */
+  env: Readonly<Record<string, string | undefined>>;
 };
 
 /** The price is looked at again this often, demand clock. */
@@ -68,6 +71,7 @@ export class Coordinator {
   readonly #sessions: Sessions;
   readonly #learning: Learning;
   readonly #affinities: Affinities;
+  readonly #signals: Signalling;
   readonly #tuning: Tuning;
   readonly #planning: Planning;
   readonly #gateway: Gateway;
@@ -92,6 +96,13 @@ export class Coordinator {
       { ...common, history: this.#history },
       { dataDir: config.dataDir },
     );
+    const { env } = deps;
+    this.#signals = new Signalling({
+      ...common,
+      env,
+      history: this.#history,
+      settings: config.signals,
+    });
     this.#tuning = new Tuning({
       ...common,
       history: this.#history,
@@ -120,6 +131,7 @@ export class Coordinator {
         catalog: this.#catalog,
         measured,
         stages,
+        eventEffect: (...asked) => this.#signals.eventEffect(...asked),
         affinity: (workload, host) => this.#affinities.score(workload, host),
         aggressiveness: (workload, category) => this.#tuning.arm(workload, category),
         minute: (minute, seen, prices) => this.#tuning.minute(minute, seen, prices.memoryGbHour),
@@ -147,11 +159,13 @@ export class Coordinator {
             history: this.#history,
             catalog: this.#catalog,
             planning: this.#planning,
+            signals: this.#signals,
             stages,
             reports: this.#reports,
             calibration: () => this.#planning.calibration(),
             demandChanged: (imported) => {
               this.#relearn ||= imported;
+              if (imported) this.#signals.historyChanged();
               this.#priceDueMs = clock.monotonic() + PRICE_SETTLE_MS;
             },
           },
@@ -189,6 +203,7 @@ export class Coordinator {
       tasks.start("sessions", (s) => this.#sessions.run(s));
       tasks.start("planning", (s) => this.#planning.run(s));
       tasks.start("learning", (s) => this.#learning.run(s));
+      tasks.start("signals", (s) => this.#signals.run(s));
       tasks.start("affinities", (s) => this.#affinities.run(s));
       tasks.start("price", (s) => every(this.#clock, PRICE_LOOK_MS, s, () => this.#priceIfDue()));
       tasks.start("housekeeping", (s) =>
@@ -215,6 +230,7 @@ export class Coordinator {
       this.#fleet.apply(host, { kind: "enrolled", site }, now);
       if (revoked) this.#fleet.apply(host, { kind: "revoked" }, now);
     }
+    this.#signals.restore();
     this.#planning.paused = this.#store.models.state("paused") === true;
     for (const outcome of this.#store.ledger.outcomes({ fromMs: now - DAY_MS }))
       this.#measured.learn(outcome);

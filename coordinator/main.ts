@@ -25,6 +25,7 @@ export async function runCoordinator(options: { configFile: string; signal: Abor
     log,
     metrics: new Metrics(),
     software: softwareVersion(),
+    env: process.env,
   });
   const running = new AbortController();
   const trimming = trimWhenQuiet(systemClock, running.signal);

@@ -18,6 +18,7 @@ import type {
   Status,
   WhyView,
 } from "../shared/api.ts";
+import type { EventsQuery, EventsRemoval, EventsRequest } from "../shared/api-signals.ts";
 import { DEMAND_BIN_MS, type DemandBin, type HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { Report } from "../shared/protocol/bodies.ts";
@@ -30,10 +31,11 @@ import type { Fleet } from "./fleet/hosts.ts";
 import type { Calibration } from "./forecast/calibration.ts";
 import type { Caller, Operations } from "./gateway/operations.ts";
 import type { Planning } from "./planning.ts";
+import type { Signalling } from "./signalling.ts";
 import type { ExplicitStages } from "./stages.ts";
 import type { Store } from "./store/store.ts";
 import type { Trust } from "./trust/trust.ts";
-import { environmentCounts, hostChecks, hostView, totals, why } from "./views.ts";
+import { environmentCounts, hostChecks, hostView, signalCheck, totals, why } from "./views.ts";
 
 export type OperationsDeps = {
   clock: Clock;
@@ -46,6 +48,7 @@ export type OperationsDeps = {
   history: DemandHistory;
   catalog: Catalog;
   planning: Planning;
+  signals: Signalling;
   stages: ExplicitStages;
   reports: ReadonlyMap<HostId, Report>;
   calibration(): Calibration;
@@ -84,8 +87,10 @@ export function makeOperations(deps: OperationsDeps, startedMs: number): Operati
 }
 
 function makeReading(deps: OperationsDeps, startedMs: number) {
-  const { store, fleet, catalog, planning, trust } = deps;
+  const { store, fleet, catalog, planning, trust, signals } = deps;
   return {
+    signals: () => signals.view(),
+    events: (query: EventsQuery) => signals.events(query),
     status: (): Status => status(deps, startedMs),
     hosts: (): HostList => hostList(deps),
     plan: ({ workload, host, includeRefused }: PlanQuery): PlanView => ({
@@ -157,6 +162,8 @@ function makeChanging(deps: OperationsDeps) {
     return { paused };
   };
   return {
+    postEvents: (request: EventsRequest) => deps.signals.post(request),
+    removeEvents: (request: EventsRemoval) => deps.signals.remove(request),
     apply: async (file: WorkloadsFile, by: Caller): Promise<Applied> => {
       const applied = await store.workloads.apply(file, by.name);
       changed();
@@ -257,10 +264,11 @@ function status(deps: OperationsDeps, startedMs: number): Status {
     outcomes: store.ledger.outcomeCounts(Math.max(0, demandClock.now() - 24 * HOUR_MS)),
     ...totals(deps.reports.values()),
     calibration: calibration.samples > 0 ? calibration : null,
+    signals: deps.signals.counts(),
   };
 }
 
-function doctor({ fleet, planning, catalog, store }: OperationsDeps): DoctorView {
+function doctor({ fleet, planning, catalog, store, signals, clock }: OperationsDeps): DoctorView {
   const unpublished = catalog.workloads
     .filter(
       (w) => w.category.from === "fixed" && catalog.needs(w.name, w.category.default) === null,
@@ -279,6 +287,7 @@ function doctor({ fleet, planning, catalog, store }: OperationsDeps): DoctorView
             : `not published for ${unpublished.slice(0, 5).join(", ")}`,
         remedy: unpublished.length === 0 ? "" : "Publish them with `prestage publish`.",
       },
+      signalCheck(signals.failing(), signals.counts(), clock.now()),
       {
         name: "pre-work",
         status: planning.paused ? "warn" : "ok",

@@ -11,10 +11,10 @@ import type { Counter, Gauge, Histogram, Metrics } from "../shared/runtime/metri
 import type { Catalog } from "./catalog.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import type { DemandHistory } from "./demand/history.ts";
+import { type EventEffectOf, EventForecaster } from "./event-forecaster.ts";
 import type { Fleet, HostSummary, LivenessOptions } from "./fleet/hosts.ts";
 import type { ArrivalCurve } from "./forecast/arrivals.ts";
 import type { Calibration } from "./forecast/calibration.ts";
-import { Forecaster } from "./forecast/forecaster.ts";
 import type { MeasuredCosts } from "./measured.ts";
 import { STAGE_HORIZON_MS } from "./plan/candidate.ts";
 import { type DesiredState, desiredStates } from "./plan/desired.ts";
@@ -44,6 +44,7 @@ export type PlanningDeps = {
   catalog: Catalog;
   measured: MeasuredCosts;
   stages: ExplicitStages;
+  eventEffect: EventEffectOf;
   affinity(workload: string, host: HostSummary): number;
   aggressiveness(workload: string, category: string): Aggressiveness;
   model(): ModelRef | null;
@@ -89,7 +90,7 @@ export class Planning {
   #granted = { need: "", atMs: 0 };
   #homes: ReadonlyMap<string, HostId[]> = new Map();
   #peaks = new Map<HostId, number>();
-  #forecaster = new Forecaster();
+  #forecaster: EventForecaster;
   #plan: Plan = { version: 0, madeMs: 0, orders: [] };
   #updatedMinute = -1;
   /** Until history calibrates it. */
@@ -98,6 +99,7 @@ export class Planning {
 
   constructor(deps: PlanningDeps, config: CoordinatorConfig) {
     this.#deps = deps;
+    this.#forecaster = new EventForecaster(deps.eventEffect);
     this.#config = config;
     this.#speed = config.replay?.speed ?? 1;
     // A number no earlier start has used: an agent that comes back must not take it for its own.
@@ -187,7 +189,7 @@ export class Planning {
    */
   relearn(): void {
     const { history, demandClock } = this.#deps;
-    this.#forecaster = new Forecaster();
+    this.#forecaster = new EventForecaster(this.#deps.eventEffect);
     this.#updatedMinute = -1;
     const open = Math.floor(demandClock.now() / MINUTE_MS);
     const categories = Math.max(1, history.keys().length);

@@ -186,6 +186,26 @@ export function hostChecks(hosts: readonly HostRecord[], throttled: ReadonlySet<
   ];
 }
 
+/** Sources of announced events. What was last good stays in use while one fails. */
+export function signalCheck(
+  failing: readonly { name: string; message: string; okMs: number | null }[],
+  { sources, events }: { sources: number; events: number },
+  nowMs: number,
+): Check {
+  const bad = failing.map(({ name, message, okMs }) => {
+    const age = okMs === null ? "never read" : `last good ${hours(nowMs - okMs)} ago`;
+    return `${name}: ${message} (${age})`;
+  });
+  return check("signals", bad, `${sources} sources, ${events} events known`, {
+    status: "warn",
+    remedy: "See `prestage signals`; check the source's address, secret and network.",
+  });
+}
+
+function hours(ms: number): string {
+  return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
+}
+
 function check(
   name: string,
   bad: readonly string[],

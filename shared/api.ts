@@ -63,6 +63,8 @@ export const Status = z.object({
   calibration: z
     .object({ coverage90: z.number(), pinball: z.number(), samples: z.number() })
     .nullable(),
+  /** Sources of announced events, those that fail now, and events known. */
+  signals: z.object({ sources: z.number(), failing: z.number(), events: z.number() }),
 });
 export type Status = z.infer<typeof Status>;
 

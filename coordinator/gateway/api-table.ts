@@ -37,6 +37,7 @@ import { PrestageError } from "../../shared/errors.ts";
 import { WorkloadsFile } from "../../shared/workload.ts";
 import { HISTORY_BYTES_MAX, historyRows } from "./api-history.ts";
 import { callerOf, type Route, route } from "./api-route.ts";
+import { signalRoutes } from "./api-signals.ts";
 import type { Operations } from "./operations.ts";
 
 const TEXT = "text/plain; charset=utf-8";
@@ -57,6 +58,7 @@ export function apiTable(deps: {
     ...reading(operations, metricsText),
     ...steering(operations),
     ...administering(operations),
+    ...signalRoutes(operations),
   ];
 }
 

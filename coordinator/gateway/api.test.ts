@@ -32,6 +32,12 @@ const SAMPLES: Record<string, Omit<Ask, "path"> & { path?: string }> = {
   "GET /api/v1/workloads": {},
   "GET /api/v1/artifacts": {},
   "GET /api/v1/stage/:id": { path: "/api/v1/stage/s1" },
+  "GET /api/v1/signals": {},
+  "GET /api/v1/events": { path: "/api/v1/events?limit=5" },
+  "POST /api/v1/events": {
+    body: { events: [{ id: "1", summary: "s", start: "2026-11-27T10:00:00+01:00" }] },
+  },
+  "POST /api/v1/events/remove": { body: { ids: ["1"] } },
   "POST /api/v1/workloads": { body: { workloads: [] } },
   "POST /api/v1/workloads/:name/remove": { path: "/api/v1/workloads/w/remove", body: {} },
   "POST /api/v1/stage": { body: { ref: { name: "a", version: "1" }, hosts: null } },

@@ -31,6 +31,15 @@ import type {
   WhyView,
   WorkloadList,
 } from "../../shared/api.ts";
+import type {
+  EventList,
+  EventsPosted,
+  EventsQuery,
+  EventsRemoval,
+  EventsRemoved,
+  EventsRequest,
+  SignalsView,
+} from "../../shared/api-signals.ts";
 import type { WorkloadsFile } from "../../shared/workload.ts";
 
 /** Who asks: for the audit trail, and for decisions that need more than the route's role. */
@@ -51,6 +60,11 @@ export type Operations = {
   doctor(): Promise<DoctorView> | DoctorView;
   workloads(): Promise<WorkloadList> | WorkloadList;
   artifacts(): Promise<ArtifactList> | ArtifactList;
+
+  signals(): Promise<SignalsView> | SignalsView;
+  events(query: EventsQuery): Promise<EventList> | EventList;
+  postEvents(request: EventsRequest, by: Caller): Promise<EventsPosted>;
+  removeEvents(request: EventsRemoval, by: Caller): Promise<EventsRemoved>;
 
   apply(file: WorkloadsFile, by: Caller): Promise<Applied>;
   removeWorkload(name: string, by: Caller): Promise<Applied>;

@@ -51,7 +51,7 @@ describe("event effects", () => {
 
   test("are learned when the window is over, and apply to the next event only in its time", () => {
     const effects = new EventEffects();
-    effects.timeline.set("a", [...events, event(19)]);
+    effects.setEvents("a", [...events, event(19)]);
     const demand = demandWith(events, 3);
     expect(effects.learnDue(demand, event(4).endMs, 100)).toBe(0);
     expect(effects.learnDue(demand, endOf(14), 100)).toBe(5);
@@ -70,7 +70,7 @@ describe("event effects", () => {
   test("are the same whether learned as it happens or afterwards", () => {
     const demand = demandWith(events, 3);
     const [live, later] = [new EventEffects(), new EventEffects()];
-    for (const effects of [live, later]) effects.timeline.set("a", events);
+    for (const effects of [live, later]) effects.setEvents("a", events);
     for (let day = 0; day < 16; day++) live.learnDue(demand, endOf(day), 1);
     later.learnDue(demand, endOf(16), 100);
     expect(later.state).toEqual(live.state);
@@ -83,8 +83,8 @@ describe("event effects", () => {
       event(16, { signal: "t" }),
       event(18, { signal: "t" }),
     ];
-    effects.timeline.set("a", events);
-    effects.timeline.set("b", other);
+    effects.setEvents("a", events);
+    effects.setEvents("b", other);
     const demand = demandWith(events, 3);
     effects.learnDue(demand, endOf(19), 100);
     const only = effects.eventEffect("w", "c", event(18).startMs, MINUTE, 120);
@@ -93,7 +93,7 @@ describe("event effects", () => {
 
   test("hours get the mean of their quarters", () => {
     const effects = new EventEffects();
-    effects.timeline.set("a", [...events, event(19)]);
+    effects.setEvents("a", [...events, event(19)]);
     effects.learnDue(demandWith(events, 3), endOf(14), 100);
     const half = effects.eventEffect("w", "c", event(19).startMs - HOUR / 2, HOUR, 2);
     expect(Math.exp(half?.logEffect[0] ?? 0)).toBeCloseTo(2, 0);
@@ -102,7 +102,7 @@ describe("event effects", () => {
 
   test("wait for history that is not there, and take it when it was imported", () => {
     const effects = new EventEffects();
-    effects.timeline.set("a", [event(4)]);
+    effects.setEvents("a", [event(4)]);
     const empty: EventDemand = {
       keys: () => [{ workload: "w", category: "c" }],
       series: (_w, _c, _h, { fromMs }) => ({

@@ -15,6 +15,7 @@ import {
   NO_EFFECT,
   NO_EFFECTS,
   type Occurrence,
+  summary,
   type Zone,
 } from "./effects.ts";
 import { activeAt, type PlacedEvent, Timeline } from "./timeline.ts";
@@ -45,14 +46,23 @@ const PAST_MS = 29 * DAY_MS;
 const REMEMBER_MS = 28 * DAY_MS;
 const FORGET_MS = 400 * DAY_MS;
 
+export type Learned = {
+  signal: string;
+  workload: string;
+  category: string;
+  occurrences: number;
+  zones: ReturnType<typeof summary>;
+};
 type Of = { workload: string; category: string };
 type Due = Of & { event: PlacedEvent };
 
 export class EventEffects {
-  readonly timeline = new Timeline();
+  readonly #timeline = new Timeline();
   #state: EffectState = NO_EFFECTS;
   /** Occurrences without enough history before them; they wait for an import. */
-  #waiting = new Set<string>();
+  readonly #waiting = new Set<string>();
+  /** Nothing ends before. */
+  #idleUntilMs = 0;
 
   get state(): EffectState {
     return this.#state;
@@ -62,9 +72,16 @@ export class EventEffects {
     this.#state = state;
   }
 
+  /** Replaces a source's events. */
+  setEvents(source: string, events: readonly PlacedEvent[]): void {
+    this.#timeline.set(source, events);
+    this.#idleUntilMs = 0;
+  }
+
   /** History was imported: what could not be learned for want of it may be now. */
   retry(): void {
     this.#waiting.clear();
+    this.#idleUntilMs = 0;
   }
 
   /** The joint effect of all events on a category, bin by bin; null where no event is near. */
@@ -75,7 +92,7 @@ export class EventEffects {
     binMs: number,
     bins: number,
   ): EventEffect | null {
-    const events = this.timeline.around(workload, category, startMs, startMs + bins * binMs);
+    const events = this.#timeline.around(workload, category, startMs, startMs + bins * binMs);
     if (events.length === 0) return null;
     const effects = new Cells(this.#state, categoryKey(workload, category));
     const logEffect = new Float64Array(bins);
@@ -101,8 +118,10 @@ export class EventEffects {
    * gives how many. Nothing after an event's window is looked at.
    */
   learnDue(demand: EventDemand, nowMs: number, limit: number): number {
-    if (this.timeline.size === 0) return 0;
-    const due = this.#due(demand, nowMs).slice(0, limit);
+    const endMs = nowMs - SETTLE_MS;
+    if (endMs < this.#idleUntilMs) return 0;
+    const due = this.#due(demand, endMs).slice(0, limit);
+    if (due.length === 0) this.#idleUntilMs = this.#nextEnd(endMs);
     for (const one of due) {
       const seen = this.#observe(demand, one);
       if (seen) this.#state = learn(this.#state, seen);
@@ -112,12 +131,36 @@ export class EventEffects {
     return due.length;
   }
 
-  #due(demand: EventDemand, nowMs: number): Due[] {
-    const endMs = nowMs - SETTLE_MS;
+  /** What was learned, strongest first. */
+  learned(limit: number): Learned[] {
+    const strength = ({ zones }: Learned) =>
+      Math.max(0, ...zones.map((z) => z.certainty * Math.abs(Math.log(z.factor))));
+    return Object.entries(this.#state.signals)
+      .flatMap(([signal, pairs]) =>
+        Object.entries(pairs).map(([key, { occurrences }]) => {
+          const [workload = "", ...rest] = key.split("/");
+          const zones = summary(this.#state, signal, key);
+          return { signal, workload, category: rest.join("/"), occurrences, zones };
+        }),
+      )
+      .toSorted((a, b) => strength(b) - strength(a))
+      .slice(0, limit);
+  }
+
+  #nextEnd(afterMs: number): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const event of this.#timeline.all()) {
+      const end = windowToMs(event);
+      if (end > afterMs) next = Math.min(next, end);
+    }
+    return next;
+  }
+
+  #due(demand: EventDemand, endMs: number): Due[] {
     const due: Due[] = [];
     for (const { workload, category } of demand.keys()) {
       const key = categoryKey(workload, category);
-      for (const event of this.timeline.around(workload, category, nowMs - REMEMBER_MS, endMs)) {
+      for (const event of this.#timeline.around(workload, category, endMs - REMEMBER_MS, endMs)) {
         if (windowToMs(event) > endMs) continue;
         if (hasLearned(this.#state.signals[event.signal]?.[key], event.startMs)) continue;
         const one = { workload, category, event };
@@ -137,14 +180,14 @@ export class EventEffects {
     const past = this.eventEffect(workload, category, startMs, MINUTE_MS, clean.length);
     if (past) divide(clean, past.logEffect);
 
-    const events = this.timeline.around(workload, category, window.fromMs, window.toMs);
+    const events = this.#timeline.around(workload, category, window.fromMs, window.toMs);
     const effects = new Cells(this.#state, categoryKey(workload, category));
     const seen = seenIntervals(event, events, window, effects, (minute) => {
       const index = minute - startMs / MINUTE_MS;
       return counts[index] ?? 0;
     });
     const free = (fromMs: number, toMs: number) =>
-      this.timeline.around(workload, category, fromMs, toMs).length === 0;
+      this.#timeline.around(workload, category, fromMs, toMs).length === 0;
     const compared = counterfactual({ startMs, counts: clean }, window, seen, free);
     if (!compared) return null;
     return {

@@ -5,7 +5,7 @@
 import type { DemandBin, Outcome } from "../../shared/domain.ts";
 import type { Database } from "./open.ts";
 
-export type BinRange = { fromMs: number; toMs: number; workload?: string };
+export type BinRange = { fromMs: number; toMs: number; workload?: string; category?: string };
 
 /** Boots of a host whose last sequence is remembered: a new boot never goes back to an old id. */
 const BOOTS_KEPT = 4;
@@ -79,7 +79,7 @@ export class DemandTable {
   }
 
   /** Bins that start in [fromMs, toMs), series after series, each in order of time. */
-  *bins({ fromMs, toMs, workload }: BinRange): IterableIterator<DemandBin> {
+  *bins({ fromMs, toMs, workload, category }: BinRange): IterableIterator<DemandBin> {
     const rows = this.#db.iterate<{
       workload: string;
       category: string;
@@ -90,10 +90,12 @@ export class DemandTable {
       `SELECT workload, category, host, start_ms, count
          FROM series JOIN demand ON demand.series = series.id
          WHERE start_ms >= ?1 AND start_ms < ?2 AND (?3 IS NULL OR workload = ?3)
+           AND (?4 IS NULL OR category = ?4)
          ORDER BY series.id, start_ms`,
       fromMs,
       toMs,
       workload ?? null,
+      category ?? null,
     );
     for (const row of rows)
       yield {

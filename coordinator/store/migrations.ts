@@ -99,4 +99,19 @@ CREATE TABLE states (
 ) STRICT, WITHOUT ROWID;
 `,
   },
+  {
+    version: 2,
+    name: "signals",
+    sql: `
+CREATE TABLE signal_copies (
+  source TEXT PRIMARY KEY, etag TEXT, last_modified TEXT, address TEXT NOT NULL,
+  fetched_ms INTEGER NOT NULL, body BLOB NOT NULL
+) STRICT;
+CREATE TABLE signal_events (
+  source TEXT NOT NULL, id TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+  body TEXT NOT NULL, PRIMARY KEY (source, id, start_ms)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX signal_events_by_time ON signal_events (source, start_ms);
+`,
+  },
 ];

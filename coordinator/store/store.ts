@@ -10,6 +10,7 @@ import { IdentityTable } from "./identities.ts";
 import { LedgerTable } from "./ledger.ts";
 import { ModelTable } from "./models.ts";
 import { Database } from "./open.ts";
+import { SignalTable } from "./signals.ts";
 import { WorkloadTable } from "./workloads.ts";
 
 export class Store {
@@ -20,6 +21,7 @@ export class Store {
   readonly ledger: LedgerTable;
   readonly demand: DemandTable;
   readonly models: ModelTable;
+  readonly signals: SignalTable;
   readonly #db: Database;
 
   private constructor(db: Database) {
@@ -32,6 +34,7 @@ export class Store {
     this.ledger = ledger;
     this.demand = new DemandTable(db, (outcomes) => ledger.insertOutcomes(outcomes));
     this.models = new ModelTable(db);
+    this.signals = new SignalTable(db);
   }
 
   /** Opens or makes `DIR/prestage.db`; see `Database.open` for what it refuses. */

@@ -85,7 +85,7 @@ function eventStarts(random: Random, days: number): number[] {
 
 function forecastAll(demand: Demand, starts: readonly number[], known?: number): Errors {
   const effects = new EventEffects();
-  effects.timeline.set("bench", starts.map(placed));
+  effects.setEvents("bench", starts.map(placed));
   const effectOf: EventEffects["eventEffect"] = (w, c, startMs, binMs, bins) =>
     known === undefined
       ? effects.eventEffect(w, c, startMs, binMs, bins)

@@ -120,6 +120,7 @@ export class SimCoordinator {
         catalog: new Catalog(storeOf(this.#run)),
         measured,
         stages,
+        eventEffect: () => null,
         affinity: (workload, host) => this.#run.affinity(workload, host.id),
         aggressiveness: () => ({ threshold: 1, lead: 1 }),
         model: () => null,

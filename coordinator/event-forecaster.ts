@@ -1,0 +1,95 @@
+/**
+ * The forecaster as planning sees it, with announced events: the base models learn demand as it
+ * would have been without them, and what they forecast gets the events' effects.
+ */
+import { categoryKey, type Forecast } from "../shared/domain.ts";
+import type { ArrivalCurve } from "./forecast/arrivals.ts";
+import type { Calibration } from "./forecast/calibration.ts";
+import { Forecaster } from "./forecast/forecaster.ts";
+import type { DemandSource } from "./forecast/source.ts";
+import { adjustForecast, adjustProbability, withoutEffect } from "./signals/adjust.ts";
+import type { EventEffects } from "./signals/event-effects.ts";
+
+export type EventEffectOf = EventEffects["eventEffect"];
+
+const MINUTE_MS = 60_000;
+const PROBABILITY_MAX = 1 - 1e-12;
+
+export class EventForecaster {
+  readonly #base = new Forecaster();
+  readonly #effectOf: EventEffectOf;
+
+  constructor(effectOf: EventEffectOf) {
+    this.#effectOf = effectOf;
+  }
+
+  update(history: DemandSource, nowMs: number): void {
+    this.#base.update(withoutEvents(history, this.#effectOf), nowMs);
+  }
+
+  arrival(workload: string, category: string, nowMs: number): ArrivalCurve {
+    const curve = this.#base.arrival(workload, category, nowMs);
+    const startMs = Math.floor(nowMs / MINUTE_MS) * MINUTE_MS;
+    const minutes = curve.hazardPerMinute.length;
+    const effect = this.#effectOf(workload, category, startMs, MINUTE_MS, minutes);
+    return effect ? adjustCurve(curve, effect.logEffect, nowMs - startMs) : curve;
+  }
+
+  forecast(
+    workload: string,
+    category: string,
+    host: string | null,
+    nowMs: number,
+    horizonBins: number,
+  ): Forecast {
+    const base = this.#base.forecast(workload, category, host, nowMs, horizonBins);
+    const { startMs, binMs, quantiles } = base;
+    const effect = this.#effectOf(workload, category, startMs, binMs, quantiles.length);
+    return adjustForecast(base, effect);
+  }
+
+  calibration(): Calibration {
+    return this.#base.calibration();
+  }
+}
+
+/** History as if no event had had an effect. */
+export function withoutEvents(history: DemandSource, effectOf: EventEffectOf): DemandSource {
+  return {
+    binMs: history.binMs,
+    keys: () => history.keys(),
+    series: (workload, category, host, range) => {
+      const series = history.series(workload, category, host, range);
+      const { startMs, binMs, counts } = series;
+      const effect = effectOf(workload, category, startMs, binMs, counts.length);
+      return { ...series, counts: withoutEffect(series, effect, categoryKey(workload, category)) };
+    },
+    lastArrivalMs: (workload, category) => history.lastArrivalMs(workload, category),
+    hostShare: (workload, category) => history.hostShare(workload, category),
+  };
+}
+
+/** `elapsedMs` of the first minute are over. Rates of arrival are multiplied minute by minute. */
+export function adjustCurve(
+  curve: ArrivalCurve,
+  logEffect: Float64Array,
+  elapsedMs: number,
+): ArrivalCurve {
+  const cumulative = (ms: number) =>
+    -Math.log1p(-Math.min(PROBABILITY_MAX, curve.probabilityWithin(ms)));
+  return {
+    ...curve,
+    hazardPerMinute: curve.hazardPerMinute.map((p, i) => adjustProbability(p, logEffect[i] ?? 0)),
+    probabilityWithin: (ms) => {
+      let rate = 0;
+      let fromMs = 0;
+      for (let i = 0; i < logEffect.length && fromMs < ms; i++) {
+        const toMs = Math.min(ms, (i + 1) * MINUTE_MS - elapsedMs);
+        rate += (cumulative(toMs) - cumulative(fromMs)) * Math.exp(logEffect[i] ?? 0);
+        fromMs = toMs;
+      }
+      if (fromMs < ms) rate += cumulative(ms) - cumulative(fromMs);
+      return -Math.expm1(-rate);
+    },
+  };
+}
