@@ -75,6 +75,7 @@ const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
       addPlan(program, shell, SEE);
     },
   },
+  { names: ["backtest"], add: addBacktests },
   { names: ["pause", "resume", "import"], add: addControls },
   {
     names: ["join-token", "token", "audit"],
@@ -111,6 +112,14 @@ async function addJoining(program: Command, shell: Shell): Promise<void> {
       // Only to have its code in the cache: the agent's first start is then as light as any.
       await import("../agent/main.ts");
     },
+  });
+}
+
+async function addBacktests(program: Command, shell: Shell): Promise<void> {
+  const { addBacktest } = await import("../coordinator/cli/backtest.ts");
+  addBacktest(program, shell, SEE, async () => {
+    const { DEFAULT_POLICIES, runBacktest } = await import("../coordinator/backtesting.ts");
+    return { policies: DEFAULT_POLICIES, run: runBacktest };
   });
 }
 

@@ -63,6 +63,29 @@ const anyEconomics = fc.record({
   leadMinutes: fc.integer({ min: 1, max: 10 }),
 });
 
+describe("support of simple policies", () => {
+  const free = economics();
+  const table: [string, number, number, boolean][] = [
+    ["the program alone, against it", 1, 0, false],
+    ["most of the weight for it", 0.4, 0.6, true],
+    ["just half of the weight for it", 0.5, 0.5, false],
+  ];
+  test.each(table)(
+    "decision: does what most of the weight wants (%s)",
+    (_, program, wanted, act) => {
+      expect(decideKeep(constant(0), free, { program, wanted }).act).toBe(act);
+      expect(decideStart(constant(0), free, { program, wanted }).act).toBe(act);
+    },
+  );
+
+  test("decision: the program is overruled by most of the weight (a timer, nobody for it)", () => {
+    const alone = decideStart(timer(1), free);
+    const overruled = decideStart(timer(1), free, { program: 0.4, wanted: 0.1 });
+    expect([alone.act, overruled.act]).toEqual([true, false]);
+    expect(overruled.gain).toBeLessThan(0);
+  });
+});
+
 test("decision: never starts what it would not keep (any hazard)", () => {
   fc.assert(
     fc.property(hazards, anyEconomics, (hazard, e) => {
@@ -122,11 +145,11 @@ function bestCourse(hazard: number[], e: Economics, first: "hold" | "drop"): num
     const h = hazard[k] ?? 0;
     if (typeof state === "number") {
       const then = run(k + 1, state === 1 ? "ready" : state - 1);
-      return e.holdCost + h * e.missCost + (1 - h) * then;
+      return h * e.missCost + (1 - h) * (e.holdCost + then);
     }
     const wait = () => h * e.missCost + (1 - h) * run(k + 1, "absent");
     const start = () => e.startCost + run(k, e.leadMinutes);
-    const hold = () => e.holdCost + (1 - h) * run(k + 1, "ready");
+    const hold = () => (1 - h) * (e.holdCost + run(k + 1, "ready"));
     if (forced === "hold") return hold();
     if (forced === "drop") return Math.min(wait(), start());
     return state === "ready" ? Math.min(hold(), wait()) : Math.min(wait(), start());

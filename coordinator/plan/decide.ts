@@ -2,22 +2,26 @@
  * Whether an idle environment is worth its memory for another minute, and whether an absent one is
  * worth starting now: one small dynamic program over the hazard of the next minutes.
  *
- * With h_k = P(arrival in minute k | none before), M what a cold arrival costs, c what a minute of
- * the memory costs, L the minutes from starting to ready and s what starting costs besides:
+ * With h_k = P(arrival in minute k | none before), M what a cold arrival costs (its load included),
+ * c what an idle minute of the memory costs, L the minutes from starting to ready and s what a load
+ * made ahead costs:
  *
  *   wait_k   = h_k·M + (1 − h_k)·J_absent(k+1)
- *   hold_k   = c + (1 − h_k)·J_ready(k+1)
- *   start_k  = s + Σ_{j<L} S_j·(c + h_{k+j}·M) + S_L·J_ready(k+L),   S_j = Π_{i<j} (1 − h_{k+i})
+ *   hold_k   = (1 − h_k)·(c + J_ready(k+1))
+ *   start_k  = s + Σ_{j<L} S_j·((1 − h_{k+j})·c + h_{k+j}·M) + S_L·J_ready(k+L)
  *   J_absent(k) = min(wait_k, start_k)      J_ready(k) = min(hold_k, wait_k)      J(H) = 0
  *
- * An arrival ends the window: afterwards the environment is there either way, so that both sides go
- * on alike (renewal). `min(hold, wait)` includes "drop now, start again in time", which for timers
- * is much cheaper than keeping, and starts fall on the latest minute that still makes it.
+ * with S_j = Π_{i<j} (1 − h_{k+i}). A minute with an arrival is used, whichever course was taken:
+ * its memory is no waste. An arrival ends the window: afterwards the environment is there either
+ * way, so that both sides go on alike (renewal). `min(hold, wait)` includes "drop now, start again
+ * in time", which for timers is much cheaper than keeping, and starts fall on the latest minute
+ * that still makes it.
  *
  * This is optimal stopping of a renewal process by its hazard rate (Ross, Applied Probability
- * Models with Optimization Applications, 1970). Refused: the hybrid histogram (Shahrad et al.,
- * Serverless in the Wild, ATC 2020): its fixed percentiles know no price, so neither the memory of
- * an environment nor the cost of its miss moves them.
+ * Models with Optimization Applications, 1970). Refused as the only rule: the hybrid histogram
+ * (Shahrad et al., Serverless in the Wild, ATC 2020): its fixed percentiles know no price, so
+ * neither the memory of an environment nor the cost of its miss moves them. It and fixed
+ * keep-alives have a say through `Support`, for what the hazard does not understand (mixture.ts).
  */
 
 /** Minutes looked ahead. */
@@ -28,7 +32,7 @@ const LEAD_MINUTES_MAX = 60;
  * What starting costs by itself, as a part of a miss: the processor time of a start that nobody
  * waits for. Raised: environments are kept through short gaps rather than made anew.
  */
-export const START_SHARE = 0.05;
+export const START_SHARE = 0.1;
 
 export type Economics = {
   /** Cost units of one cold arrival. */
@@ -55,6 +59,15 @@ export type Decision = {
   expectedHoldCost: number;
 };
 
+/** Who has a say about a category, by weight; what is missing to 1 wants it gone. */
+export type Support = {
+  /** Weight of this program, 0..1. */
+  program: number;
+  /** Weight of the simple policies that want it there now. */
+  wanted: number;
+};
+export const PROGRAM_ALONE: Support = { program: 1, wanted: 0 };
+
 const NOTHING: Decision = {
   act: false,
   gain: 0,
@@ -74,11 +87,11 @@ function solve(hazard: ArrayLike<number>, e: Economics, lead: number, from: numb
   ready.fill(0, horizon, horizon + lead + 2);
   absent.fill(0, horizon, horizon + lead + 2);
   const peak = peakHazard(hazard, horizon);
-  const startPays = peak * e.missCost > e.holdCost;
+  const startPays = peak * e.missCost > (1 - peak) * e.holdCost;
   for (let k = horizon - 1; k >= from; k--) {
     const h = hazard[k] ?? 0;
     const wait = h * e.missCost + (1 - h) * (absent[k + 1] ?? 0);
-    const hold = e.holdCost + (1 - h) * (ready[k + 1] ?? 0);
+    const hold = (1 - h) * (e.holdCost + (ready[k + 1] ?? 0));
     ready[k] = Math.min(hold, wait);
     absent[k] = startPays ? Math.min(wait, startAt(hazard, e, lead, k)) : wait;
   }
@@ -90,7 +103,7 @@ function startAt(hazard: ArrayLike<number>, e: Economics, lead: number, k: numbe
   let cost = e.startCost;
   for (let j = 0; j < lead && survival > 1e-9; j++) {
     const h = hazard[k + j] ?? 0;
-    cost += survival * (e.holdCost + h * e.missCost);
+    cost += survival * ((1 - h) * e.holdCost + h * e.missCost);
     survival *= 1 - h;
   }
   return cost + survival * (ready[k + lead] ?? 0);
@@ -103,31 +116,55 @@ function peakHazard(hazard: ArrayLike<number>, horizon: number): number {
 }
 
 /** For an environment that is there and idle: hold it through the coming minute? */
-export function decideKeep(hazard: ArrayLike<number>, e: Economics): Decision {
+export function decideKeep(
+  hazard: ArrayLike<number>,
+  e: Economics,
+  support: Support = PROGRAM_ALONE,
+): Decision {
   const horizon = Math.min(WINDOW_MINUTES, hazard.length);
-  if (horizon === 0) return NOTHING;
+  if (horizon === 0) return voted(NOTHING, e, support, 1);
   const lead = wholeLead(e);
   const courses = solve(hazard, e, lead, 1);
   const h = hazard[0] ?? 0;
-  const hold = e.holdCost + (1 - h) * (courses.ready[1] ?? 0);
+  const hold = (1 - h) * (e.holdCost + (courses.ready[1] ?? 0));
   const drop = Math.min(
     h * e.missCost + (1 - h) * (courses.absent[1] ?? 0),
     startAt(hazard, e, lead, 0),
   );
   const gain = drop - hold;
-  return { act: gain > 0, gain, ...windowFrom(hazard, e, courses, 0, 1) };
+  const alone = { act: gain > 0, gain, ...windowFrom(hazard, e, courses, 0, 1) };
+  return voted(alone, e, support, 1);
 }
 
 /** For an environment that is not there: start it now, to be ready `leadMinutes` from now? */
-export function decideStart(hazard: ArrayLike<number>, e: Economics): Decision {
+export function decideStart(
+  hazard: ArrayLike<number>,
+  e: Economics,
+  support: Support = PROGRAM_ALONE,
+): Decision {
   const horizon = Math.min(WINDOW_MINUTES, hazard.length);
   const lead = wholeLead(e);
-  if (horizon <= lead) return NOTHING;
+  if (horizon <= lead) return voted(NOTHING, e, support, lead + 1);
   const courses = solve(hazard, e, lead, 1);
   const h = hazard[0] ?? 0;
   const wait = h * e.missCost + (1 - h) * (courses.absent[1] ?? 0);
   const gain = wait - startAt(hazard, e, lead, 0);
-  return { act: gain > 0, gain, ...windowFrom(hazard, e, courses, lead, lead) };
+  const alone = { act: gain > 0, gain, ...windowFrom(hazard, e, courses, lead, lead) };
+  return voted(alone, e, support, lead + 1);
+}
+
+/** Whether the weight of those that want it there is more than half. */
+export function carried(programActs: boolean, { program, wanted }: Support): boolean {
+  return (programActs ? program : 0) + wanted > 0.5;
+}
+
+/** Overruled, the decision is worth a minute of the memory either way: nobody knows it better. */
+function voted(alone: Decision, e: Economics, support: Support, minutes: number): Decision {
+  const act = carried(alone.act, support);
+  if (act === alone.act) return alone;
+  if (!act) return { ...alone, act, gain: -e.holdCost };
+  const windowMinutes = Math.max(alone.windowMinutes, minutes);
+  return { ...alone, act, gain: Math.max(alone.gain, e.holdCost), windowMinutes };
 }
 
 function wholeLead(e: Economics): number {
@@ -150,9 +187,9 @@ function windowFrom(
   for (; k < horizon; k++) {
     const h = hazard[k] ?? 0;
     const wait = h * e.missCost + (1 - h) * (courses.absent[k + 1] ?? 0);
-    const hold = e.holdCost + (1 - h) * (courses.ready[k + 1] ?? 0);
+    const hold = (1 - h) * (e.holdCost + (courses.ready[k + 1] ?? 0));
     if (k >= sureUntil && hold >= wait) break;
-    expectedHoldCost += survival * e.holdCost;
+    expectedHoldCost += survival * (1 - h) * e.holdCost;
     if (k >= readyFrom) probability += survival * h;
     survival *= 1 - h;
   }
@@ -160,8 +197,9 @@ function windowFrom(
 }
 
 /**
- * The two decisions as a replay needs them: only the yes or no, with the cheap certain answers
- * first. `h_0·M > c` always pays for what is there; no hazard over `c / M` never pays for anything.
+ * The program's two decisions as a replay needs them: only the yes or no, with the cheap certain
+ * answers first. `h_0·M > (1 − h_0)·c` always pays for what is there; where no hazard of the window
+ * passes that, nothing pays.
  */
 export function shouldHold(
   hazard: ArrayLike<number>,
@@ -169,7 +207,8 @@ export function shouldHold(
   isReady: boolean,
   e: Economics,
 ): boolean {
-  if (peak * e.missCost <= e.holdCost) return false;
-  if (isReady && (hazard[0] ?? 0) * e.missCost > e.holdCost) return true;
+  if (peak * e.missCost <= (1 - peak) * e.holdCost) return false;
+  const next = hazard[0] ?? 0;
+  if (isReady && next * e.missCost > (1 - next) * e.holdCost) return true;
   return (isReady ? decideKeep(hazard, e) : decideStart(hazard, e)).act;
 }

@@ -58,7 +58,7 @@ test("replay: a timer is met by starting ahead, at a tenth of the memory (every 
   const [curves] = recordCurves([one], timerSource(20));
   const ahead = replay(
     one,
-    hazardPolicy(one, curves ?? { hazards: [], peaks: new Float32Array() }, 0.6),
+    hazardPolicy(one, curves ?? { hazards: [], peaks: new Float32Array() }, 2.4),
   );
   const fixed = replay(one, fixedKeepAlive(10));
   expect(ahead.coldMinutes).toBe(1);

@@ -158,7 +158,7 @@ export function replayMinute(
   if (arrived) {
     if (!loaded) load = true;
     loaded = true;
-    loadingUntil = Math.min(loadingUntil, index + 1);
+    loadingUntil = before.loaded && loaded ? loadingUntil : index + leadMinutes;
     idleMinutes = 0;
     unproven = false;
   }
