@@ -43,6 +43,7 @@ export class OrderWatch {
     const free =
       book.rate > 0 && cpuUsed < 0.9 && session.phase === "open" && this.#run.isCalm(this.#host);
     const moved = new Map<number, boolean>();
+    let movedBytes = 0;
     for (const state of [...mesh.orderStates(), ...pool.orderStates()]) {
       const priority = this.#priorities.get(state.orderId);
       if (priority === undefined) continue;
@@ -57,19 +58,22 @@ export class OrderWatch {
       };
       this.#orders.set(state.orderId, watched);
       const progress = state.bytesDone > watched.bytesDone;
+      movedBytes += Math.max(0, state.bytesDone - watched.bytesDone);
       moved.set(priority, (moved.get(priority) ?? false) || progress);
       watched.freeMs = progress ? 0 : watched.freeMs + (free ? passedMs : 0);
       watched.bytesDone = state.bytesDone;
     }
     this.#classes(moved, free ? passedMs : 0);
-    this.#stuck(moved);
+    this.#stuck(movedBytes > 0 ? Math.max(passedMs, (movedBytes / book.rate) * 1000) : 0);
   }
 
-  /** An order behind another that moves is waiting its turn; one alone has to move. */
-  #stuck(moved: ReadonlyMap<number, boolean>): void {
-    const anyMoved = [...moved.values()].some(Boolean);
+  /**
+   * An order behind another that moves is waiting its turn; one alone has to move. What moved took
+   * the budget for `spentMs`: at a low rate one chunk takes it for longer than a look.
+   */
+  #stuck(spentMs: number): void {
     for (const [id, watched] of this.#orders) {
-      if (anyMoved) watched.freeMs = Math.max(0, watched.freeMs - 5000);
+      watched.freeMs = Math.max(0, watched.freeMs - spentMs);
       this.#run.checker.orderWaits(this.#host, id, watched.freeMs);
     }
   }
