@@ -32,7 +32,8 @@ describe("prestage", async () => {
     const names = program.commands.map((c) => c.name());
     const wanted = [
       ..."demo coordinator agent join apply publish stage get status hosts top doctor".split(" "),
-      ..."plan why forecast backtest pause resume import join-token token audit".split(" "),
+      ..."plan why forecast backtest signals events".split(" "),
+      ..."pause resume import join-token token audit".split(" "),
     ];
     expect(names.toSorted()).toEqual(wanted.toSorted());
   });

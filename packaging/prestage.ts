@@ -76,6 +76,13 @@ const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
     },
   },
   { names: ["backtest"], add: addBacktests },
+  {
+    names: ["signals", "events"],
+    add: async (program, shell) => {
+      const { addSignals } = await import("../coordinator/cli/signals.ts");
+      addSignals(program, shell, SEE);
+    },
+  },
   { names: ["pause", "resume", "import"], add: addControls },
   {
     names: ["join-token", "token", "audit"],

@@ -48,8 +48,14 @@ export function statusText(s: Status): string {
         ? `90 % intervals held ${percent(s.calibration.coverage90)} of ${s.calibration.samples}`
         : "not scored yet",
     ],
+    ...(s.signals.sources > 0 ? [["signals", signalsLine(s.signals)] as const] : []),
     ...(s.demandNowMs === s.nowMs ? [] : [["replay time", time(s.demandNowMs)] as const]),
   ]);
+}
+
+function signalsLine({ sources, failing, events }: Status["signals"]): string {
+  const bad = failing > 0 ? `, ${failing} failing (prestage signals)` : "";
+  return `${events} events of ${sources} sources${bad}`;
 }
 
 function addHosts(program: Command, shell: Shell, group: string): void {

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { AgentConfig } from "../../agent/config.ts";
 import { CoordinatorConfig } from "../../coordinator/config.ts";
+import { EventsRequest } from "../../shared/api-signals.ts";
 import { readYaml } from "../../shared/config.ts";
 import { WorkloadsFile } from "../../shared/workload.ts";
 
@@ -16,6 +17,15 @@ describe("examples", () => {
   test("coordinator.yaml is what the coordinator takes", () => {
     const config = readYaml(textOf("coordinator.yaml"), "coordinator.yaml", CoordinatorConfig);
     expect(config.fleet).toBe("shops");
+  });
+
+  test("what docs/signals.md shows is what the coordinator takes", () => {
+    const text = textOf("../../docs/signals.md");
+    const blocks = [...text.matchAll(/```yaml\n(.*?)```/gs)].map(([, block = ""]) => block);
+    expect(blocks.length).toBeGreaterThan(0);
+    for (const block of blocks) readYaml(block, "signals.md", CoordinatorConfig);
+    const [, json = ""] = /```json\n(.*?)```/s.exec(text) ?? [];
+    expect(EventsRequest.parse(JSON.parse(json)).events.length).toBe(1);
   });
 
   test("agent.yaml is what the agent takes", () => {
