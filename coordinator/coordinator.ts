@@ -24,8 +24,9 @@ import { Sessions } from "./gateway/sessions.ts";
 import { Learning } from "./learning.ts";
 import { MeasuredCosts } from "./measured.ts";
 import { makeOperations } from "./operations.ts";
-import { Planning } from "./planning.ts";
-import { calibratePrice } from "./pricing.ts";
+import type { Prices } from "./plan/input.ts";
+import { type Expected, Planning } from "./planning.ts";
+import { Prewarming } from "./prewarming.ts";
 import { Signalling } from "./signalling.ts";
 import { ExplicitStages } from "./stages.ts";
 import { Store } from "./store/store.ts";
@@ -43,16 +44,15 @@ export type CoordinatorDeps = {
   env: Readonly<Record<string, string | undefined>>;
 };
 
-/** The price is looked at again this often, demand clock. */
-const PRICE_MS = 3_600_000;
-/** After an import or new workloads the price waits for more of them, real time. */
-const PRICE_SETTLE_MS = 500;
+/** After an import or new workloads, learning the history waits for more of them, real time. */
+const RELEARN_SETTLE_MS = 500;
 /** While there is no demand of declared workloads, real time. */
-const PRICE_RETRY_MS = 5_000;
-const PRICE_LOOK_MS = 250;
+const RELEARN_RETRY_MS = 5_000;
+const RELEARN_LOOK_MS = 250;
 const HOUSEKEEPING_MS = 600_000;
 const DAY_MS = 86_400_000;
 const BANDIT = "bandit";
+const PREWARM = "prewarm";
 const CLI_FILE = "cli.json";
 /** Artifacts that only the coordinator publishes, such as models. */
 const RESERVED = "prestage-";
@@ -73,10 +73,11 @@ export class Coordinator {
   readonly #affinities: Affinities;
   readonly #signals: Signalling;
   readonly #tuning: Tuning;
+  readonly #prewarming: Prewarming;
   readonly #planning: Planning;
   readonly #gateway: Gateway;
   readonly #reports = new Map<HostId, Report>();
-  #priceDueMs = 0;
+  #relearnDueMs = 0;
   #relearn = false;
   #port = 0;
 
@@ -102,6 +103,14 @@ export class Coordinator {
       env,
       history: this.#history,
       settings: config.signals,
+    });
+    this.#prewarming = new Prewarming({
+      ...common,
+      history: this.#history,
+      catalog: this.#catalog,
+      measured,
+      speed: config.replay?.speed ?? 1,
+      state: store.models.state(PREWARM),
     });
     this.#tuning = new Tuning({
       ...common,
@@ -134,7 +143,8 @@ export class Coordinator {
         eventEffect: (...asked) => this.#signals.eventEffect(...asked),
         affinity: (workload, host) => this.#affinities.score(workload, host),
         aggressiveness: (workload, category) => this.#tuning.arm(workload, category),
-        minute: (minute, seen, prices) => this.#tuning.minute(minute, seen, prices.memoryGbHour),
+        support: (workload, category, now) => this.#prewarming.support(workload, category, now),
+        minute: (minute, seen, prices) => this.#minute(minute, seen, prices),
         model: () => this.#affinities.model,
         planned: (orders, now) => this.#learning.planned(orders, now, this.#planning.prices),
         send: {
@@ -166,7 +176,7 @@ export class Coordinator {
             demandChanged: (imported) => {
               this.#relearn ||= imported;
               if (imported) this.#signals.historyChanged();
-              this.#priceDueMs = clock.monotonic() + PRICE_SETTLE_MS;
+              this.#relearnDueMs = clock.monotonic() + RELEARN_SETTLE_MS;
             },
           },
           clock.now(),
@@ -205,7 +215,9 @@ export class Coordinator {
       tasks.start("learning", (s) => this.#learning.run(s));
       tasks.start("signals", (s) => this.#signals.run(s));
       tasks.start("affinities", (s) => this.#affinities.run(s));
-      tasks.start("price", (s) => every(this.#clock, PRICE_LOOK_MS, s, () => this.#priceIfDue()));
+      tasks.start("prewarming", (s) =>
+        every(this.#clock, RELEARN_LOOK_MS, s, () => this.#relearnIfDue(s)),
+      );
       tasks.start("housekeeping", (s) =>
         every(this.#clock, HOUSEKEEPING_MS, s, () => this.#housekeep()),
       );
@@ -371,29 +383,27 @@ export class Coordinator {
 
   // ── upkeep ─────────────────────────────────────────────────────────────────────────────────
 
-  #priceIfDue(): void {
-    if (this.#clock.monotonic() < this.#priceDueMs) return;
+  async #relearnIfDue(signal: AbortSignal): Promise<void> {
+    if (this.#clock.monotonic() < this.#relearnDueMs) return;
+    this.#relearnDueMs = Number.POSITIVE_INFINITY;
     if (this.#relearn) this.#planning.relearn();
     this.#relearn = false;
-    const speed = this.#config.replay?.speed ?? 1;
-    this.#priceDueMs = this.#clock.monotonic() + PRICE_MS / speed;
-    const deps = {
-      history: this.#history,
-      catalog: this.#catalog,
-      measured: this.#measured,
-      speed,
-    };
     const { memoryRatio } = this.#config.plan;
-    const found = calibratePrice(deps, memoryRatio, this.#demandClock.now());
-    if (!found) {
-      this.#priceDueMs = this.#clock.monotonic() + PRICE_RETRY_MS;
-      return;
-    }
-    this.#planning.prices = { ...this.#planning.prices, memoryGbHour: found.memoryGbHour };
-    this.#log.info(
-      { memoryGbHour: found.memoryGbHour, memoryRatio: found.ratio, series: found.seriesUsed },
-      "price of memory-time calibrated",
-    );
+    const now = this.#demandClock.now();
+    if (await this.#prewarming.relearn(memoryRatio, now, signal)) this.#reprice();
+    else this.#relearnDueMs = this.#clock.monotonic() + RELEARN_RETRY_MS;
+  }
+
+  #minute(minute: number, seen: Iterable<Expected>, { memoryGbHour }: Prices): void {
+    const curves = [...seen];
+    this.#tuning.minute(minute, curves, memoryGbHour);
+    this.#prewarming.minute(minute, curves, memoryGbHour);
+    this.#reprice();
+  }
+
+  #reprice(): void {
+    const memoryGbHour = this.#prewarming.memoryGbHour(this.#config.plan.memoryRatio);
+    if (memoryGbHour !== null) this.#planning.prices = { ...this.#planning.prices, memoryGbHour };
   }
 
   async #housekeep(): Promise<void> {
@@ -401,7 +411,9 @@ export class Coordinator {
     this.#history.prune(beforeMs);
     const keys = this.#history.keys().map((k) => categoryKey(k.workload, k.category));
     this.#tuning.retain(new Set(keys));
+    this.#prewarming.retain(new Set(keys));
     await this.#store.models.setState(BANDIT, this.#tuning.state());
+    await this.#store.models.setState(PREWARM, this.#prewarming.state());
     await this.#store.demand.prune(beforeMs);
     await this.#store.ledger.prune(beforeMs);
   }

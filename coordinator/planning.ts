@@ -17,6 +17,7 @@ import type { ArrivalCurve } from "./forecast/arrivals.ts";
 import type { Calibration } from "./forecast/calibration.ts";
 import type { MeasuredCosts } from "./measured.ts";
 import { STAGE_HORIZON_MS } from "./plan/candidate.ts";
+import type { Support } from "./plan/decide.ts";
 import { type DesiredState, desiredStates } from "./plan/desired.ts";
 import type { Aggressiveness, PlanInput, Prices } from "./plan/input.ts";
 import {
@@ -47,6 +48,7 @@ export type PlanningDeps = {
   eventEffect: EventEffectOf;
   affinity(workload: string, host: HostSummary): number;
   aggressiveness(workload: string, category: string): Aggressiveness;
+  support(workload: string, category: string, now: number): Support;
   model(): ModelRef | null;
   /** A demand minute begins, with what is expected of every category. */
   minute(minute: number, seen: Iterable<Expected>, prices: Prices): void;
@@ -290,7 +292,7 @@ export class Planning {
   }
 
   #input(views: readonly HostSummary[], now: number): PlanInput {
-    const { catalog, measured, aggressiveness, stages } = this.#deps;
+    const { catalog, measured, aggressiveness, support, stages } = this.#deps;
     const byId = new Map(views.map((v) => [v.id, v]));
     return {
       now,
@@ -304,6 +306,7 @@ export class Planning {
       measured: (workload) => measured.of(workload),
       affinity: (workload, host) => this.#affinity(workload, byId.get(host)),
       aggressiveness,
+      support: (workload, category) => support(workload, category, now),
       budgets: {
         stagingBytes:
           (this.#config.qos.stagingBytesPerSecond * STAGE_HORIZON_MS) / 1000 / this.#speed,

@@ -1,7 +1,14 @@
 /** One thing that could be done for one category on one host, and what it is worth. */
 import type { ArtifactRef, HostId, Order, Reason } from "../../shared/domain.ts";
 import type { Workload } from "../../shared/workload.ts";
-import { type Decision, decideKeep, decideStart, type Economics, START_SHARE } from "./decide.ts";
+import {
+  type Decision,
+  decideKeep,
+  decideStart,
+  type Economics,
+  START_SHARE,
+  type Support,
+} from "./decide.ts";
 import type { Aggressiveness, ArrivalView, ArtifactNeed, HostView, Prices } from "./input.ts";
 import type { HostIndex, Place } from "./rank.ts";
 import { hashText } from "./rank.ts";
@@ -24,6 +31,7 @@ export type Subject = {
   totalBytes: number;
   refs: ArtifactRef[];
   aggressiveness: Aggressiveness;
+  support: Support;
   /** Class priority ÷ 100, bounded. */
   weight: number;
   warmMs: number;
@@ -172,7 +180,8 @@ function decide(subject: Subject, e: Economics, there: boolean): Decision {
   let decision = subject.decisions.get(key);
   if (!decision) {
     const hazard = subject.curve?.hazardPerMinute ?? [];
-    decision = there ? decideKeep(hazard, e) : decideStart(hazard, e);
+    const { support } = subject;
+    decision = there ? decideKeep(hazard, e, support) : decideStart(hazard, e, support);
     subject.decisions.set(key, decision);
   }
   return decision;

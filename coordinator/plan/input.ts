@@ -7,6 +7,7 @@ import type {
   Order,
 } from "../../shared/domain.ts";
 import type { QosClass, Workload } from "../../shared/workload.ts";
+import type { Support } from "./decide.ts";
 
 /** One artifact version on a host's disk, whole or in part. */
 export type Holding = {
@@ -98,6 +99,8 @@ export type PlanInput = {
   /** 0..1, higher is better. */
   affinity(workload: string, host: HostId): number;
   aggressiveness(workload: string, category: string): Aggressiveness;
+  /** Who has a say about it besides the program, now. */
+  support(workload: string, category: string): Support;
   budgets: Budgets;
   prices: Prices;
   explicit: readonly ExplicitStage[];

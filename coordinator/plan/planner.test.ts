@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type EnvironmentStatus, Order } from "../../shared/domain.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import { type Workload, WorkloadsFile } from "../../shared/workload.ts";
+import { PROGRAM_ALONE } from "./decide.ts";
 import type { ArrivalView, Holding, HostView, PlanInput } from "./input.ts";
 import { plan } from "./planner.ts";
 
@@ -75,6 +76,7 @@ function input(over: Partial<PlanInput> = {}): PlanInput {
     measured: () => ({ warmMs: 1000, missMs: null }),
     affinity: (_, id) => ({ a: 0.9, b: 0.5 })[id] ?? 0.4,
     aggressiveness: () => ({ threshold: 1, lead: 1 }),
+    support: () => PROGRAM_ALONE,
     budgets: {
       stagingBytes: 1000 * MB,
       host: () => ({ memoryBytes: 1024 * MB, diskBytes: 1024 * MB, environments: 8 }),

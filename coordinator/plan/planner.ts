@@ -158,6 +158,7 @@ function subjectOf(
     totalBytes: needs.reduce((sum, need) => sum + need.bytes, 0),
     refs: needs.map((need) => need.ref),
     aggressiveness: input.aggressiveness(workload.name, category),
+    support: input.support(workload.name, category),
     weight: Math.min(WEIGHT_MAX, Math.max(WEIGHT_MIN, priority / 100)),
     warmMs: measured.warmMs,
     missMs: measured.missMs,

@@ -60,7 +60,11 @@ export class Prewarm {
   readonly #asked = new Map<string, Asked>();
 
   /** Who has a say about a category now. */
-  support(key: string, { idleMinutes, idle }: View, leadMinutes: number): Support {
+  support(
+    key: string,
+    { idleMinutes, idle }: Pick<View, "idleMinutes" | "idle">,
+    leadMinutes: number,
+  ): Support {
     return this.#mixture.support(key, idleMinutes, leadMinutes, idle);
   }
 

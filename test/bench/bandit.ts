@@ -15,8 +15,9 @@ import {
 } from "../../coordinator/learn/bandit.ts";
 import { contextOf } from "../../coordinator/learn/context.ts";
 import { DEFAULT_TUNER, Tuner } from "../../coordinator/learn/tuner.ts";
+import { START_SHARE } from "../../coordinator/plan/decide.ts";
 import { paperArms } from "../../coordinator/plan/paper.ts";
-import { DEFAULT_PRICE_OPTIONS, priceFromHistory } from "../../coordinator/plan/price.ts";
+import { PrewarmLearner } from "../../coordinator/plan/prewarm-learner.ts";
 import {
   ABSENT,
   type CurveSource,
@@ -52,9 +53,8 @@ export function benchBandit(
     ...s,
     counts: Array.from(s.counts).slice(0, BEFORE_MINUTES),
   }));
-  const options = { ...DEFAULT_PRICE_OPTIONS, warmupMinutes: 30, curvesMax: 100_000 };
-  const price = priceFromHistory(before, source(), options)?.memoryGbHour;
-  if (price === undefined) throw new Error("no arrivals before the bandit starts");
+  const price = priceOf(before, source());
+  if (price === null) throw new Error("no arrivals before the bandit starts");
   const curves = recordCurves(series, source());
   const fixed = ARMS.map((_, arm) => series.map((s, i) => costOf(s, curves[i], price, () => arm)));
   const total = (costs: readonly number[]) => costs.reduce((a, b) => a + b, 0);
@@ -74,6 +74,25 @@ export function benchBandit(
       series.map((_, i) => Math.min(...fixed.map((costs) => costs[i] ?? 0))),
     ),
   };
+}
+
+/** The price at which the policy takes 0.95 of the memory-time of a fixed 10-minute keep-alive. */
+function priceOf(series: readonly MinuteSeries[], source: CurveSource): number | null {
+  const learner = new PrewarmLearner({ categoriesMax: series.length });
+  const minutes = Math.max(...series.map((s) => s.counts.length));
+  for (let i = 0; i < minutes; i++) {
+    for (const { key, counts, startMinute, ...stakes } of series) {
+      const minute = startMinute + i;
+      const { hazardPerMinute } = source.curve(key, minute);
+      const arrived = (counts[i] ?? 0) > 0;
+      const memoryGbHour = learner.memoryGbHour(0.95) ?? stakes.missCost / stakes.memoryGb;
+      const over = { minute, hazardPerMinute, arrived, memoryGbHour };
+      learner.settle(key, { ...over, stakes: { ...stakes, loadShare: START_SHARE } });
+      source.observe(key, minute, counts[i] ?? 0);
+    }
+    learner.endMinute();
+  }
+  return learner.memoryGbHour(0.95);
 }
 
 class PlayedOnly extends Bandit {

@@ -1,5 +1,6 @@
 /** Time of one plan tick for 1,000 categories × 100 hosts, beside the aim of 50 ms. */
 
+import { PROGRAM_ALONE } from "../../coordinator/plan/decide.ts";
 import type { HostView, PlanInput } from "../../coordinator/plan/input.ts";
 import { plan } from "../../coordinator/plan/planner.ts";
 import type { EnvironmentStatus, HostSample, Order } from "../../shared/domain.ts";
@@ -54,6 +55,7 @@ export function benchPlan({ workloads, categoriesEach, hosts, ticks }: Shape): P
       measured: () => ({ warmMs: 1500, missMs: null }),
       affinity: (w, h) => affinity.get(w)?.get(h) ?? 0,
       aggressiveness: () => ({ threshold: 1, lead: 1 }),
+      support: () => PROGRAM_ALONE,
       budgets: {
         stagingBytes: 20 * 2 ** 30,
         host: () => ({ memoryBytes: 1.5 * 2 ** 30, diskBytes: 2 ** 30, environments: 20 }),

@@ -17,6 +17,7 @@ import {
   stepAgent,
 } from "../../coordinator/gateway/session.ts";
 import { MeasuredCosts } from "../../coordinator/measured.ts";
+import { PROGRAM_ALONE } from "../../coordinator/plan/decide.ts";
 import { Planning } from "../../coordinator/planning.ts";
 import { ExplicitStages } from "../../coordinator/stages.ts";
 import type { Store } from "../../coordinator/store/store.ts";
@@ -123,6 +124,7 @@ export class SimCoordinator {
         eventEffect: () => null,
         affinity: (workload, host) => this.#run.affinity(workload, host.id),
         aggressiveness: () => ({ threshold: 1, lead: 1 }),
+        support: () => PROGRAM_ALONE,
         model: () => null,
         minute: () => {},
         planned: (orders) =>
