@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { START_SHARE } from "./decide.ts";
 import { type PaperMinute, paperArms } from "./paper.ts";
 import { hazardPolicy, type MinuteSeries, replay } from "./replay.ts";
 
@@ -37,7 +38,10 @@ test("paper: every arm costs what a replay of it costs (three arms, one course)"
   const peaks = Float32Array.from(hazards, (h) => Math.max(...h));
   const wanted = arms.map((arm) => {
     const result = replay(series, hazardPolicy(series, { hazards, peaks }, holdCost * 60, arm));
-    return result.coldMinutes + result.loadedMinutes * holdCost;
+    const idle = result.loadedMinutes - result.arrivalMinutes;
+    // With a lead of one minute each cold minute has its load.
+    const ahead = result.loads - result.coldMinutes;
+    return result.coldMinutes + idle * holdCost + ahead * START_SHARE;
   });
   paper.costs(run).forEach((cost, a) => {
     expect(cost).toBeCloseTo(wanted[a] ?? 0, 6);

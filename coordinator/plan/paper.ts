@@ -53,7 +53,9 @@ function stepAll(run: PaperRun, minute: PaperMinute, arms: readonly Aggressivene
       start: () => shouldHold(hazardPerMinute, peak, false, economics),
     });
     states.push(outcome.state);
-    costs.push((run.costs[a] ?? 0) + (outcome.cold ? missCost : 0) + (outcome.held ? holdCost : 0));
+    const idle = outcome.held && !arrived ? holdCost : 0;
+    const ahead = outcome.load && !outcome.cold ? START_SHARE * missCost : 0;
+    costs.push((run.costs[a] ?? 0) + (outcome.cold ? missCost : 0) + idle + ahead);
   });
   return { index: run.index + 1, states, costs };
 }

@@ -173,7 +173,9 @@ function costOf(
     const step = replayMinute(state, minute, arrived, series.leadMinutes, policy);
     state = step.state;
     if (minute < BEFORE_MINUTES) continue;
-    cost += (step.cold ? series.missCost : 0) + (step.held ? (price * series.memoryGb) / 60 : 0);
+    if (step.cold) cost += series.missCost;
+    else if (step.load) cost += START_SHARE * series.missCost;
+    if (step.held && !arrived) cost += (price * series.memoryGb) / 60;
   }
   return cost;
 }
