@@ -17,19 +17,17 @@ export type OpType =
   | "Concat"
   | "Div"
   | "Gemm"
-  | "Identity"
   | "Max"
-  | "Min"
   | "Mul"
+  | "Neg"
   | "ReduceSum"
   | "Sigmoid"
   | "Sign"
+  | "Softmax"
   | "Softplus"
-  | "Split"
   | "Sqrt"
   | "Sub"
-  | "Tanh"
-  | "Tile";
+  | "Tanh";
 
 /** Collects a graph; each method that adds something gives back the name to refer to it by. */
 export class GraphBuilder {
@@ -100,6 +98,15 @@ export class GraphBuilder {
     const outputs = Array.from({ length: parts }, (_, i) => `split_${this.#made}_${i}`);
     this.#made++;
     this.#nodes.push(node("Split", [from], outputs, { axis, num_outputs: parts }));
+    return outputs;
+  }
+
+  /** Cuts a tensor along an axis into pieces of these sizes. */
+  cut(from: string, sizes: readonly number[], axis: number): string[] {
+    const name = `cut_${this.#made++}`;
+    const outputs = sizes.map((_, i) => `${name}_${i}`);
+    const widths = this.integers(`${name}_sizes`, sizes);
+    this.#nodes.push(node("Split", [from, widths], outputs, { axis }));
     return outputs;
   }
 
