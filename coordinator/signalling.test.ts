@@ -101,7 +101,7 @@ describe("signalling: a calendar", () => {
     };
     await running(folder.dir, [calendarSource()], async (signals) => {
       await until(
-        () => first(signals)?.events.known === 3,
+        () => first(signals)?.state === "ok",
         () => signals.view(),
       );
       expect(first(signals)).toMatchObject({
