@@ -5,6 +5,7 @@
 import { categoryKey, type Forecast } from "../shared/domain.ts";
 import type { ArrivalCurve } from "./forecast/arrivals.ts";
 import type { Calibration } from "./forecast/calibration.ts";
+import { countQuantiles } from "./forecast/counts.ts";
 import { Forecaster } from "./forecast/forecaster.ts";
 import type { DemandSource } from "./forecast/source.ts";
 import { adjustForecast, adjustProbability, withoutEffect } from "./signals/adjust.ts";
@@ -16,19 +17,21 @@ const MINUTE_MS = 60_000;
 const PROBABILITY_MAX = 1 - 1e-12;
 
 export class EventForecaster {
-  readonly #base = new Forecaster();
+  /** Knows of no events. */
+  readonly base: Forecaster;
   readonly #effectOf: EventEffectOf;
 
-  constructor(effectOf: EventEffectOf) {
+  constructor(effectOf: EventEffectOf, base = new Forecaster()) {
     this.#effectOf = effectOf;
+    this.base = base;
   }
 
   update(history: DemandSource, nowMs: number): void {
-    this.#base.update(withoutEvents(history, this.#effectOf), nowMs);
+    this.base.update(withoutEvents(history, this.#effectOf), nowMs);
   }
 
   arrival(workload: string, category: string, nowMs: number): ArrivalCurve {
-    const curve = this.#base.arrival(workload, category, nowMs);
+    const curve = this.base.arrival(workload, category, nowMs);
     const startMs = Math.floor(nowMs / MINUTE_MS) * MINUTE_MS;
     const minutes = curve.hazardPerMinute.length;
     const effect = this.#effectOf(workload, category, startMs, MINUTE_MS, minutes);
@@ -42,14 +45,14 @@ export class EventForecaster {
     nowMs: number,
     horizonBins: number,
   ): Forecast {
-    const base = this.#base.forecast(workload, category, host, nowMs, horizonBins);
+    const base = this.base.forecast(workload, category, host, nowMs, horizonBins);
     const { startMs, binMs, quantiles } = base;
     const effect = this.#effectOf(workload, category, startMs, binMs, quantiles.length);
-    return adjustForecast(base, effect);
+    return adjustForecast(base, effect, countQuantiles);
   }
 
   calibration(): Calibration {
-    return this.#base.calibration();
+    return this.base.calibration();
   }
 }
 

@@ -47,7 +47,7 @@ const STATE = "signals";
 const LEARN_MS = 1_000;
 /** Occurrences learned in one go, so that a long list does not hold up plans. */
 const LEARN_MAX = 5;
-const SAVE_MS = 60_000;
+const SAVE_MS = 300_000;
 const PRUNE_MS = 3_600_000;
 const EFFECTS_SHOWN = 500;
 

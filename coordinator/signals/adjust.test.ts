@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { countQuantiles } from "../forecast/counts.ts";
 import { adjustForecast, adjustProbability, adjustQuantiles, withoutEffect } from "./adjust.ts";
 
 const quantiles = fc
@@ -35,21 +36,46 @@ describe("adjust: forecasts", () => {
     expect(adjustProbability(1, -5)).toBe(1);
   });
 
+  const base = (quantiles: number[], arrival: number) => ({
+    ...{ workload: "w", category: "c", host: null, madeMs: 0, startMs: 0, binMs: 60_000 },
+    quantiles: [quantiles],
+    arrivalProbability: [arrival],
+    mix: {},
+  });
+  const effect = (log: number, sd = 0) => ({
+    logEffect: Float64Array.of(log),
+    sd: Float64Array.of(sd),
+  });
+
   test("without an event it is the base forecast itself", () => {
-    const base = {
-      workload: "w",
-      category: "c",
-      host: null,
-      madeMs: 0,
-      startMs: 0,
-      binMs: 60_000,
-      quantiles: [[1, 2, 3, 4, 5, 6, 7]],
-      arrivalProbability: [0.5],
-      mix: {},
-    };
-    expect(adjustForecast(base, null)).toBe(base);
-    const effect = { logEffect: new Float64Array(1), sd: new Float64Array(1) };
-    expect(adjustForecast(base, effect)).toEqual(base);
+    const forecast = base([1, 2, 3, 4, 5, 6, 7], 0.5);
+    expect(adjustForecast(forecast, null, countQuantiles)).toBe(forecast);
+    expect(adjustForecast(forecast, effect(0), countQuantiles)).toEqual(forecast);
+  });
+
+  test("rare requests become whole ones, as many as the mean says", () => {
+    const rare = base([0, 0, 0, 0, 0, 1, 1], 1 - Math.exp(-0.2));
+    const { quantiles, arrivalProbability } = adjustForecast(
+      rare,
+      effect(Math.log(10)),
+      countQuantiles,
+    );
+    expect(quantiles[0]?.[3]).toBe(2);
+    expect(quantiles[0]?.[6]).toBeLessThanOrEqual(6);
+    expect(arrivalProbability[0]).toBeCloseTo(1 - Math.exp(-2), 6);
+  });
+
+  test("few or many: rising, finite, and never below none", () => {
+    fc.assert(
+      fc.property(quantiles, log, fc.double({ min: 0, max: 2, noNaN: true }), (q, l, sd) => {
+        const few = q.map((v) => v % 7).toSorted((a, b) => a - b);
+        const moved = adjustForecast(base(few, 0.3), effect(l, sd), countQuantiles).quantiles[0];
+        for (const [j, value] of (moved ?? []).entries()) {
+          expect(Number.isFinite(value)).toBe(true);
+          expect(value).toBeGreaterThanOrEqual(moved?.[j - 1] ?? 0);
+        }
+      }),
+    );
   });
 });
 
@@ -64,11 +90,12 @@ describe("adjust: what the base models see", () => {
     sd: new Float64Array(bins),
   });
 
-  test("many requests are divided", () => {
-    expect([...withoutEffect(series([30, 9, 0]), effect(3, 3), "k")]).toEqual([
+  test("many requests are divided, missing bins stay missing", () => {
+    expect([...withoutEffect(series([30, 9, 0, Number.NaN]), effect(3, 4), "k")]).toEqual([
       expect.closeTo(10, 9),
       expect.closeTo(3, 9),
       0,
+      Number.NaN,
     ]);
   });
 

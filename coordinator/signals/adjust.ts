@@ -8,19 +8,54 @@ const MEDIAN = 3;
 /** Below, a ratio says nothing. */
 const TINY = 1e-6;
 
+/** Quantiles at `QUANTILE_LEVELS` of counts with that mean and variance. */
+export type CountQuantiles = (mean: number, variance: number) => number[];
+
+/** Of `QUANTILE_LEVELS`: the share of the probability that is nearest to each. */
+const WEIGHTS = [0.075, 0.1, 0.2, 0.25, 0.2, 0.1, 0.075];
+/** So few requests come in whole ones: multiplied quantiles would be too far apart. */
+const FEW = 8;
+
 /** Base quantiles × effect, wider by its uncertainty; arrivals become as much more likely. */
-export function adjustForecast(base: Forecast, effect: EventEffect | null): Forecast {
+export function adjustForecast(
+  base: Forecast,
+  effect: EventEffect | null,
+  counts: CountQuantiles,
+): Forecast {
   if (!effect) return base;
+  const { arrivalProbability } = base;
   return {
     ...base,
     quantiles: base.quantiles.map((quantiles, bin) => {
       const log = effect.logEffect[bin] ?? 0;
-      return log === 0 ? quantiles : adjustQuantiles(quantiles, log, effect.sd[bin] ?? 0);
+      const sd = effect.sd[bin] ?? 0;
+      if (log === 0) return quantiles;
+      const few = (quantiles.at(-1) ?? 0) < FEW;
+      return few
+        ? adjustFew(quantiles, arrivalProbability[bin] ?? 0, log, sd, counts)
+        : adjustQuantiles(quantiles, log, sd);
     }),
-    arrivalProbability: base.arrivalProbability.map((p, bin) =>
+    arrivalProbability: arrivalProbability.map((p, bin) =>
       adjustProbability(p, effect.logEffect[bin] ?? 0),
     ),
   };
+}
+
+/** By mean and variance: of independent requests the variance grows as the mean does. */
+function adjustFew(
+  quantiles: readonly number[],
+  arrival: number,
+  log: number,
+  sd: number,
+  counts: CountQuantiles,
+): number[] {
+  const factor = Math.exp(log);
+  const mid = quantiles.reduce((sum, q, j) => sum + q * (WEIGHTS[j] ?? 0), 0);
+  const mean = Math.max(mid, -Math.log1p(-Math.min(arrival, 0.999)));
+  const spread = ((quantiles.at(-1) ?? 0) - (quantiles[0] ?? 0)) / (2 * (Z.at(-1) ?? 1));
+  const excess = Math.max(0, spread * spread - mean);
+  const moved = mean * factor;
+  return counts(moved, moved + excess * factor * factor + (moved * sd) ** 2);
 }
 
 /** Variances add on the logarithmic scale; the median only moves. */
@@ -57,7 +92,7 @@ export function withoutEffect(
   if (!effect) return series.counts;
   return series.counts.map((count, bin) => {
     const log = effect.logEffect[bin] ?? 0;
-    if (log === 0 || count === 0) return count;
+    if (log === 0 || !(count > 0)) return count; // missing ones stay missing
     const clean = count * Math.exp(-log);
     if (clean >= 1) return clean;
     return clean > share(`${key}@${series.startMs + bin * series.binMs}`) ? 1 : 0;

@@ -16,7 +16,7 @@
 export type Zone = "lead" | "during" | "lag";
 export const ZONES = ["lead", "during", "lag"] as const satisfies readonly Zone[];
 
-/** Width of an offset cell. */
+/** Width of the narrowest offset cell; see `cellAt`. */
 export const CELL_MS = 900_000;
 /** Cells that share a factor before each gets its own. */
 const BLOCK_CELLS = 8;
@@ -40,7 +40,8 @@ type Sums = { actual: number; expected: number };
 type ZoneState = Sums & {
   /** Log Bayes factor of "there is an effect" so far. */
   evidence: number;
-  cells: Record<string, Sums>;
+  /** Seen and expected by index. */
+  cells: Record<string, [number, number]>;
 };
 export type PairState = {
   occurrences: number;
@@ -64,7 +65,8 @@ export const NO_EFFECT: Effect = { log: 0, sd: 0 };
 /** What is kept of earlier occurrences at each new one: some ten of them count. */
 const KEEP = 0.9;
 const LEARNED_MAX = 256;
-export const PAIRS_MAX = 20_000;
+/** Half a kilobyte each. */
+export const PAIRS_MAX = 10_000;
 /** P(a signal says something about a category) before anything was seen, as if of so many. */
 const USEFUL = 0.15;
 const USEFUL_COUNT = 2;
@@ -139,7 +141,8 @@ export function effectOf(
   if (!zone && !known) return NO_EFFECT;
   const whole = towards(zone, mean, strength);
   const block = towards(blockSums(zone, cell.index), whole.factor, CELL_STRENGTH);
-  const own = towards(zone?.cells[cell.index], block.factor, CELL_STRENGTH);
+  const [actual, expected] = zone?.cells[cell.index] ?? [0, 0];
+  const own = towards({ actual, expected }, block.factor, CELL_STRENGTH);
   const weight = sigmoid(logit(useful) + (zone?.evidence ?? 0));
   const log = Math.log(1 + weight * (own.factor - 1));
   if (Math.abs(log) < NEGLIGIBLE) return NO_EFFECT;
@@ -213,26 +216,27 @@ function learnZone(
   const step = logBayesFactor(shape, rate, whole.actual * scale, whole.expected * scale);
   const bounded = Math.max(EVIDENCE_AGAINST, Math.min(EVIDENCE_FOR, step));
   const evidence = (before?.evidence ?? 0) + bounded;
-  const sums: Record<string, Sums> = {};
-  for (const [index, cell] of Object.entries(before?.cells ?? {})) sums[index] = fade(cell);
+  const sums: ZoneState["cells"] = {};
+  for (const [index, [actual, expected]] of Object.entries(before?.cells ?? {}))
+    sums[index] = [rounded(actual * KEEP), rounded(expected * KEEP)];
   for (const { index, actual, expected } of cells) {
-    const cell = sums[index] ?? { actual: 0, expected: 0 };
-    sums[index] = {
-      actual: cell.actual + actual * scale,
-      expected: cell.expected + expected * scale,
-    };
+    const [actualBefore, expectedBefore] = sums[index] ?? [0, 0];
+    sums[index] = [
+      rounded(actualBefore + actual * scale),
+      rounded(expectedBefore + expected * scale),
+    ];
   }
-  const faded = fade(before ?? { actual: 0, expected: 0 });
   return {
-    actual: faded.actual + whole.actual * scale,
-    expected: faded.expected + whole.expected * scale,
-    evidence: Math.max(EVIDENCE_MIN, Math.min(EVIDENCE_MAX, evidence)),
+    actual: rounded((before?.actual ?? 0) * KEEP + whole.actual * scale),
+    expected: rounded((before?.expected ?? 0) * KEEP + whole.expected * scale),
+    evidence: rounded(Math.max(EVIDENCE_MIN, Math.min(EVIDENCE_MAX, evidence))),
     cells: sums,
   };
 }
 
-function fade({ actual, expected }: Sums): Sums {
-  return { actual: actual * KEEP, expected: expected * KEEP };
+/** Enough digits for what is kept by the thousand. */
+function rounded(value: number): number {
+  return Math.round(value * 1_000) / 1_000;
 }
 
 /** Of `actual` under a factor ~ Gamma(shape, rate), against a factor of 1. */
@@ -256,8 +260,9 @@ function blockSums(zone: ZoneState | undefined, index: number): Sums {
   const sums = { actual: 0, expected: 0 };
   const first = Math.floor(index / BLOCK_CELLS) * BLOCK_CELLS;
   for (let i = first; i < first + BLOCK_CELLS; i++) {
-    sums.actual += zone?.cells[i]?.actual ?? 0;
-    sums.expected += zone?.cells[i]?.expected ?? 0;
+    const [actual, expected] = zone?.cells[i] ?? [0, 0];
+    sums.actual += actual;
+    sums.expected += expected;
   }
   return sums;
 }

@@ -18,7 +18,7 @@ import {
   summary,
   type Zone,
 } from "./effects.ts";
-import { activeAt, type PlacedEvent, Timeline } from "./timeline.ts";
+import { activeInOrder, type PlacedEvent, Timeline } from "./timeline.ts";
 import { cellAt, windowFromMs, windowToMs } from "./window.ts";
 
 /** Per bin: natural log of the factor on demand, and its standard deviation. */
@@ -44,6 +44,7 @@ const SETTLE_MS = 5 * MINUTE_MS;
 const PAST_MS = 29 * DAY_MS;
 /** Occurrences are looked for so far back. */
 const REMEMBER_MS = 28 * DAY_MS;
+const WAITING_MAX = 100_000;
 const FORGET_MS = 400 * DAY_MS;
 
 export type Learned = {
@@ -61,7 +62,8 @@ export class EventEffects {
   #state: EffectState = NO_EFFECTS;
   /** Occurrences without enough history before them; they wait for an import. */
   readonly #waiting = new Set<string>();
-  /** Nothing ends before. */
+  /** To be learned, in order; looked for anew when it is empty and something may have ended. */
+  #backlog: Due[] = [];
   #idleUntilMs = 0;
 
   get state(): EffectState {
@@ -75,13 +77,13 @@ export class EventEffects {
   /** Replaces a source's events. */
   setEvents(source: string, events: readonly PlacedEvent[]): void {
     this.#timeline.set(source, events);
-    this.#idleUntilMs = 0;
+    this.#lookAnew();
   }
 
   /** History was imported: what could not be learned for want of it may be now. */
   retry(): void {
     this.#waiting.clear();
-    this.#idleUntilMs = 0;
+    this.#lookAnew();
   }
 
   /** The joint effect of all events on a category, bin by bin; null where no event is near. */
@@ -98,12 +100,13 @@ export class EventEffects {
     const logEffect = new Float64Array(bins);
     const sd = new Float64Array(bins);
     const steps = Math.ceil(binMs / CELL_MS);
+    const active = activeInOrder(events);
     for (const bin of coveredBins(events, startMs, binMs, bins)) {
       let factor = 0;
       let variance = 0;
       for (let i = 0; i < steps; i++) {
         const atMs = startMs + (bin + (i + 0.5) / steps) * binMs;
-        const joint = effects.joint(activeAt(events, atMs), atMs);
+        const joint = effects.joint(active(atMs), atMs);
         factor += Math.exp(joint.log) / steps;
         variance += joint.sd ** 2 / steps;
       }
@@ -119,13 +122,15 @@ export class EventEffects {
    */
   learnDue(demand: EventDemand, nowMs: number, limit: number): number {
     const endMs = nowMs - SETTLE_MS;
-    if (endMs < this.#idleUntilMs) return 0;
-    const due = this.#due(demand, endMs).slice(0, limit);
-    if (due.length === 0) this.#idleUntilMs = this.#nextEnd(endMs);
+    if (this.#backlog.length === 0 && endMs >= this.#idleUntilMs) {
+      this.#backlog = this.#due(demand, endMs);
+      if (this.#backlog.length === 0) this.#idleUntilMs = this.#nextEnd(endMs);
+    }
+    const due = this.#backlog.splice(0, limit);
     for (const one of due) {
       const seen = this.#observe(demand, one);
       if (seen) this.#state = learn(this.#state, seen);
-      else this.#waiting.add(nameOf(one));
+      else if (this.#waiting.size < WAITING_MAX) this.#waiting.add(nameOf(one));
     }
     if (due.length > 0) this.#state = forget(this.#state, nowMs - FORGET_MS);
     return due.length;
@@ -145,6 +150,11 @@ export class EventEffects {
       )
       .toSorted((a, b) => strength(b) - strength(a))
       .slice(0, limit);
+  }
+
+  #lookAnew(): void {
+    this.#backlog = [];
+    this.#idleUntilMs = 0;
   }
 
   #nextEnd(afterMs: number): number {
@@ -254,10 +264,11 @@ function seenIntervals(
   countOf: (minute: number) => number,
 ): SeenInterval[] {
   const intervals: SeenInterval[] = [];
+  const activeOf = activeInOrder(events);
   for (let fromMs = window.fromMs; fromMs < window.toMs; fromMs += MINUTE_MS) {
     const middleMs = fromMs + MINUTE_MS / 2;
     const cell = cellAt(event, middleMs);
-    const active = activeAt(events, middleMs);
+    const active = activeOf(middleMs);
     if (!cell || !active.includes(event)) continue;
     const others = Math.exp(
       effects.joint(

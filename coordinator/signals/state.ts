@@ -3,7 +3,8 @@ import { z } from "zod";
 import { type EffectState, ZONES } from "./effects.ts";
 
 const Sums = z.object({ actual: z.number().min(0), expected: z.number().min(0) });
-const Zone = Sums.extend({ evidence: z.number(), cells: z.record(z.string(), Sums) });
+const Cell = z.tuple([z.number().min(0), z.number().min(0)]);
+const Zone = Sums.extend({ evidence: z.number(), cells: z.record(z.string(), Cell) });
 const Pair = z.object({
   occurrences: z.number(),
   learned: z.array(z.number()),

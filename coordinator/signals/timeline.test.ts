@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { activeAt, type PlacedEvent, Timeline } from "./timeline.ts";
+import { activeAt, activeInOrder, type PlacedEvent, Timeline } from "./timeline.ts";
 import { windowFromMs, windowToMs } from "./window.ts";
 
 const event = fc.record({
@@ -55,6 +55,18 @@ describe("timeline", () => {
           list.filter((e) => activeAt([e], atMs).length > 0).map((e) => e.signal),
         );
         expect(active.length).toBe(one.size);
+      }),
+    );
+  });
+
+  test("asked in order, the same is on as when asked alone", () => {
+    fc.assert(
+      fc.property(events, fc.integer({ min: 1, max: 40 }), (list, step) => {
+        const on = activeInOrder(list);
+        for (let atMs = 0; atMs < 1_500; atMs += step) {
+          const names = (found: readonly PlacedEvent[]) => found.map((e) => e.id).toSorted();
+          expect(names(on(atMs))).toEqual(names(activeAt(list, atMs)));
+        }
       }),
     );
   });

@@ -89,6 +89,26 @@ function firstFrom(events: readonly PlacedEvent[], fromMs: number): number {
   return low;
 }
 
+/**
+ * For moments that are asked for in rising order: the events that are on, one per signal. Each
+ * event is looked at once.
+ */
+export function activeInOrder(events: readonly PlacedEvent[]): (atMs: number) => PlacedEvent[] {
+  const coming = events.toSorted((a, b) => windowFromMs(a) - windowFromMs(b));
+  let next = 0;
+  let open: PlacedEvent[] = [];
+  return (atMs) => {
+    for (; ; next++) {
+      const event = coming[next];
+      if (!event || windowFromMs(event) > atMs) break;
+      open.push(event);
+    }
+    if (open.some((event) => windowToMs(event) <= atMs))
+      open = open.filter((event) => windowToMs(event) > atMs);
+    return open.length < 2 ? [...open] : activeAt(open, atMs);
+  };
+}
+
 /** Of the events whose window a moment is in: one per signal, the one that is nearest. */
 export function activeAt(events: readonly PlacedEvent[], atMs: number): PlacedEvent[] {
   const active = new Map<string, PlacedEvent>();

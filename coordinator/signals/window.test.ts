@@ -37,6 +37,12 @@ describe("window: where a moment lies", () => {
     expect(cellAt(days, event.startMs + 5 * HOUR)).toEqual(cellAt(days, event.startMs + 53 * HOUR));
   });
 
+  test("a whole day has cells of an hour, told apart from quarters", () => {
+    const day = { ...event, endMs: event.startMs + 24 * HOUR };
+    expect(cellAt(day, event.startMs + 90 * 60_000)).toEqual({ zone: "during", index: 1_001 });
+    expect(cellAt(day, event.startMs - 1)).toEqual({ zone: "lead", index: 0 });
+  });
+
   test("there is a cell exactly within the window, and few cells", () => {
     fc.assert(
       fc.property(fc.integer({ min: 90 * HOUR, max: 110 * HOUR }), (atMs) => {

@@ -1,7 +1,12 @@
 /** Where a moment lies relative to an event. */
 import { CELL_MS, type Zone } from "./effects.ts";
 
-const DAY_CELLS = 86_400_000 / CELL_MS;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+/** Longer leads, events and lags have cells of an hour. */
+const NARROW_MS = 6 * HOUR_MS;
+/** Where the numbers of those cells begin. */
+const WIDE_INDEX = 1_000;
 
 /** One event as one of its signals: the time it may have an effect in. */
 export type EventWindow = {
@@ -28,13 +33,18 @@ export function windowToMs({ endMs, lagMs }: EventWindow): number {
  * days have the same cells each day.
  */
 export function cellAt(window: EventWindow, atMs: number): { zone: Zone; index: number } | null {
-  const { startMs, endMs } = window;
+  const { startMs, endMs, leadMs, lagMs } = window;
   if (atMs < windowFromMs(window) || atMs >= windowToMs(window)) return null;
-  if (atMs < startMs)
-    return { zone: "lead", index: Math.max(0, Math.ceil((startMs - atMs) / CELL_MS) - 1) };
+  if (atMs < startMs) return { zone: "lead", index: indexOf(startMs - atMs - 1, leadMs) };
   if (atMs < endMs)
-    return { zone: "during", index: Math.floor((atMs - startMs) / CELL_MS) % DAY_CELLS };
-  return { zone: "lag", index: Math.floor((atMs - endMs) / CELL_MS) };
+    return { zone: "during", index: indexOf((atMs - startMs) % DAY_MS, endMs - startMs) };
+  return { zone: "lag", index: indexOf(atMs - endMs, lagMs) };
+}
+
+function indexOf(offsetMs: number, lengthMs: number): number {
+  const wide = lengthMs > NARROW_MS;
+  const index = Math.max(0, Math.floor(offsetMs / (wide ? HOUR_MS : CELL_MS)));
+  return wide ? WIDE_INDEX + index : index;
 }
 
 /** Of two occurrences of one signal: whose cell a moment is, the one that is nearer to it. */

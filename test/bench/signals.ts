@@ -5,7 +5,7 @@
  * times. Prints the error (mean pinball loss) in the event minutes from the fourth occurrence on,
  * forecast an hour before the event begins, and over all minutes, forecast at every hour.
  */
-import { pinballLoss } from "../../coordinator/forecast/counts.ts";
+import { countQuantiles, pinballLoss } from "../../coordinator/forecast/counts.ts";
 import { Forecaster } from "../../coordinator/forecast/forecaster.ts";
 import type { DemandSource } from "../../coordinator/forecast/source.ts";
 import { adjustForecast, withoutEffect } from "../../coordinator/signals/adjust.ts";
@@ -105,7 +105,7 @@ function forecastAll(demand: Demand, starts: readonly number[], known?: number):
   const ask = (bins: number) => {
     const base = forecaster.forecast("w", "c", null, START_MS + now * MINUTE_MS, bins);
     const { startMs, binMs } = base;
-    return adjustForecast(base, effectOf("w", "c", startMs, binMs, bins));
+    return adjustForecast(base, effectOf("w", "c", startMs, binMs, bins), countQuantiles);
   };
   const scored = demand.events.slice(LEARNED);
   const sums = { event: 0, after: 0, elsewhere: 0, all: 0 };
@@ -200,6 +200,7 @@ if (import.meta.main) {
   const days = Number(process.argv[2] ?? 28);
   print(`${days} days, events of 2 h every 2 or 3 days; errors relative to no calendar`);
   for (const [rate, factor, wobble] of [
+    [0.2, 3, 0.1],
     [2, 3, 0.1],
     [10, 3, 0.1],
     [50, 3, 0.1],
