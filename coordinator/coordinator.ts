@@ -21,6 +21,7 @@ import { DemandHistory } from "./demand/history.ts";
 import { Fleet } from "./fleet/hosts.ts";
 import { Gateway } from "./gateway/api.ts";
 import { Sessions } from "./gateway/sessions.ts";
+import { Importing } from "./importing.ts";
 import { Learning } from "./learning.ts";
 import { MeasuredCosts } from "./measured.ts";
 import { makeOperations } from "./operations.ts";
@@ -76,6 +77,7 @@ export class Coordinator {
   readonly #prewarming: Prewarming;
   readonly #planning: Planning;
   readonly #gateway: Gateway;
+  readonly #importing: Importing;
   readonly #reports = new Map<HostId, Report>();
   #relearnDueMs = 0;
   #relearn = false;
@@ -154,6 +156,15 @@ export class Coordinator {
       },
       config,
     );
+    this.#importing = new Importing({
+      ...common,
+      history: this.#history,
+      demandChanged: () => {
+        this.#relearn = true;
+        this.#signals.historyChanged();
+        this.#relearnSoon();
+      },
+    });
     this.#gateway = new Gateway(
       {
         ...common,
@@ -166,18 +177,14 @@ export class Coordinator {
             software: deps.software,
             trust,
             fleet: this.#fleet,
-            history: this.#history,
+            importing: this.#importing,
             catalog: this.#catalog,
             planning: this.#planning,
             signals: this.#signals,
             stages,
             reports: this.#reports,
             calibration: () => this.#planning.calibration(),
-            demandChanged: (imported) => {
-              this.#relearn ||= imported;
-              if (imported) this.#signals.historyChanged();
-              this.#relearnDueMs = clock.monotonic() + RELEARN_SETTLE_MS;
-            },
+            workloadsChanged: () => this.#relearnSoon(),
           },
           clock.now(),
         ),
@@ -383,6 +390,10 @@ export class Coordinator {
 
   // ── upkeep ─────────────────────────────────────────────────────────────────────────────────
 
+  #relearnSoon(): void {
+    this.#relearnDueMs = this.#clock.monotonic() + RELEARN_SETTLE_MS;
+  }
+
   async #relearnIfDue(signal: AbortSignal): Promise<void> {
     if (this.#clock.monotonic() < this.#relearnDueMs) return;
     this.#relearnDueMs = Number.POSITIVE_INFINITY;
@@ -415,6 +426,8 @@ export class Coordinator {
     await this.#store.models.setState(BANDIT, this.#tuning.state());
     await this.#store.models.setState(PREWARM, this.#prewarming.state());
     await this.#store.demand.prune(beforeMs);
+    await this.#store.imports.prune(beforeMs);
+    await this.#importing.dropLeftOver();
     await this.#store.ledger.prune(beforeMs);
   }
 }

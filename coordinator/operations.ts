@@ -8,8 +8,10 @@ import type {
   ForecastView,
   HistoryRow,
   HostList,
+  ImportCommit,
   Imported,
   ImportQuery,
+  ImportStaged,
   LedgerQuery,
   PlanQuery,
   PlanView,
@@ -19,17 +21,17 @@ import type {
   WhyView,
 } from "../shared/api.ts";
 import type { EventsQuery, EventsRemoval, EventsRequest } from "../shared/api-signals.ts";
-import { DEMAND_BIN_MS, type DemandBin, type HostId } from "../shared/domain.ts";
+import type { HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { Report } from "../shared/protocol/bodies.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { secret } from "../shared/runtime/random.ts";
 import type { WorkloadsFile } from "../shared/workload.ts";
 import type { Catalog } from "./catalog.ts";
-import type { DemandHistory } from "./demand/history.ts";
 import type { Fleet } from "./fleet/hosts.ts";
 import type { Calibration } from "./forecast/calibration.ts";
 import type { Caller, Operations } from "./gateway/operations.ts";
+import type { Importing } from "./importing.ts";
 import type { Planning } from "./planning.ts";
 import type { Signalling } from "./signalling.ts";
 import type { ExplicitStages } from "./stages.ts";
@@ -45,20 +47,19 @@ export type OperationsDeps = {
   store: Store;
   trust: Trust;
   fleet: Fleet;
-  history: DemandHistory;
+  importing: Importing;
   catalog: Catalog;
   planning: Planning;
   signals: Signalling;
   stages: ExplicitStages;
   reports: ReadonlyMap<HostId, Report>;
   calibration(): Calibration;
-  /** History or workloads came in: what is derived from them has to be made anew. */
-  demandChanged(imported: boolean): void;
+  /** Workloads came in: what is derived from them has to be made anew. */
+  workloadsChanged(): void;
 };
 
 const HOUR_MS = 3_600_000;
 const FORECAST_BINS = 60;
-const IMPORT_ROWS_MAX = 200_000;
 
 /** `startedMs` is when this process began to serve. */
 export function makeOperations(deps: OperationsDeps, startedMs: number): Operations {
@@ -167,7 +168,7 @@ function makeChanging(deps: OperationsDeps) {
     apply: async (file: WorkloadsFile, by: Caller): Promise<Applied> => {
       const applied = await store.workloads.apply(file, by.name);
       changed();
-      deps.demandChanged(false);
+      deps.workloadsChanged();
       return applied;
     },
     removeWorkload: async (name: string): Promise<Applied> => {
@@ -194,8 +195,9 @@ function makeChanging(deps: OperationsDeps) {
     },
     pause: () => setPaused(true),
     resume: () => setPaused(false),
-    importHistory: async (query: ImportQuery, rows: AsyncIterable<HistoryRow>): Promise<Imported> =>
-      importHistory(deps, query, rows),
+    stageHistory: (query: ImportQuery, rows: AsyncIterable<HistoryRow>): Promise<ImportStaged> =>
+      deps.importing.stage(query, rows),
+    importHistory: (body: ImportCommit): Promise<Imported> => deps.importing.commit(body),
   };
 }
 
@@ -302,45 +304,4 @@ function doctor({ fleet, planning, catalog, store, signals, clock }: OperationsD
       },
     ],
   };
-}
-
-async function importHistory(
-  { store, history, demandChanged }: OperationsDeps,
-  query: ImportQuery,
-  rows: AsyncIterable<HistoryRow>,
-): Promise<Imported> {
-  const bins = new Map<string, DemandBin>();
-  let count = 0;
-  for await (const row of rows) {
-    if (++count > IMPORT_ROWS_MAX)
-      throw new PrestageError("TOO_LARGE", `over ${IMPORT_ROWS_MAX} rows in one part`);
-    const startMs = Math.floor(row.timestampMs / DEMAND_BIN_MS) * DEMAND_BIN_MS;
-    const host = hostName(row.origin);
-    const key = `${row.workload}/${row.category}/${host}/${startMs}`;
-    const bin = bins.get(key);
-    if (bin) bin.count += row.count;
-    else
-      bins.set(key, {
-        workload: row.workload,
-        category: row.category,
-        host,
-        startMs,
-        count: row.count,
-      });
-  }
-  const list = [...bins.values()];
-  const added = await store.demand.importBins(`${query.source}#${query.part}`, list);
-  if (added) for (const bin of list) history.add(bin);
-  if (added) demandChanged(true);
-  return { rows: count, duplicate: !added };
-}
-
-/** Origins of a log are not host ids: they are made to look like one. */
-function hostName(origin: string): HostId {
-  const text = origin
-    .toLowerCase()
-    .replace(/[^a-z0-9._-]+/g, "-")
-    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, "")
-    .slice(0, 64);
-  return text || "imported";
 }

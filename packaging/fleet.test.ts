@@ -158,7 +158,10 @@ describe("commands and a fleet", () => {
       return `${at},w,default,a,2`;
     });
     await writeFile(history, `timestamp,workload,category,origin,count\n${rows.join("\n")}\n`);
-    expect(await json(["import", history])).toMatchObject({ rows: 50, duplicate: false });
+    expect(await json(["import", history])).toMatchObject({
+      requests: 100,
+      imported: { requests: 100, duplicate: false },
+    });
     expect((await run(["import", history])).stdout).toContain("imported before");
     expect((await run(["plan", "--all"])).stdout).toMatch(/^plan \d+ of /);
     expect((await run(["why", "w"])).exit).toBe(0);

@@ -83,7 +83,14 @@ const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
       addSignals(program, shell, SEE);
     },
   },
-  { names: ["pause", "resume", "import"], add: addControls },
+  {
+    names: ["pause", "resume"],
+    add: async (program, shell) => {
+      const { addControl } = await import("../coordinator/cli/control.ts");
+      addControl(program, shell, CONTROL);
+    },
+  },
+  { names: ["import"], add: addImports },
   {
     names: ["join-token", "token", "audit"],
     add: async (program, shell) => {
@@ -130,12 +137,21 @@ async function addBacktests(program: Command, shell: Shell): Promise<void> {
   });
 }
 
-async function addControls(program: Command, shell: Shell): Promise<void> {
-  const { addControl } = await import("../coordinator/cli/control.ts");
-  addControl(program, shell, CONTROL, {
-    openTrace: async (path, format, signal) => {
-      const { readTrace } = await import("../coordinator/demand/import.ts");
-      return readTrace(path, { format, signal });
+async function addImports(program: Command, shell: Shell): Promise<void> {
+  const { addImport } = await import("../coordinator/cli/import.ts");
+  addImport(program, shell, CONTROL, {
+    find: async (patterns) => {
+      const { findFiles } = await import("../coordinator/recordings.ts");
+      return findFiles(patterns);
+    },
+    files: async (options, { terminal, clock, signal }) => {
+      const { openFiles } = await import("../coordinator/recordings.ts");
+      return openFiles({ ...options, stdin: terminal.stdin, nowMs: clock.now(), signal });
+    },
+    prometheus: async (settings, { clock, signal }) => {
+      const { openPrometheus } = await import("../coordinator/prometheus-input.ts");
+      const { systemRandom } = await import("../shared/runtime/random.ts");
+      return openPrometheus(settings, { clock, random: systemRandom(), signal });
     },
   });
 }

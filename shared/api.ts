@@ -9,6 +9,7 @@ import {
   ArtifactRef,
   Bytes,
   CategoryName,
+  DEMAND_BIN_MS,
   EnvironmentStatus,
   HostId,
   HostSample,
@@ -313,6 +314,7 @@ export type ApiTokenList = z.infer<typeof ApiTokenList>;
 export const Revoked = z.object({ host: HostId, epoch: z.number() });
 export type Revoked = z.infer<typeof Revoked>;
 
+const WholeMinute = TimeMs.int().multipleOf(DEMAND_BIN_MS);
 /** One line of a history import: requests of (workload, category) in one minute or at one time. */
 export const HistoryRow = z.strictObject({
   timestampMs: TimeMs,
@@ -322,16 +324,45 @@ export const HistoryRow = z.strictObject({
   count: z.number().int().min(1),
 });
 export type HistoryRow = z.infer<typeof HistoryRow>;
-/** An import may come in parts; each (source, part) is taken once however often it is sent. */
+/**
+ * A batch of imported rows comes in parts, which count when the batch is committed. Sending a part
+ * or the commit again, e.g. after a lost answer, changes nothing.
+ */
 export const ImportQuery = z.strictObject({
-  source: text(200).describe("Names the imported data, e.g. its file hash."),
-  part: z.coerce.number().int().min(0).default(0),
+  source: text(200).describe("What is imported: a log, a query. Its batches replace one another."),
+  batch: text(64).describe("Names this import of the source."),
+  part: z.coerce.number().int().min(0).default(0).describe("In order from 0."),
 });
 export type ImportQuery = z.infer<typeof ImportQuery>;
-export const Imported = z.object({
+export const ImportStaged = z.object({
   rows: z.number(),
   /** True when this part had been taken before: nothing was added. */
   duplicate: z.boolean(),
+});
+export type ImportStaged = z.infer<typeof ImportStaged>;
+
+export const ImportCommit = z.strictObject({
+  source: text(200),
+  batch: text(64),
+  parts: z.number().int().min(0).describe("How many parts were sent."),
+  digest: text(200).describe("Equal for equal content read in the same way."),
+  covers: z
+    .strictObject({ fromMs: WholeMinute, toMs: WholeMinute })
+    .nullable()
+    .default(null)
+    .describe("What earlier batches of the source said about this time is replaced; null: all."),
+  cutEdges: z
+    .boolean()
+    .default(false)
+    .describe("The first and last minute may be cut: there the fuller batch stays."),
+});
+export type ImportCommit = z.infer<typeof ImportCommit>;
+const Counted = z.object({ bins: z.number(), requests: z.number() });
+export const Imported = Counted.extend({
+  /** True when the source had said exactly this: nothing was changed. */
+  duplicate: z.boolean(),
+  /** What the source had said before and counts no more. */
+  replaced: Counted,
 });
 export type Imported = z.infer<typeof Imported>;
 

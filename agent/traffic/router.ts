@@ -22,6 +22,7 @@ import {
   type RouteTable,
 } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
+import { hostName, type Match, Matcher } from "../../shared/match.ts";
 import { assert } from "../../shared/runtime/assert.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
@@ -30,7 +31,6 @@ import type { Workload } from "../../shared/workload.ts";
 import { answerError } from "./answers.ts";
 import { Exchange, type ExchangeDeps, HOP_HEADER, type RouterPool } from "./exchange.ts";
 import { Forwarder, stripHopByHop } from "./forward.ts";
-import { hostName, type Match, Matcher } from "./match.ts";
 import { RouterMetrics } from "./router-metrics.ts";
 import { SHADOW_HEADER } from "./shadow.ts";
 import { Upgrade } from "./upgrade.ts";

@@ -1,98 +1,112 @@
-/** One line of an access log: common or combined format (a virtual host may lead), or JSON. */
-import { categoryName, workloadName } from "./names.ts";
-import { parseClf, parseTimestamp } from "./timestamp.ts";
+/** One line of an access log in common or combined format; a virtual host may lead. */
+import { ClfTimes } from "./timestamp.ts";
 
-export type LoggedRequest = {
+/** A request as a line tells it; what the line does not tell is null. */
+export type LoggedLine = {
   timestampMs: number;
-  workload: string;
-  category: string;
-  origin: string;
   count: number;
+  /** Where the request came from. */
+  origin: string;
+  /** Host and target that the client asked for, the target as path and query. */
+  host: string | null;
+  url: string | null;
+  /** Names in the recording itself, which go before any rule. */
+  workload: string | null;
+  category: string | null;
+  /** Names in lower case. */
+  header(name: string): string | undefined;
 };
 
 /** What is wrong with the line instead of the request in it. */
 export type BadLine = { problem: string };
 
-/** Words before the time, the time, the request. */
-const COMMON = /^([^["]{1,512})\[([^\]]{1,64})\] "((?:[^"\\]|\\.)*)"/;
-const TIME_FIELDS = ["timestamp", "@timestamp", "time", "ts", "time_iso8601", "time_local", "msec"];
-const HOST_FIELDS = ["workload", "vhost", "server_name", "http_host", "host"];
-const PATH_FIELDS = ["path", "uri", "request_uri", "url", "request"];
-const ORIGIN_FIELDS = ["origin", "remote_addr", "client_ip", "clientip", "remote_ip", "ip"];
+const WORDS_CHARS_MAX = 512;
+const TIME_CHARS_MAX = 64;
 
 export function looksLikeAccessLog(line: string): boolean {
-  return line.startsWith("{") || COMMON.test(line);
+  return line.startsWith("{") || !("problem" in new CommonLog().parse(line, false));
 }
 
-/** `fallback` names the workload of a JSON line that tells neither host nor path. */
-export function parseAccessLine(line: string, fallback: string): LoggedRequest | BadLine {
-  return line.startsWith("{") ? parseJson(line, fallback) : parseCommon(line);
-}
+export class CommonLog {
+  readonly #times = new ClfTimes();
 
-function parseCommon(line: string): LoggedRequest | BadLine {
-  const match = COMMON.exec(line);
-  if (!match) return { problem: "not in common or combined log format" };
-  const [, words = "", time = "", request = ""] = match;
-  const [first = "", second = "", ...rest] = words.trim().split(/\s+/);
-  // `ADDRESS IDENT USER [`, or `HOST ADDRESS IDENT USER [`; nobody sends an ident these days.
-  const virtual = rest.length >= 2 && second !== "-";
-  const timestampMs = parseClf(time);
-  if (timestampMs === null) return { problem: `not a time: ${time.slice(0, 40)}` };
-  const target = pathOf(request);
-  if (target === null) return { problem: `not a request: ${request.slice(0, 40)}` };
-  const origin = virtual ? second : first;
-  return { timestampMs, ...named(hostOf(virtual ? first : null), target), origin, count: 1 };
-}
-
-function parseJson(line: string, fallback: string): LoggedRequest | BadLine {
-  let row: Record<string, unknown>;
-  try {
-    row = JSON.parse(line);
-  } catch (cause) {
-    return { problem: `not JSON: ${cause instanceof Error ? cause.message : cause}`.slice(0, 120) };
+  /** `strict`: the request must be one. */
+  parse(line: string, strict = true): LoggedLine | BadLine {
+    const open = line.indexOf("[");
+    const close = open < 1 ? -1 : line.indexOf("]", open);
+    if (close < 0 || open > WORDS_CHARS_MAX || close - open > TIME_CHARS_MAX) return NOT_COMMON;
+    if (!line.startsWith('] "', close)) return NOT_COMMON;
+    const from = close + 3;
+    const to = quoteEnd(line, from);
+    if (to < 0) return NOT_COMMON;
+    const time = line.slice(open + 1, close);
+    const timestampMs = this.#times.parse(time);
+    if (timestampMs === null) return { problem: `not a time: ${time.slice(0, 40)}` };
+    const request = line.slice(from, to);
+    const target = targetOf(request);
+    if (target === null && strict) return { problem: `not a request: ${request.slice(0, 40)}` };
+    const [first = "", second = "", third = "", fourth] = line.slice(0, open - 1).split(" ");
+    // `ADDRESS IDENT USER [`, or `HOST ADDRESS IDENT USER [`; nobody sends an ident these days.
+    const virtual = second !== "-" && third !== "" && fourth !== undefined;
+    return {
+      timestampMs,
+      count: 1,
+      origin: virtual ? second : first,
+      host: target?.host ?? hostOf(virtual ? first : null),
+      url: target?.url ?? null,
+      workload: null,
+      category: null,
+      header: (name) => combinedHeader(line, to + 1, name),
+    };
   }
-  const time = field(row, TIME_FIELDS);
-  const timestampMs = time === null ? null : parseTimestamp(time);
-  if (timestampMs === null) return { problem: "no time in any known field" };
-  const host = hostOf(field(row, HOST_FIELDS));
-  const target = pathOf(field(row, PATH_FIELDS) ?? "");
-  const count = Number(row.count ?? 1);
-  if (!Number.isInteger(count) || count < 0) return { problem: "count is not a whole number" };
-  const request = named(host, target ?? (host === null ? [fallback] : []));
-  const category = field(row, ["category"]);
-  return {
-    timestampMs,
-    workload: request.workload,
-    category: category === null ? request.category : categoryName(category),
-    origin: field(row, ORIGIN_FIELDS) ?? "",
-    count,
-  };
 }
 
-/** The workload is the virtual host, else the first segment; the category the segment after. */
-function named(host: string | null, segments: string[]): { workload: string; category: string } {
-  const [first, second] = segments;
-  if (host !== null) return { workload: workloadName(host), category: categoryName(first ?? "") };
-  return { workload: workloadName(first ?? "root"), category: categoryName(second ?? "") };
-}
+const NOT_COMMON: BadLine = { problem: "not in common or combined log format" };
 
-function hostOf(text: string | null | undefined): string | null {
-  const host = (text ?? "").replace(/:\d+$/, "");
-  return host === "" || host === "-" ? null : host;
-}
-
-/** Path segments of `GET /a/b?c HTTP/1.1`, a path or a URL; null when there is no path. */
-function pathOf(request: string): string[] | null {
-  const target = request.split(" ").find((part) => part.startsWith("/") || part.includes("://"));
-  if (target === undefined) return null;
-  const path = target.replace(/^[a-z]+:\/\/[^/]*/i, "").replace(/[?#].*$/s, "");
-  return path.split("/").filter((segment) => segment !== "");
-}
-
-function field(row: Record<string, unknown>, names: readonly string[]): string | null {
-  for (const name of names) {
-    const value = row[name];
-    if (typeof value === "string" || typeof value === "number") return String(value);
+/** Where the quoted text that begins at `from` ends; -1 when it does not. */
+function quoteEnd(line: string, from: number): number {
+  for (let at = line.indexOf('"', from); at !== -1; at = line.indexOf('"', at + 1)) {
+    let slashes = 0;
+    while (line[at - 1 - slashes] === "\\" && at - 1 - slashes >= from) slashes++;
+    if (slashes % 2 === 0) return at;
   }
-  return null;
+  return -1;
+}
+
+/** Of the combined format's two. */
+function combinedHeader(line: string, after: number, name: string): string | undefined {
+  if (name !== "referer" && name !== "user-agent") return undefined;
+  const [referer, agent] = [...line.slice(after).matchAll(/"((?:[^"\\]|\\.)*)"/g)];
+  const value = (name === "referer" ? referer : agent)?.[1];
+  return value === "-" ? undefined : value;
+}
+
+/** Without its port; null for none. */
+export function hostOf(text: string | null | undefined): string | null {
+  const host = (text ?? "").replace(/:\d+$/, "").toLowerCase();
+  return host === "" || host === "-" || host === "_" ? null : host;
+}
+
+/** Of `GET /a/b?c HTTP/1.1`, a path or a URL; null when there is no path. */
+export function targetOf(request: string): { url: string; host: string | null } | null {
+  let target = request;
+  if (!request.startsWith("/")) {
+    const space = request.indexOf(" ");
+    const end = request.indexOf(" ", space + 1);
+    target = space === -1 ? request : request.slice(space + 1, end === -1 ? undefined : end);
+  } else {
+    const end = request.indexOf(" ");
+    if (end !== -1) target = request.slice(0, end);
+  }
+  if (target.startsWith("/")) return { url: withoutFragment(target), host: null };
+  const absolute = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/is.exec(target);
+  if (!absolute) return null;
+  const path = withoutFragment(absolute[2] ?? "");
+  const host = hostOf((absolute[1] ?? "").replace(/^.*@/, ""));
+  return { url: path.startsWith("/") ? path : `/${path}`, host };
+}
+
+function withoutFragment(url: string): string {
+  const at = url.indexOf("#");
+  return at === -1 ? url : url.slice(0, at);
 }

@@ -32,6 +32,23 @@ export class BinCounts {
     this.#last = Math.max(this.#last ?? bin, bin);
   }
 
+  /** Takes from what was added; never below zero. */
+  remove(bin: number, count: number): void {
+    const at = Math.floor(bin / CHUNK_BINS);
+    const chunk = this.#chunks.get(at);
+    const i = bin - at * CHUNK_BINS;
+    if (chunk) chunk[i] = Math.max(0, (chunk[i] ?? 0) - count);
+  }
+
+  /** The last bin that is not zero; null when all are. */
+  lastArrival(): number | null {
+    for (const at of [...this.#chunks.keys()].sort((a, b) => b - a)) {
+      const i = this.#chunks.get(at)?.findLastIndex((count) => count > 0) ?? -1;
+      if (i >= 0) return at * CHUNK_BINS + i;
+    }
+    return null;
+  }
+
   /** Counts of the bins in `[from, to)`. */
   read(from: number, to: number): Float64Array {
     const counts = new Float64Array(Math.max(0, to - from));

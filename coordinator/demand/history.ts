@@ -10,6 +10,8 @@ import { BinCounts } from "./bins.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
+/** Less than this is what rounding leaves of nothing. */
+const WEIGHT_MIN = 1e-6;
 /** A request counts half in a host's share after that long. */
 const SHARE_HALF_LIFE_MS = DAY_MS;
 
@@ -81,6 +83,35 @@ export class DemandHistory {
     if (!host) return;
     if (bin.startMs >= this.#newestMs - keepHostMs) host.bins.add(at, bin.count);
     share(host, bin.startMs, bin.count);
+  }
+
+  /**
+   * Takes back what an added bin had counted, e.g. of an import that another replaces; what is past
+   * its keeping time is gone already. Call `forgetEmpty` after the last.
+   */
+  remove({ workload, category, host: name, startMs, count }: DemandBin): void {
+    const demand = this.#demand.get(categoryKey(workload, category));
+    if (!demand) return;
+    const at = Math.floor(startMs / this.binMs);
+    demand.hours.remove(Math.floor(startMs / HOUR_MS), count);
+    demand.bins.remove(at, count);
+    if (demand.lastMs === at * this.binMs) {
+      const last = demand.bins.lastArrival();
+      demand.lastMs = last === null ? null : last * this.binMs;
+    }
+    const host = demand.hosts.get(name);
+    if (!host) return;
+    host.bins.remove(at, count);
+    share(host, startMs, -count);
+  }
+
+  /** Forgets categories and hosts all whose demand was removed. */
+  forgetEmpty(): void {
+    for (const [key, demand] of this.#demand) {
+      if (demand.hours.lastArrival() === null) this.#demand.delete(key);
+      for (const [name, host] of demand.hosts)
+        if (host.weight < WEIGHT_MIN) demand.hosts.delete(name);
+    }
   }
 
   /** One host's series or, for `null`, that of all hosts; whole bins in `[fromMs, toMs)`. */
@@ -178,7 +209,7 @@ export class DemandHistory {
 function share(host: HostDemand, atMs: number, count: number): void {
   const newestMs = Math.max(host.atMs, atMs);
   const fade = (fromMs: number) => 0.5 ** ((newestMs - fromMs) / SHARE_HALF_LIFE_MS);
-  host.weight = host.weight * fade(host.atMs) + count * fade(atMs);
+  host.weight = Math.max(0, host.weight * fade(host.atMs) + count * fade(atMs));
   host.atMs = newestMs;
 }
 

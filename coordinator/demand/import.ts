@@ -1,22 +1,26 @@
 /**
  * Recorded requests from files, as a stream of rows: CSV, the wide format of the Azure functions
- * traces, access logs. A file is never in memory as a whole; a bad line is counted, not fatal.
- * The only importer of csv-parse.
+ * traces, access logs; plain, gz or zst. A file is never in memory as a whole; a bad line is
+ * counted, not fatal.
  */
-import { createReadStream } from "node:fs";
+import { createHash, type Hash } from "node:crypto";
 import { basename } from "node:path";
-import { addAbortSignal, pipeline, Readable } from "node:stream";
-import { createGunzip, createZstdDecompress } from "node:zlib";
-import { type CsvError, parse } from "csv-parse";
+import type { Readable } from "node:stream";
 import { PrestageError } from "../../shared/errors.ts";
-import { type LoggedRequest, looksLikeAccessLog, parseAccessLine } from "./access-log.ts";
-import { AZURE_DAY_START_MS, type RowReader, readerFor } from "./csv-rows.ts";
+import { CommonLog, type LoggedLine, looksLikeAccessLog } from "./access-log.ts";
+import { azureDayStartMs, type RowReader, readerFor, type TraceRow } from "./csv-rows.ts";
+import { parseJsonLine } from "./json-log.ts";
+import { LINE_CHARS_MAX, LineSplitter } from "./lines.ts";
 import { workloadName } from "./names.ts";
+import { type Naming, namedByPath, withNames } from "./naming.ts";
+import { remembered } from "./remembered.ts";
+import { parseTimestamp, UTC, type WallClock } from "./timestamp.ts";
+import { openBytes } from "./unpack.ts";
 
+export type { TraceRow } from "./csv-rows.ts";
 export type TraceFormat = "csv" | "azure" | "log";
 
-/** `count` requests of one category at a time; rows come in the order of the file. */
-export type TraceRow = LoggedRequest;
+export type Example = { line: number; problem: string };
 
 export type TraceReport = {
   /** Null until the first line was seen. */
@@ -25,184 +29,271 @@ export type TraceReport = {
   rows: number;
   badLines: number;
   /** The first few bad lines. */
-  examples: { line: number; problem: string }[];
+  examples: Example[];
+  /** Requests that no rule is for, and the first few of them. */
+  unmatched: number;
+  unmatchedExamples: string[];
+  /** Of the file as it lies there; the total is null for a stream. */
+  bytesRead: number;
+  bytesTotal: number | null;
+  /**
+   * What the recording begins with, by which it is known again when it has grown, moved or been
+   * packed: SHA-256 over its first lines, and its name where that names the workload. Complete after those, or at the end of a shorter one.
+   */
+  fingerprint: string;
 };
 
-/** Can be iterated once; `report` is complete when the iteration is. */
-export type TraceReader = AsyncIterable<TraceRow> & { readonly report: TraceReport };
+/** Can be iterated once, by rows or by batches; `report` is complete when the iteration is. */
+export type TraceReader = AsyncIterable<TraceRow> & {
+  readonly report: TraceReport;
+  /** The same rows, many at a time: an iteration step costs more than a row. */
+  batches(): AsyncIterable<readonly TraceRow[]>;
+};
 
 export type TraceOptions = {
-  format?: TraceFormat | "auto";
-  /** What minute column 0 of the Azure format means. */
+  format?: TraceFormat | "auto" | undefined;
+  /** What minute column 0 of the wide format means; default: by the file's name. */
   dayStartMs?: number;
+  /** Default: by host and path. */
+  naming?: Naming | undefined;
+  workload?: string | undefined;
+  category?: string | undefined;
+  /** False: origins of log lines are left out. */
+  origins?: boolean | undefined;
+  /** Of times without a zone. */
+  unzoned?: WallClock | undefined;
+  /** Lines of another time are bad. */
+  bounds?: { fromMs: number; toMs: number };
   signal?: AbortSignal;
 };
 
 const EXAMPLES_MAX = 5;
-const LINE_CHARS_MAX = 1 << 20;
+const FINGERPRINT_LINES = 16;
+/** A recording may begin in the middle of a line, or with words about it. */
+const STRANGE_LINES_MAX = 20;
 
-/** Reads a path (`.gz` and `.zst` are unpacked) or a stream of plain text. */
+/**
+ * Reads a path or a stream. After the rows that could be read it throws CORRUPT (`details.byte`)
+ * when a packed file is cut or damaged; NOT_FOUND for no file, USAGE for an unknown format.
+ */
 export function readTrace(source: string | Readable, options: TraceOptions = {}): TraceReader {
-  const report: TraceReport = { format: null, lines: 0, rows: 0, badLines: 0, examples: [] };
+  const report: TraceReport = {
+    format: null,
+    lines: 0,
+    rows: 0,
+    badLines: 0,
+    examples: [],
+    unmatched: 0,
+    unmatchedExamples: [],
+    bytesRead: 0,
+    bytesTotal: null,
+    fingerprint: "",
+  };
+  async function* batches(): AsyncGenerator<readonly TraceRow[]> {
+    const file = typeof source === "string" ? basename(source) : "stdin";
+    const lines = new TraceLines(file, options, report);
+    const splitter = new LineSplitter();
+    try {
+      const bytes = openBytes(source, options.signal);
+      report.bytesTotal = bytes.bytesTotal;
+      for await (const chunk of bytes.chunks) {
+        report.bytesRead = bytes.bytesRead;
+        yield lines.take(splitter.push(chunk));
+      }
+      yield lines.take(splitter.end());
+      lines.checkFormat();
+      lines.end();
+    } catch (cause) {
+      lines.end();
+      throw explain(cause, typeof source === "string" ? source : "stdin");
+    }
+  }
   return {
     report,
+    batches,
     async *[Symbol.asyncIterator]() {
-      const name = typeof source === "string" ? basename(source).replace(/\..*$/, "") : "trace";
-      const stream = open(source, options.signal);
-      try {
-        for await (const row of rows(stream, name, options, report)) {
-          report.rows++;
-          yield row;
-        }
-      } catch (cause) {
-        throw explain(cause, source, options.signal);
-      } finally {
-        stream.destroy();
-      }
+      for await (const batch of batches()) yield* batch;
     },
   };
 }
 
-async function* rows(
-  stream: Readable,
-  name: string,
-  options: TraceOptions,
-  report: TraceReport,
-): AsyncGenerator<TraceRow> {
-  const chunks = textOf(stream);
-  let head = "";
-  let line: string | undefined;
-  while (line === undefined) {
-    const { value, done } = await chunks.next();
-    head += value ?? "";
-    line = firstLine(head, done === true);
-    if (done && line === undefined) return;
+type ReadLine = (line: string, into: TraceRow[]) => string | null;
+
+/** Lines of one recording to rows: the first decides how the rest is read. */
+class TraceLines {
+  readonly #file: string;
+  readonly #options: TraceOptions;
+  readonly #report: TraceReport;
+  readonly #fingerprint: Hash = createHash("sha256");
+  #fingerprinted = 0;
+  #read: ReadLine | null = null;
+  #strange: string[] = [];
+
+  constructor(file: string, options: TraceOptions, report: TraceReport) {
+    this.#file = file;
+    this.#options = options;
+    this.#report = report;
   }
-  const format = options.format === "auto" || !options.format ? detect(line) : options.format;
-  if (format === null) throw unknownFormat(line);
-  report.format = format;
-  const text = (async function* () {
-    yield head;
-    yield* chunks;
-  })();
-  if (format === "log") yield* logRows(text, name, report);
-  else yield* csvRows(text, name, format, options.dayStartMs ?? AZURE_DAY_START_MS, report);
+
+  take(lines: readonly string[]): TraceRow[] {
+    const rows: TraceRow[] = [];
+    const report = this.#report;
+    for (const line of lines) {
+      report.lines++;
+      if (line === "" || line.trim() === "") continue;
+      if (this.#fingerprinted < FINGERPRINT_LINES) this.#recognise(line);
+      const problem = line.length > LINE_CHARS_MAX ? TOO_LONG : this.#take(line, rows);
+      if (problem !== null) bad(report, problem);
+    }
+    report.rows += rows.length;
+    return rows;
+  }
+
+  /** Call it after the last line, also when the recording broke off. */
+  end(): void {
+    if (this.#report.fingerprint === "") this.#report.fingerprint = this.#fingerprint.digest("hex");
+  }
+
+  /** Throws USAGE when there were lines, and none that tells the format. */
+  checkFormat(): void {
+    const [first] = this.#strange;
+    if (this.#read === null && first !== undefined) throw unknownFormat(first);
+  }
+
+  #recognise(line: string): void {
+    this.#fingerprint.update(line).update("\n");
+    if (++this.#fingerprinted === FINGERPRINT_LINES) this.end();
+  }
+
+  #take(line: string, rows: TraceRow[]): string | null {
+    if (this.#read) {
+      const before = rows.length;
+      const problem = this.#read(line, rows);
+      return problem ?? this.#outOfBounds(rows, before);
+    }
+    const { format: wanted } = this.#options;
+    const format = wanted === "auto" || !wanted ? detect(line) : wanted;
+    if (format === null) {
+      this.#strange.push(line.slice(0, 200));
+      if (this.#strange.length > STRANGE_LINES_MAX) this.checkFormat();
+      return `in no known format: ${line.slice(0, 40)}`;
+    }
+    this.#report.format = format;
+    if (format === "log") this.#read = this.#logReader();
+    else {
+      const reader = this.#csvReader(format, line);
+      if (reader.namedByFile) this.#fingerprint.update(`${this.#fallback()}\n`);
+      this.#read = (text, into) => reader.read(text, into);
+      if (reader.header) return null;
+    }
+    return this.#take(line, rows);
+  }
+
+  #csvReader(format: "csv" | "azure", line: string): RowReader {
+    const { dayStartMs, unzoned, workload, category } = this.#options;
+    const reader = readerFor(format, line, {
+      dayStartMs: dayStartMs ?? azureDayStartMs(this.#file),
+      workload: this.#fallback(),
+      ...(unzoned && { unzoned }),
+    });
+    if (workload === undefined && category === undefined) return reader;
+    return {
+      header: reader.header,
+      namedByFile: reader.namedByFile && workload === undefined,
+      read: (text, into) => {
+        const before = into.length;
+        const problem = reader.read(text, into);
+        for (const row of into.slice(before)) {
+          row.workload = workload ?? row.workload;
+          row.category = category ?? row.category;
+        }
+        return problem;
+      },
+    };
+  }
+
+  #logReader(): ReadLine {
+    const { naming = namedByPath(this.#fallback()), unzoned = UTC } = this.#options;
+    const nameOf = withNames(naming, this.#options);
+    const common = new CommonLog();
+    const originOf = this.#options.origins === false ? () => "" : remembered((text) => text);
+    return (line, rows) => {
+      const logged = line.startsWith("{")
+        ? parseJsonLine(line, common, unzoned)
+        : common.parse(line);
+      if ("problem" in logged) return logged.problem;
+      const { timestampMs, count, origin } = logged;
+      if (count === 0) return null;
+      const named = nameOf(logged);
+      if (named === null) this.#unmatched(logged);
+      else {
+        const { workload, category } = named;
+        rows.push({ timestampMs, workload, category, origin: originOf(origin), count });
+      }
+      return null;
+    };
+  }
+
+  #unmatched({ host, url, count }: LoggedLine): void {
+    const report = this.#report;
+    report.unmatched += count;
+    if (report.unmatchedExamples.length >= EXAMPLES_MAX) return;
+    const example = `${host ?? ""}${url ?? ""}`.slice(0, 120);
+    if (!report.unmatchedExamples.includes(example)) report.unmatchedExamples.push(example);
+  }
+
+  /** Takes rows of nonsense times back out; a line is then bad as a whole. */
+  #outOfBounds(rows: TraceRow[], from: number): string | null {
+    const { bounds } = this.#options;
+    if (!bounds) return null;
+    for (let i = from; i < rows.length; i++) {
+      const timestampMs = rows[i]?.timestampMs ?? 0;
+      if (timestampMs >= bounds.fromMs && timestampMs < bounds.toMs) continue;
+      rows.length = from;
+      const when = timestampMs < 8.64e15 ? new Date(timestampMs).toISOString() : timestampMs;
+      return timestampMs < bounds.fromMs ? `no plausible time: ${when}` : `a time to come: ${when}`;
+    }
+    return null;
+  }
+
+  #fallback(): string {
+    return workloadName(this.#file.replace(/\..*$/, ""));
+  }
 }
 
-async function* logRows(
-  text: AsyncIterable<string>,
-  name: string,
-  report: TraceReport,
-): AsyncGenerator<TraceRow> {
-  for await (const line of linesOf(text)) {
-    report.lines++;
-    if (line.trim() === "") continue;
-    const row =
-      line.length > LINE_CHARS_MAX ? { problem: "too long" } : parseAccessLine(line, name);
-    if ("problem" in row) bad(report, report.lines, row.problem);
-    else if (row.count > 0) yield row;
-  }
-}
-
-async function* csvRows(
-  text: AsyncIterable<string>,
-  name: string,
-  format: "csv" | "azure",
-  dayStartMs: number,
-  report: TraceReport,
-): AsyncGenerator<TraceRow> {
-  const parser = parse({
-    bom: true,
-    info: true,
-    relax_column_count: true,
-    skip_empty_lines: true,
-    skip_records_with_error: true,
-    trim: true,
-    max_record_size: LINE_CHARS_MAX,
-    on_skip: (error: CsvError | undefined) =>
-      void bad(report, Number(error?.lines ?? report.lines + 1), error?.message ?? "not CSV"),
-  });
-  // Errors arrive at the loop below through the parser.
-  pipeline(Readable.from(text), parser, () => undefined);
-  let reader: RowReader | null = null;
-  for await (const { record, info } of parser) {
-    report.lines = info.lines;
-    if (reader === null) {
-      reader = readerFor(format, record, { dayStartMs, workload: workloadName(name) });
-      if (reader.header) continue;
-    }
-    for (const row of reader.read(record)) {
-      if ("problem" in row) bad(report, info.lines, row.problem);
-      else if (row.count > 0) yield row;
-    }
-  }
-}
+const TOO_LONG = `longer than ${LINE_CHARS_MAX} characters`;
 
 function detect(line: string): TraceFormat | null {
-  if (/(^|,)HashFunction(,|$)/.test(line)) return "azure";
+  if (/(^|,)"?HashFunction"?(,|$)/.test(line)) return "azure";
   if (looksLikeAccessLog(line)) return "log";
-  if (/^"?(timestamp|time|ts|date)"?(,|$)/i.test(line)) return "csv";
-  if (/,"?(timestamp|time|ts)"?(,|$)/i.test(line)) return "csv";
-  return /^"?\d[^,]*,/.test(line) ? "csv" : null;
+  if (/^"?(timestamp|time|ts|date)"?\s*(,|$)/i.test(line)) return "csv";
+  if (/,\s*"?(timestamp|time|ts)"?\s*(,|$)/i.test(line)) return "csv";
+  const [first = ""] = line.split(",");
+  return line.includes(",") && parseTimestamp(first.replaceAll('"', "")) !== null ? "csv" : null;
 }
 
-function bad(report: TraceReport, line: number, problem: string): void {
+function bad(report: TraceReport, problem: string): void {
   report.badLines++;
-  // The CSV parser is ahead of us with those it skips.
-  report.examples.push({ line, problem });
-  report.examples.sort((a, b) => a.line - b.line);
-  report.examples.length = Math.min(report.examples.length, EXAMPLES_MAX);
-}
-
-function open(source: string | Readable, signal: AbortSignal | undefined): Readable {
-  const raw = typeof source === "string" ? createReadStream(source) : source;
-  if (signal) addAbortSignal(signal, raw);
-  if (typeof source !== "string") return raw;
-  if (source.endsWith(".gz")) return pipeline(raw, createGunzip(), () => undefined);
-  if (source.endsWith(".zst")) return pipeline(raw, createZstdDecompress(), () => undefined);
-  return raw;
-}
-
-async function* textOf(stream: Readable): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  for await (const chunk of stream) {
-    yield typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true });
-  }
-  yield decoder.decode();
-}
-
-/** The lines of a text; of one that is far too long only the beginning. */
-async function* linesOf(text: AsyncIterable<string>): AsyncGenerator<string> {
-  let rest = "";
-  for await (const chunk of text) {
-    const lines = (rest + chunk).split("\n");
-    rest = (lines.pop() ?? "").slice(0, LINE_CHARS_MAX + 1);
-    for (const line of lines) yield line.endsWith("\r") ? line.slice(0, -1) : line;
-  }
-  if (rest !== "") yield rest;
-}
-
-/** The first line with something in it; undefined when more text is needed. */
-function firstLine(text: string, ended: boolean): string | undefined {
-  const lines = text.replace(/^\uFEFF/, "").split(/\r?\n/);
-  if (!ended && text.length <= LINE_CHARS_MAX) lines.pop();
-  return lines.find((line) => line.trim() !== "");
+  if (report.examples.length < EXAMPLES_MAX) report.examples.push({ line: report.lines, problem });
 }
 
 function unknownFormat(line: string): PrestageError {
   return new PrestageError(
     "USAGE",
-    "cannot tell the format: neither CSV with a timestamp, Azure functions trace nor access log",
-    { details: { firstLine: line.slice(0, 200) } },
+    "cannot tell the format: neither CSV with a timestamp, Azure functions trace nor access log " +
+      "(--format csv, azure or log reads it as one)",
+    { details: { firstLine: line } },
   );
 }
 
-function explain(cause: unknown, source: string | Readable, signal?: AbortSignal): unknown {
-  if (signal?.aborted) return signal.reason;
-  if (!(cause instanceof Error) || !("code" in cause) || cause instanceof PrestageError) {
+function explain(cause: unknown, file: string): unknown {
+  if (cause instanceof PrestageError && cause.code === "CORRUPT")
+    return new PrestageError("CORRUPT", `${file} ${cause.message}`, {
+      cause,
+      details: cause.details,
+    });
+  if (cause instanceof PrestageError || !(cause instanceof Error) || !("code" in cause))
     return cause;
-  }
-  const file = typeof source === "string" ? source : "stream";
   if (cause.code === "ENOENT") return new PrestageError("NOT_FOUND", `no such file: ${file}`);
   return new PrestageError("CORRUPT", `cannot read ${file}: ${cause.message}`, { cause });
 }

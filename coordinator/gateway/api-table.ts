@@ -15,8 +15,10 @@ import {
   ForecastView,
   HistoryRow,
   HostList,
+  ImportCommit,
   Imported,
   ImportQuery,
+  ImportStaged,
   JoinTokenGiven,
   JoinTokenRequest,
   LedgerList,
@@ -272,16 +274,25 @@ function steering(operations: Operations): Route[] {
       ...write,
       path: "/api/v1/history",
       summary:
-        "Imports recorded demand: lines of JSON, at most 16 MiB a part, each (source, part) once.",
+        "Stages recorded demand: lines of JSON, at most 16 MiB a part, each (batch, part) once.",
       query: ImportQuery,
       lines: HistoryRow,
-      answer: Imported,
+      answer: ImportStaged,
       audited: {
-        action: "history.import",
+        action: "history.stage",
         object: ({ query }) => `${query.source}#${query.part}`,
       },
       handle: ({ query }, call) =>
-        operations.importHistory(query, historyRows(call.raw, HISTORY_BYTES_MAX), callerOf(call)),
+        operations.stageHistory(query, historyRows(call.raw, HISTORY_BYTES_MAX), callerOf(call)),
+    }),
+    route({
+      ...write,
+      path: "/api/v1/history/commit",
+      summary: "Makes a staged batch count, in place of what its source said before.",
+      body: ImportCommit,
+      answer: Imported,
+      audited: { action: "history.import", object: ({ body }) => body.source },
+      handle: ({ body }, call) => operations.importHistory(body, callerOf(call)),
     }),
   ];
 }

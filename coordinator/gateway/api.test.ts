@@ -44,10 +44,11 @@ const SAMPLES: Record<string, Omit<Ask, "path"> & { path?: string }> = {
   "POST /api/v1/pause": { body: {} },
   "POST /api/v1/resume": {},
   "POST /api/v1/history": {
-    path: "/api/v1/history?source=s&part=1",
+    path: "/api/v1/history?source=s&batch=b&part=1",
     body: '{"timestampMs":1,"workload":"w","category":"c","origin":"o","count":2}\n',
     headers: { "content-type": "application/x-ndjson" },
   },
+  "POST /api/v1/history/commit": { body: { source: "s", batch: "b", parts: 1, digest: "d" } },
   "POST /api/v1/join-tokens": { body: {} },
   "POST /api/v1/hosts/:host/revoke": { path: "/api/v1/hosts/nobody/revoke", body: {} },
   "GET /api/v1/tokens": {},
@@ -219,14 +220,14 @@ describe("api: what it takes", () => {
     const row = { timestampMs: 1, workload: "w", category: "c", origin: "o", count: 2 };
     const line = `${JSON.stringify(row)}\n`;
     const headers = { "content-type": "application/x-ndjson" };
-    const path = "/api/v1/history?source=s";
+    const path = "/api/v1/history?source=s&batch=b";
     const good = await post(path, { body: line.repeat(20_000), headers });
     expect(JSON.parse(good.text)).toEqual({ rows: 40_000, duplicate: false });
     const bad = await post(path, { body: `${line}${line.replace("2", '"two"')}`, headers });
     expect(errorOf(bad)).toMatchObject({ code: "USAGE", details: { line: 2 } });
     const broken = await post(path, { body: `${line}{"a`, headers });
     expect(errorOf(broken)).toMatchObject({ code: "USAGE", details: { line: 2 } });
-    const failed = (await auditRows()).find(({ action }) => action === "history.import");
+    const failed = (await auditRows()).find(({ action }) => action === "history.stage");
     expect(failed).toMatchObject({ outcome: "failed", object: "s#0", detail: { code: "USAGE" } });
   });
 
@@ -235,7 +236,9 @@ describe("api: what it takes", () => {
     const row = { timestampMs: 1, workload: "w", category: "c", origin: "o".repeat(100), count: 2 };
     const body = `${JSON.stringify(row)}\n`.repeat(110_000);
     expect(body.length).toBeGreaterThan(16 << 20);
-    const answer = await post("/api/v1/history?source=s", { body, headers }).catch(() => null);
+    const answer = await post("/api/v1/history?source=s&batch=b", { body, headers }).catch(
+      () => null,
+    );
     expect(answer === null || answer.status === 413).toBe(true);
   });
 

@@ -14,8 +14,10 @@ import type {
   ForecastView,
   HistoryRow,
   HostList,
+  ImportCommit,
   Imported,
   ImportQuery,
+  ImportStaged,
   JoinTokenGiven,
   JoinTokenRequest,
   LedgerList,
@@ -73,7 +75,12 @@ export type Operations = {
   pause(by: Caller): Promise<Paused>;
   resume(by: Caller): Promise<Paused>;
   /** `rows` fails with the first bad line; what came before must then not have been taken. */
-  importHistory(query: ImportQuery, rows: AsyncIterable<HistoryRow>, by: Caller): Promise<Imported>;
+  stageHistory(
+    query: ImportQuery,
+    rows: AsyncIterable<HistoryRow>,
+    by: Caller,
+  ): Promise<ImportStaged>;
+  importHistory(commit: ImportCommit, by: Caller): Promise<Imported>;
 
   createJoinToken(request: JoinTokenRequest, by: Caller): Promise<JoinTokenGiven>;
   revokeHost(host: string, by: Caller): Promise<Revoked>;

@@ -4,6 +4,7 @@
  */
 import type { DemandBin, Outcome } from "../../shared/domain.ts";
 import type { Database } from "./open.ts";
+import type { SeriesIds } from "./series.ts";
 
 export type BinRange = { fromMs: number; toMs: number; workload?: string; category?: string };
 
@@ -13,10 +14,15 @@ const BOOTS_KEPT = 4;
 export class DemandTable {
   readonly #db: Database;
   readonly #keepOutcomes: (outcomes: readonly Outcome[]) => void;
-  readonly #series = new Map<string, number>();
+  readonly #series: SeriesIds;
 
-  constructor(db: Database, keepOutcomes: (outcomes: readonly Outcome[]) => void) {
+  constructor(
+    db: Database,
+    series: SeriesIds,
+    keepOutcomes: (outcomes: readonly Outcome[]) => void,
+  ) {
     this.#db = db;
+    this.#series = series;
     this.#keepOutcomes = keepOutcomes;
   }
 
@@ -38,7 +44,7 @@ export class DemandTable {
     bins: readonly DemandBin[],
     outcomes: readonly Outcome[],
   ): Promise<boolean> {
-    return this.#commit(() => {
+    return this.#series.commit(() => {
       if (seq <= this.lastSeq(host, bootId)) return false;
       this.#db.run(
         `INSERT INTO sequences VALUES
@@ -61,50 +67,17 @@ export class DemandTable {
   }
 
   /**
-   * Adds imported bins, all or none, once per `source`; false when the source had been taken.
-   * Works in one go: give at most some 100,000 bins at a time.
+   * Bins that start in [fromMs, toMs): those agents counted, series after series and each in order
+   * of time, then those of committed imports. One series and minute may come several times.
    */
-  importBins(source: string, bins: readonly DemandBin[]): Promise<boolean> {
-    return this.#commit(() => {
-      const { changes } = this.#db.run(
-        `INSERT INTO imports VALUES (?, ?, CAST(unixepoch('subsec') * 1000 AS INTEGER))
-           ON CONFLICT (source) DO NOTHING`,
-        source,
-        bins.length,
-      );
-      if (changes === 0) return false;
-      for (const bin of bins) this.#add(bin);
-      return true;
-    });
-  }
-
-  /** Bins that start in [fromMs, toMs), series after series, each in order of time. */
-  *bins({ fromMs, toMs, workload, category }: BinRange): IterableIterator<DemandBin> {
-    const rows = this.#db.iterate<{
-      workload: string;
-      category: string;
-      host: string;
-      start_ms: number;
-      count: number;
-    }>(
-      `SELECT workload, category, host, start_ms, count
-         FROM series JOIN demand ON demand.series = series.id
-         WHERE start_ms >= ?1 AND start_ms < ?2 AND (?3 IS NULL OR workload = ?3)
-           AND (?4 IS NULL OR category = ?4)
-         ORDER BY series.id, start_ms`,
-      fromMs,
-      toMs,
-      workload ?? null,
-      category ?? null,
+  *bins(range: BinRange): IterableIterator<DemandBin> {
+    yield* this.#rows("series s CROSS JOIN demand d ON d.series = s.id", "TRUE", range);
+    yield* this.#rows(
+      `import_batches b CROSS JOIN series s
+         CROSS JOIN imported d ON d.batch = b.id AND d.series = s.id`,
+      "b.state = 'current'",
+      range,
     );
-    for (const row of rows)
-      yield {
-        workload: row.workload,
-        category: row.category,
-        host: row.host,
-        startMs: row.start_ms,
-        count: row.count,
-      };
   }
 
   /** Drops bins that start before `beforeMs`; gives how many. */
@@ -114,12 +87,28 @@ export class DemandTable {
     );
   }
 
-  /** Series ids made by a transaction that was undone must not stay in the cache. */
-  #commit<T>(work: () => T): Promise<T> {
-    return this.#db.commit(work).catch((cause: unknown) => {
-      this.#series.clear();
-      throw cause;
-    });
+  *#rows(
+    from: string,
+    where: string,
+    { fromMs, toMs, workload, category }: BinRange,
+  ): IterableIterator<DemandBin> {
+    const rows = this.#db.iterate<{
+      workload: string;
+      category: string;
+      host: string;
+      start_ms: number;
+      count: number;
+    }>(
+      `SELECT workload, category, host, start_ms, count
+         FROM ${from}
+         WHERE ${where} AND start_ms >= ?1 AND start_ms < ?2
+           AND (?3 IS NULL OR workload = ?3) AND (?4 IS NULL OR category = ?4)`,
+      fromMs,
+      toMs,
+      workload ?? null,
+      category ?? null,
+    );
+    for (const { start_ms: startMs, ...row } of rows) yield { ...row, startMs };
   }
 
   #add(bin: DemandBin): void {
@@ -127,32 +116,9 @@ export class DemandTable {
     this.#db.run(
       `INSERT INTO demand VALUES (?, ?, ?)
          ON CONFLICT (series, start_ms) DO UPDATE SET count = count + excluded.count`,
-      this.#seriesId(bin),
+      this.#series.of(bin),
       Math.round(bin.startMs),
       bin.count,
     );
-  }
-
-  #seriesId({ workload, category, host }: DemandBin): number {
-    const key = `${workload}/${category}/${host}`;
-    const known = this.#series.get(key);
-    if (known !== undefined) return known;
-    const row = this.#db.get<{ id: number }>(
-      "SELECT id FROM series WHERE workload = ? AND category = ? AND host = ?",
-      workload,
-      category,
-      host,
-    );
-    const id =
-      row?.id ??
-      this.#db.run(
-        "INSERT INTO series (workload, category, host) VALUES (?, ?, ?)",
-        workload,
-        category,
-        host,
-      ).id;
-    if (this.#series.size >= 200_000) this.#series.clear();
-    this.#series.set(key, id);
-    return id;
   }
 }

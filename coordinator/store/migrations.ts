@@ -114,4 +114,21 @@ CREATE TABLE signal_events (
 CREATE INDEX signal_events_by_time ON signal_events (source, start_ms);
 `,
   },
+  {
+    version: 3,
+    name: "imports by source",
+    sql: `
+CREATE TABLE import_batches (
+  id INTEGER PRIMARY KEY, source TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
+  parts INTEGER NOT NULL, digest TEXT NOT NULL, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL, UNIQUE (source, name)
+) STRICT;
+CREATE INDEX import_batches_by_state ON import_batches (state, source);
+CREATE TABLE imported (
+  batch INTEGER NOT NULL REFERENCES import_batches (id), series INTEGER NOT NULL,
+  start_ms INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (batch, series, start_ms)
+) STRICT, WITHOUT ROWID;
+DROP TABLE imports;
+`,
+  },
 ];

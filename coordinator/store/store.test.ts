@@ -174,16 +174,6 @@ describe("demand", () => {
     expect(seqs).toEqual([0, 0, 0, 0, 0, 0, 7, 7, 7, 7]);
   });
 
-  test("an import is taken once per source, all or nothing", async () => {
-    const bins = [bin(0, 1, "import"), bin(60_000, 2, "import")];
-    expect(await store.demand.importBins("file#0", bins)).toBe(true);
-    expect(await store.demand.importBins("file#0", bins)).toBe(false);
-    const broken = [bin(0, 1, "x"), { ...bin(0, 1, "x"), count: Number.NaN }];
-    await expect(store.demand.importBins("file#1", broken)).rejects.toThrow();
-    expect(await store.demand.importBins("file#1", [bin(0, 4, "x")])).toBe(true);
-    expect(allBins()).toEqual([...bins, bin(0, 4, "x")]);
-  });
-
   test("a range and a workload can be asked for; old bins can be dropped", async () => {
     await store.demand.append("h", "b", 1, [bin(0, 1), bin(60_000, 1), bin(0, 1, "h", "v")], []);
     expect([...store.demand.bins({ fromMs: 0, toMs: 60_000, workload: "w" })]).toEqual([bin(0, 1)]);

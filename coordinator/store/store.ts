@@ -7,9 +7,11 @@ import { ArtifactTable } from "./artifacts.ts";
 import { AuditTable } from "./audit.ts";
 import { DemandTable } from "./demand.ts";
 import { IdentityTable } from "./identities.ts";
+import { ImportTable } from "./imports.ts";
 import { LedgerTable } from "./ledger.ts";
 import { ModelTable } from "./models.ts";
 import { Database } from "./open.ts";
+import { SeriesIds } from "./series.ts";
 import { SignalTable } from "./signals.ts";
 import { WorkloadTable } from "./workloads.ts";
 
@@ -20,6 +22,7 @@ export class Store {
   readonly audit: AuditTable;
   readonly ledger: LedgerTable;
   readonly demand: DemandTable;
+  readonly imports: ImportTable;
   readonly models: ModelTable;
   readonly signals: SignalTable;
   readonly #db: Database;
@@ -32,7 +35,9 @@ export class Store {
     this.audit = new AuditTable(db);
     const ledger = new LedgerTable(db);
     this.ledger = ledger;
-    this.demand = new DemandTable(db, (outcomes) => ledger.insertOutcomes(outcomes));
+    const series = new SeriesIds(db);
+    this.demand = new DemandTable(db, series, (outcomes) => ledger.insertOutcomes(outcomes));
+    this.imports = new ImportTable(db, series);
     this.models = new ModelTable(db);
     this.signals = new SignalTable(db);
   }

@@ -3,7 +3,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { request } from "undici";
 import type { Enroll } from "../../agent/cli/join.ts";
-import { importRows } from "../../coordinator/cli/control.ts";
+import { importRows } from "../../coordinator/cli/upload.ts";
 import type { Applied, HistoryRow } from "../../shared/api.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import type { ReplaySettings } from "../../shared/replay.ts";

@@ -15,6 +15,8 @@ export type Call<Options> = {
   options: Options;
   /** Positional arguments in order; a missing optional one is "". */
   arg: (index: number) => string;
+  /** A positional argument that takes several. */
+  args: (index: number) => string[];
   terminal: Terminal;
   clock: Clock;
   /** Aborts on Ctrl-C. */
@@ -62,6 +64,7 @@ export function addCommand<Options extends object = object>(
       await spec.run({
         options,
         arg: (index) => command.processedArgs[index] ?? "",
+        args: (index) => command.processedArgs[index] ?? [],
         terminal: shell.terminal,
         clock: shell.clock,
         signal: shell.terminal.interrupted,

@@ -143,10 +143,14 @@ function cannedOperations(trust: Trust, taken: string[]): Operations {
     stageStatus: (id) => canned("stageStatus", { id }),
     pause: async () => canned("pause", { paused: true }),
     resume: async () => canned("resume", { paused: false }),
-    importHistory: async (_query, rows) => {
+    stageHistory: async (_query, rows) => {
       let count = 0;
       for await (const row of rows) count += row.count;
-      return canned("importHistory", { rows: count, duplicate: false });
+      return canned("stageHistory", { rows: count, duplicate: false });
+    },
+    importHistory: async () => {
+      const none = { bins: 0, requests: 0 };
+      return canned("importHistory", { ...none, duplicate: false, replaced: none });
     },
     createJoinToken: (request, by) => trust.createJoinToken(request, by),
     revokeHost: async (host, by) => ({ host, epoch: await trust.revoke(host, by) }),

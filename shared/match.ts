@@ -1,6 +1,9 @@
-/** Which workload and category a request belongs to: the first arrow of the way, pure. */
-import { CategoryName } from "../../shared/domain.ts";
-import type { CategoryRule, Workload } from "../../shared/workload.ts";
+/**
+ * Which workload and category a request belongs to: the first arrow of the way, pure. Routers ask
+ * it of live requests, imports of logged ones, so that both count as the same demand.
+ */
+import { CategoryName } from "./domain.ts";
+import type { CategoryRule, Workload } from "./workload.ts";
 
 export type RequestLine = {
   /** Path and query as they came. */
@@ -31,6 +34,37 @@ export class Matcher {
     if (!workload) return null;
     return { workload, category: categoryOf(workload.category, path, query, request) };
   }
+
+  /** The category of a request that is known to be the named workload's; null for no such one. */
+  within(name: string, request: RequestLine): Match | null {
+    const workload = this.#workloads.find((one) => one.name === name);
+    if (!workload) return null;
+    const [path = "/", query = ""] = splitOnce(request.url, "?");
+    return { workload, category: categoryOf(workload.category, path, query, request) };
+  }
+
+  /** What of a request can make a difference, besides its host. */
+  get reads(): { headers: boolean; query: boolean; segments: number } {
+    const from = (source: CategoryRule["from"]) =>
+      this.#workloads.some(({ category }) => category.from === source);
+    const depths = this.#workloads.map(({ match, category }) =>
+      Math.max(
+        pathSegments(match.pathPrefix ?? "").length,
+        category.from === "path" ? (category.segment ?? 0) + 1 : 0,
+      ),
+    );
+    return {
+      headers: from("header"),
+      query: from("query"),
+      segments: depths.reduce((most, depth) => Math.max(most, depth), 0),
+    };
+  }
+}
+
+/** What is between the slashes of a path, empty ones left out, as it was sent. */
+export function pathSegments(url: string): string[] {
+  const [path] = splitOnce(url, "?");
+  return path.split("/").filter((segment) => segment !== "");
 }
 
 /** What stands before a request line's port. */
@@ -62,7 +96,7 @@ function rawCategory(
     case "fixed":
       return undefined;
     case "path":
-      return decoded(path.split("/").filter((s) => s !== "")[rule.segment ?? 0]);
+      return decoded(pathSegments(path)[rule.segment ?? 0]);
     case "header":
       return rule.name === undefined ? undefined : request.header(rule.name.toLowerCase());
     case "query":

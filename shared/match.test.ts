@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { CategoryName } from "../../shared/domain.ts";
-import { testWorkload } from "../../test/support/workload.ts";
+import { testWorkload } from "../test/support/workload.ts";
+import { CategoryName } from "./domain.ts";
 import { hostName, Matcher } from "./match.ts";
 
 function line(url: string, headers: Record<string, string> = {}) {
