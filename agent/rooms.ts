@@ -149,6 +149,7 @@ function makeTransfers(
         meshAddresses: mesh.addresses(),
         routerUrl: config.router.announce ?? routerUrl(),
         software: deps.software,
+        environmentsMax: config.environments.max,
       }),
     },
     { have: { desired: desired.version, routes: routes.version, members: members.epoch } },

@@ -19,6 +19,7 @@ import type { MeasuredCosts } from "./measured.ts";
 import { STAGE_HORIZON_MS } from "./plan/candidate.ts";
 import type { Support } from "./plan/decide.ts";
 import { type DesiredState, desiredStates } from "./plan/desired.ts";
+import { hostBudget } from "./plan/host-budget.ts";
 import type { Aggressiveness, PlanInput, Prices } from "./plan/input.ts";
 import {
   acknowledged,
@@ -62,8 +63,6 @@ export type PlanningDeps = {
 
 /** Times a lease is renewed in its life. */
 const RENEWALS = 3;
-/** Part of disk and memory that plans use; the rest is for what requests make by themselves. */
-const PLANNED_SHARE = 0.85;
 /** Bins ahead by which a coming peak is seen. */
 const PEAK_BINS = 5;
 const MEDIAN = 3;
@@ -393,6 +392,7 @@ export class Planning {
       },
       this.#desired,
     );
+    const shareOf = this.#demandShares();
     for (const [host, state] of next) {
       const lease = this.#leases.get(host);
       if (!lease || this.#desired.get(host)?.version === state.version) continue;
@@ -404,7 +404,7 @@ export class Planning {
         lease,
         paused: this.paused,
         throttled: this.#throttled.has(host),
-        demandShare: this.#demandShare(host),
+        demandShare: shareOf(host),
         model,
       });
     }
@@ -412,16 +412,22 @@ export class Planning {
     this.#desired = new Map([...this.#desired, ...next]);
   }
 
-  /** Share of each workload's requests that enter at the host, in tenths so that it keeps still. */
-  #demandShare(host: HostId): Record<string, number> {
+  /** Share of each workload's requests that enter at a host, in tenths so that it keeps still. */
+  #demandShares(): (host: HostId) => Record<string, number> {
     const { history, catalog } = this.#deps;
-    return Object.fromEntries(
-      catalog.workloads.map(({ name }) => {
-        const shares = this.categories(name).map((c) => history.hostShare(name, c).get(host) ?? 0);
-        const mean = shares.reduce((sum, s) => sum + s, 0) / Math.max(1, shares.length);
-        return [name, Math.min(1, Math.round(mean * 10) / 10)] as const;
-      }),
-    );
+    const sharesOf = (workload: string) =>
+      this.categories(workload).map((category) => history.hostShare(workload, category));
+    let all: { name: string; shares: Map<HostId, number>[] }[] | null = null;
+    return (host) => {
+      all ??= catalog.workloads.map(({ name }) => ({ name, shares: sharesOf(name) }));
+      return Object.fromEntries(
+        all.map(({ name, shares }) => {
+          const sum = shares.reduce((total, share) => total + (share.get(host) ?? 0), 0);
+          const mean = sum / Math.max(1, shares.length);
+          return [name, Math.min(1, Math.round(mean * 10) / 10)] as const;
+        }),
+      );
+    };
   }
 
   *#keys(): Generator<{ workload: string; category: string }> {
@@ -452,16 +458,4 @@ function reportedVersion(
   which: "desiredVersion" | "routesVersion",
 ): number {
   return Math.max(host.report?.[which] ?? 0, host.hello?.[which] ?? 0);
-}
-
-/** What a host can give: what it has free, and what Prestage holds there already. */
-function hostBudget(host: HostSummary | undefined) {
-  if (!host?.sample) return { memoryBytes: 0, diskBytes: 0, environments: 0 };
-  const heldMemory = host.environments.reduce((sum, e) => sum + e.memoryBytes, 0);
-  const heldDisk = host.holdings.reduce((sum, h) => sum + h.bytesHave, 0);
-  return {
-    memoryBytes: (heldMemory + host.sample.memoryFreeBytes) * PLANNED_SHARE,
-    diskBytes: (heldDisk + host.sample.diskFreeBytes) * PLANNED_SHARE,
-    environments: 1_000,
-  };
 }

@@ -119,7 +119,7 @@ export class Sources {
       source = new Source(event.host, event.local);
       this.#all.set(event.host, source);
     }
-    const before = new Map(source.manifests);
+    const before = event.whole ? new Map(source.manifests) : source.manifests;
     if (event.whole) source.manifests.clear();
     const ids: string[] = [];
     for (const said of event.manifests) {

@@ -72,7 +72,14 @@ export class Desired {
   }
 }
 
+const made = new WeakMap<Workload, string>();
+
 /** What an environment was made of: when that changes, it is made anew. */
-function madeOf({ artifacts, environment, shadow }: Workload): string {
-  return JSON.stringify([artifacts, environment, shadow]);
+function madeOf(workload: Workload): string {
+  const known = made.get(workload);
+  if (known !== undefined) return known;
+  const { artifacts, environment, shadow } = workload;
+  const text = JSON.stringify([artifacts, environment, shadow]);
+  made.set(workload, text);
+  return text;
 }

@@ -50,6 +50,7 @@ export type HostHello = {
   meshAddresses: string[];
   routerUrl: string | null;
   software: string;
+  environmentsMax?: number | undefined;
   desiredVersion: number;
   routesVersion: number;
 };
@@ -179,7 +180,7 @@ export class Fleet {
 const NONE: readonly never[] = [];
 
 function summaryOf(record: HostRecord, state: Liveness): HostSummary {
-  const { id, site, report } = record;
+  const { id, site, report, hello } = record;
   const gone = state === "gone";
   return {
     id,
@@ -189,6 +190,7 @@ function summaryOf(record: HostRecord, state: Liveness): HostSummary {
     sample: gone ? null : (report?.sample ?? null),
     environments: (gone ? null : report?.environments) ?? NONE,
     holdings: report?.holdings ?? NONE,
+    environmentsMax: hello?.environmentsMax,
   };
 }
 
@@ -201,4 +203,5 @@ export type HostSummary = {
   sample: HostSample | null;
   environments: readonly EnvironmentStatus[];
   holdings: readonly ReportedHolding[];
+  environmentsMax: number | undefined;
 };

@@ -27,6 +27,8 @@ export type HostView = {
   sample: HostSample | null;
   environments: readonly EnvironmentStatus[];
   holdings: readonly Holding[];
+  /** So many environments its agent runs at most; absent: it did not say. */
+  environmentsMax?: number | undefined;
 };
 
 /** When the next request may come, seen from now and given the idle time so far. */

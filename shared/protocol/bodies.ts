@@ -71,6 +71,8 @@ export const Hello = z.object({
   meshAddresses: list(z.string().max(256), 16),
   routerUrl: z.string().max(256).nullable(),
   software: z.string().max(64),
+  /** So many environments the agent runs at most; absent: it does not say. */
+  environmentsMax: Counter.max(10_000).optional(),
   /** What the agent has taken over so far; 0 = nothing yet. */
   desiredVersion: Counter,
   routesVersion: Counter,

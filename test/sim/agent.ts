@@ -345,11 +345,13 @@ export class SimAgent {
       meshAddresses: [],
       routerUrl: null,
       software: "sim",
+      ...(!this.#run.breaks.has("untold-limit") && {
+        environmentsMax: this.spec.environmentsMax,
+      }),
     };
   }
 
   #deliver(boot: Boot, message: Extract<DownMessage, { type: "desired" | "routes" | "members" }>) {
-    const now = this.#run.queue.now();
     if (message.type === "routes") {
       const { version, entries } = message.body;
       this.#run.checker.versionRises(`${this.spec.id}: routes`, this.routesVersion, version);
@@ -371,7 +373,7 @@ export class SimAgent {
     this.#applyRate(boot);
     boot.mesh.setHold(desired.hold);
     boot.pool.setDesired(desired.environments, desired.workloads, { paused: desired.paused });
-    this.orders.desired(desired, now);
+    this.orders.desired(desired);
     const { hold, environments, lease } = desired;
     const line =
       `${this.spec.id} takes desired ${desired.version}: ${hold.length} held, ` +

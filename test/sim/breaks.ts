@@ -15,6 +15,7 @@ export const BREAKS = {
   "overcommit-memory": ["memory within budget"],
   "lost-answers": ["no verified chunk fetched twice"],
   "forgotten-orders": ["every order moves or ends"],
+  "untold-limit": ["every order moves or ends"],
   chance: ["same seed, same decisions"],
 } as const;
 export type BreakName = keyof typeof BREAKS;

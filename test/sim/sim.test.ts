@@ -19,8 +19,8 @@ async function hunt(broken: BreakName): Promise<RunResult | null> {
   return null;
 }
 
-const sized = (name: BreakName) =>
-  name === "forgotten-orders" || name === "ignore-throttle" ? LONG : SMALL;
+const NEEDS_LONG: readonly BreakName[] = ["forgotten-orders", "ignore-throttle", "untold-limit"];
+const sized = (name: BreakName) => (NEEDS_LONG.includes(name) ? LONG : SMALL);
 
 describe("simulated fleets", () => {
   test.each([1, 2, 3, 4])("keep every invariant (seed %i)", async (seed) => {

@@ -55,7 +55,7 @@ export function makeWorld(random: Random, hostCount: number): World {
     site: `site-${i % siteCount}`,
     quotaBytes: (24 + random.int(40)) * MB,
     memoryBytesMax: (256 + random.int(768)) * MB,
-    environmentsMax: 16,
+    environmentsMax: 1 + random.int(10),
   }));
   const classes = [
     { name: "gold", priority: 200 },
