@@ -11,7 +11,7 @@ import { Children } from "./demo/children.ts";
 import { runProgram } from "./prestage.ts";
 
 const ENTRY = new URL("prestage.mjs", import.meta.url).pathname;
-const START_WITHIN_MS = 45_000;
+const START_WITHIN_MS = 100_000;
 const children = new Children({
   clock: systemClock,
   nodePath: process.execPath,
@@ -62,6 +62,7 @@ async function startAgent(host: string, url: string) {
     host,
     router: { host: "127.0.0.1", port: 0 },
     mesh: { listen: "127.0.0.1", port: 0 },
+    peakCpu: 1,
     sampleMs: 500,
     reportMs: 200,
   });
@@ -84,12 +85,12 @@ beforeAll(async () => {
     const { hosts } = await json<HostList>(["hosts"]);
     return hosts.length === 2 && hosts.every((h) => h.connected);
   });
-}, 60_000);
+});
 
 afterAll(async () => {
   await children.stop();
   await rm(folder, { recursive: true, force: true });
-}, 30_000);
+});
 
 describe("commands and a fleet", () => {
   test("show it at a glance, and find nothing failed", async () => {
@@ -115,7 +116,7 @@ describe("commands and a fleet", () => {
       "all",
       "--wait",
       "--timeout",
-      "30s",
+      "100s",
     ]);
     expect(staged.hosts.map((h) => [h.host, h.state]).toSorted()).toEqual([
       ["a", "done"],
@@ -127,7 +128,7 @@ describe("commands and a fleet", () => {
     expect(got.stdout).toBe(`${copy}\n`);
     expect(await readFile(join(copy, "tile.bin"), "utf8")).toHaveLength(3_000_000);
     expect((await run(["get", "tiles@1", "-o", copy, ...data("b")])).exit).toBe(5);
-  }, 60_000);
+  });
 
   test("refuse to publish other bytes under the same version", async () => {
     const dir = join(folder, "other");
@@ -170,7 +171,7 @@ describe("commands and a fleet", () => {
       return view.forecasts.length > 0;
     });
     expect((await run(["forecast", "w"])).stdout).toContain("w/default at all hosts");
-  }, 60_000);
+  });
 
   test("pause and resume all pre-work", async () => {
     expect(await json(["pause"])).toEqual({ paused: true });

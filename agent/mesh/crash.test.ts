@@ -87,7 +87,7 @@ test("mesh: no verified chunk is fetched twice and nothing corrupt is activated 
     let midway = 0;
     for (let i = 0; i < 20; i++) {
       const onDisk = await bytesOnDisk(dir, signed);
-      life = new Life({ ...config, rate: 4e6 });
+      life = new Life({ ...config, rate: 2e6 });
       const started = await life.line();
       expect(started).toMatchObject({ what: "started", bytesHave: onDisk });
       expect(await life.line()).toMatchObject({ what: "moving" });

@@ -119,7 +119,7 @@ export function holdOf(signed: SignedManifest, orderId = `hold-${signed.hash}`):
 }
 
 /** Looks every 20 ms until it holds; throws after `ms`. */
-export async function until(claim: () => boolean, ms = 15_000): Promise<void> {
+export async function until(claim: () => boolean, ms = 60_000): Promise<void> {
   const endMs = Date.now() + ms;
   while (!claim()) {
     if (Date.now() > endMs) throw new Error(`never held: ${claim}`);

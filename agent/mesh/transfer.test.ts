@@ -258,19 +258,25 @@ test("transfer: a step on a version of 100,000 chunks takes milliseconds, not se
   const n = 100_000;
   const t = core();
   const big = want(n, { foreground: true });
-  const t0 = performance.now();
+  const startMs = workMs();
   t.step(has("p", Bitmap.full(n)), 0);
   let effects = t.step({ type: "want", want: big }, 1);
-  const first = performance.now() - t0;
+  const first = workMs() - startMs;
   let slowest = 0;
   for (let i = 0; i < 500; i++) {
     const e = effects.find((x) => x.type === "request");
     if (e?.type !== "request") break;
-    const before = performance.now();
+    const before = workMs();
     const next = t.step({ type: "answer", hash: e.hash, from: "p", result: "ok" }, i + 2);
-    slowest = Math.max(slowest, performance.now() - before);
+    slowest = Math.max(slowest, workMs() - before);
     effects = [...effects.filter((x) => x !== e), ...next];
   }
   expect(first).toBeLessThan(2_000);
   expect(slowest).toBeLessThan(200);
 });
+
+/** Milliseconds of this thread's own work: the machine may be busy with other things. */
+function workMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1_000;
+}

