@@ -18,6 +18,7 @@ import { Affinities } from "./affinities.ts";
 import { Catalog } from "./catalog.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { DemandHistory } from "./demand/history.ts";
+import { Experts } from "./experts.ts";
 import { Fleet } from "./fleet/hosts.ts";
 import { Gateway } from "./gateway/api.ts";
 import { Sessions } from "./gateway/sessions.ts";
@@ -72,6 +73,7 @@ export class Coordinator {
   readonly #sessions: Sessions;
   readonly #learning: Learning;
   readonly #affinities: Affinities;
+  readonly #experts: Experts;
   readonly #signals: Signalling;
   readonly #tuning: Tuning;
   readonly #prewarming: Prewarming;
@@ -99,16 +101,16 @@ export class Coordinator {
       { ...common, history: this.#history },
       { dataDir: config.dataDir },
     );
+    this.#experts = new Experts(
+      { ...common, history: this.#history },
+      { learns: config.replay === undefined },
+    );
     const { env } = deps;
     this.#signals = new Signalling({
       ...common,
       env,
       history: this.#history,
       settings: config.signals,
-      pastLearned: () => {
-        this.#relearn = true;
-        this.#relearnSoon();
-      },
     });
     this.#prewarming = new Prewarming({
       ...common,
@@ -147,6 +149,7 @@ export class Coordinator {
         measured,
         stages,
         eventEffect: (...asked) => this.#signals.eventEffect(...asked),
+        outlook: (...asked) => this.#experts.outlook(...asked),
         affinity: (workload, host) => this.#affinities.score(workload, host),
         aggressiveness: (workload, category) => this.#tuning.arm(workload, category),
         support: (workload, category, now) => this.#prewarming.support(workload, category, now),
@@ -185,6 +188,7 @@ export class Coordinator {
             catalog: this.#catalog,
             planning: this.#planning,
             signals: this.#signals,
+            experts: this.#experts,
             stages,
             reports: this.#reports,
             calibration: () => this.#planning.calibration(),
@@ -225,6 +229,7 @@ export class Coordinator {
       tasks.start("planning", (s) => this.#planning.run(s));
       tasks.start("learning", (s) => this.#learning.run(s));
       tasks.start("signals", (s) => this.#signals.run(s));
+      tasks.start("experts", (s) => this.#experts.run(s));
       tasks.start("affinities", (s) => this.#affinities.run(s));
       tasks.start("prewarming", (s) =>
         every(this.#clock, RELEARN_LOOK_MS, s, () => this.#relearnIfDue(s)),

@@ -21,7 +21,7 @@ export class EventForecaster {
   readonly base: Forecaster;
   readonly #effectOf: EventEffectOf;
 
-  constructor(effectOf: EventEffectOf, base = new Forecaster()) {
+  constructor(effectOf: EventEffectOf, base: Forecaster = new Forecaster()) {
     this.#effectOf = effectOf;
     this.base = base;
   }

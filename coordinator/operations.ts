@@ -28,6 +28,7 @@ import type { Clock } from "../shared/runtime/clock.ts";
 import { secret } from "../shared/runtime/random.ts";
 import type { WorkloadsFile } from "../shared/workload.ts";
 import type { Catalog } from "./catalog.ts";
+import type { Experts } from "./experts.ts";
 import type { Fleet } from "./fleet/hosts.ts";
 import type { Calibration } from "./forecast/calibration.ts";
 import type { Caller, Operations } from "./gateway/operations.ts";
@@ -51,6 +52,7 @@ export type OperationsDeps = {
   catalog: Catalog;
   planning: Planning;
   signals: Signalling;
+  experts: Experts;
   stages: ExplicitStages;
   reports: ReadonlyMap<HostId, Report>;
   calibration(): Calibration;
@@ -65,10 +67,13 @@ const FORECAST_BINS = 60;
 export function makeOperations(deps: OperationsDeps, startedMs: number): Operations {
   const reading = makeReading(deps, startedMs);
   const changing = makeChanging(deps);
-  const { trust } = deps;
+  const { trust, experts } = deps;
   return {
     ...reading,
     ...changing,
+    models: () => experts.list(),
+    addModel: (request, by) => experts.add(request, by.name),
+    removeModel: (name) => experts.remove(name),
     createJoinToken: (request, by) => trust.createJoinToken(request, by),
     revokeHost: async (host, by) => ({ host, epoch: await trust.revoke(host, by) }),
     createApiToken: async (request, by) => ({
@@ -125,7 +130,6 @@ function makeReading(deps: OperationsDeps, startedMs: number) {
         serving: (workload, category) =>
           planning.routes.entries.find((e) => e.workload === workload && e.category === category)
             ?.serving ?? [],
-        announced: (workload, category) => signals.announced(workload, category),
       }),
     ledger: (query: LedgerQuery) => ({ rows: store.ledger.query(query) }),
     doctor: (): DoctorView => doctor(deps),

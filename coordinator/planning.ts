@@ -15,6 +15,8 @@ import { type EventEffectOf, EventForecaster } from "./event-forecaster.ts";
 import type { Fleet, HostSummary, LivenessOptions } from "./fleet/hosts.ts";
 import type { ArrivalCurve } from "./forecast/arrivals.ts";
 import type { Calibration } from "./forecast/calibration.ts";
+import { Forecaster } from "./forecast/forecaster.ts";
+import type { Outlook } from "./forecast/model.ts";
 import type { MeasuredCosts } from "./measured.ts";
 import { STAGE_HORIZON_MS } from "./plan/candidate.ts";
 import type { Support } from "./plan/decide.ts";
@@ -47,6 +49,8 @@ export type PlanningDeps = {
   measured: MeasuredCosts;
   stages: ExplicitStages;
   eventEffect: EventEffectOf;
+  /** Experts of the forecast that live elsewhere. */
+  outlook: Outlook;
   affinity(workload: string, host: HostSummary): number;
   aggressiveness(workload: string, category: string): Aggressiveness;
   support(workload: string, category: string, now: number): Support;
@@ -100,7 +104,7 @@ export class Planning {
 
   constructor(deps: PlanningDeps, config: CoordinatorConfig) {
     this.#deps = deps;
-    this.#forecaster = new EventForecaster(deps.eventEffect);
+    this.#forecaster = this.#newForecaster();
     this.#config = config;
     this.#speed = config.replay?.speed ?? 1;
     // A number no earlier start has used: an agent that comes back must not take it for its own.
@@ -190,7 +194,7 @@ export class Planning {
    */
   relearn(): void {
     const { history, demandClock } = this.#deps;
-    this.#forecaster = new EventForecaster(this.#deps.eventEffect);
+    this.#forecaster = this.#newForecaster();
     this.#updatedMinute = -1;
     const open = Math.floor(demandClock.now() / MINUTE_MS);
     const categories = Math.max(1, history.keys().length);
@@ -198,6 +202,11 @@ export class Planning {
     for (let back = minutes; back > 0; back--)
       this.#forecaster.update(history, (open - back) * MINUTE_MS);
     this.tick();
+  }
+
+  #newForecaster(): EventForecaster {
+    const { eventEffect, outlook } = this.#deps;
+    return new EventForecaster(eventEffect, new Forecaster({ outlook }));
   }
 
   /** The arrival curve, remade when its minute is over or a request came. */

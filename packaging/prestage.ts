@@ -84,6 +84,13 @@ const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
     },
   },
   {
+    names: ["models"],
+    add: async (program, shell) => {
+      const { addModels } = await import("../coordinator/cli/models.ts");
+      addModels(program, shell, SEE);
+    },
+  },
+  {
     names: ["pause", "resume"],
     add: async (program, shell) => {
       const { addControl } = await import("../coordinator/cli/control.ts");

@@ -87,20 +87,8 @@ export class MeshNode {
       if (member) this.#deps.handlers.disconnected(member.host);
     });
     this.#listenToGossip(libp2p.services.gossip);
-    await this.#listen(libp2p);
+    await libp2p.start();
     libp2p.services.gossip.subscribe(this.#topic);
-  }
-
-  async #listen(libp2p: Libp2p<Services>): Promise<void> {
-    try {
-      await libp2p.start();
-    } catch (cause) {
-      if (!(cause instanceof Error) || cause.name !== "UnsupportedListenAddressesError")
-        throw cause;
-      const where = this.#options.listen.join(", ");
-      const message = `the mesh cannot listen on ${where}: see mesh.listen and mesh.port`;
-      throw new PrestageError("ADDRESS_UNUSABLE", message, { cause });
-    }
   }
 
   /** Keeps neighbours connected until the signal aborts; then closes everything. */

@@ -11,6 +11,7 @@ import {
   type ArrivalCurve as Curve,
 } from "./arrivals.ts";
 import type { Calibration as Calibrated } from "./calibration.ts";
+import type { Outlook } from "./model.ts";
 import { QuantileForecasts, type QuantileState } from "./quantiles.ts";
 import type { DemandSource } from "./source.ts";
 
@@ -26,12 +27,14 @@ export type ForecasterOptions = ArrivalOptions & {
   fitBins: number;
   /** Whether the quantile models are scored; false where only arrivals are asked for. */
   scoring: boolean;
+  /** Experts that are not fitted here. */
+  outlook: Outlook;
 };
 
 export class Forecaster {
   readonly #options: ForecasterOptions;
   readonly #arrivals: Arrivals;
-  readonly #quantiles = new QuantileForecasts();
+  readonly #quantiles: QuantileForecasts;
   #source: DemandSource | null = null;
 
   constructor(options: Partial<ForecasterOptions> = {}) {
@@ -42,8 +45,10 @@ export class Forecaster {
       rememberMinutesMax: 9 * 1440,
       fitBins: 3 * 1440,
       scoring: true,
+      outlook: () => new Map(),
       ...options,
     };
+    this.#quantiles = new QuantileForecasts(this.#options.outlook);
     this.#arrivals = new Arrivals(DEMAND_BIN_MS, this.#options);
   }
 
@@ -68,7 +73,8 @@ export class Forecaster {
     nowMs: number,
     horizonBins: number,
   ): Forecast {
-    const share = host === null ? 1 : (this.#source?.hostShare(workload, category).get(host) ?? 0);
+    const share =
+      host === null ? null : (this.#source?.hostShare(workload, category).get(host) ?? 0);
     const past = this.#past({ workload, category }, host, nowMs);
     const { hazardPerMinute } = this.arrival(workload, category, nowMs);
     const key = categoryKey(workload, category);

@@ -5,9 +5,21 @@ import type { Quantiles } from "./counts.ts";
 export type Past = { startMs: number; binMs: number; counts: Float64Array };
 
 export type Fitted = {
+  /** How many bins ahead it can speak of; all when left out. */
+  reach?: number;
   /** Quantiles of the count of the bin `ahead` bins after the past (0 = the next one). */
   predict(ahead: number): Quantiles;
 };
+
+/**
+ * Experts that are not fitted here: by name, rows of `LEVELS` for the bins after the past, as many
+ * as they can speak of. `whole`: the past is that of all hosts.
+ */
+export type Outlook = (
+  key: string,
+  past: Past,
+  whole: boolean,
+) => ReadonlyMap<string, Float64Array>;
 
 export type Model = {
   readonly name: string;

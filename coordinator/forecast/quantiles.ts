@@ -13,8 +13,9 @@ import {
 } from "./calibration.ts";
 import { pinballLoss, type Quantiles, ZERO_QUANTILES } from "./counts.ts";
 import { levelModel } from "./level.ts";
+import { LEVELS } from "./levels.ts";
 import { Mix, type MixState } from "./mix.ts";
-import type { Fitted, Model, Past } from "./model.ts";
+import type { Fitted, Model, Outlook, Past } from "./model.ts";
 import { activeRate, fitOccurrence, OCCURRENCE, occurrence } from "./occurrence.ts";
 import { seasonModel } from "./season.ts";
 
@@ -26,7 +27,10 @@ const NEAR_BINS = 5;
 /** Experts with less are not asked. */
 const WEIGHT_MIN = 1e-3;
 
-/** A forecast put aside: quantiles by expert (and of the mix) for each of `SCORED_BINS`. */
+/**
+ * A forecast put aside: quantiles by expert (and of the mix) for each of `SCORED_BINS`, of an
+ * expert up to its reach.
+ */
 type Pending = { startBin: number; experts: Record<string, Quantiles[]>; mixed: Quantiles[] };
 
 type Scores = { near: Mix; far: Mix; widthLog: number; pending: Pending | null };
@@ -50,19 +54,27 @@ export class QuantileForecasts {
   #pooled = { near: new Mix(), far: new Mix() };
   #categories = new Map<string, Scores>();
   readonly #calibration = new CalibrationCounter();
+  readonly #outlook: Outlook;
 
-  /** Of the bins after the past; hazards are those of the same bins, given idleness. */
+  constructor(outlook: Outlook = () => new Map()) {
+    this.#outlook = outlook;
+  }
+
+  /**
+   * Of the bins after the past; hazards are those of the same bins, given idleness. `share`: of
+   * all hosts' demand, null for all of it.
+   */
   forecast(
     key: string,
     past: Past,
     hazards: readonly number[],
     bins: number,
-    share = 1,
+    share: number | null = null,
   ): QuantileForecast {
     const probabilities = occurrence(hazards, activeRate(past), bins).map(
-      (probability) => 1 - (1 - probability) ** share,
+      (probability) => 1 - (1 - probability) ** (share ?? 1),
     );
-    const experts = fitAll(past, probabilities);
+    const experts = fitAll(past, probabilities, this.#outlook(key, past, share === null));
     const mixture = this.#mixture(key, experts);
     return {
       quantiles: Array.from({ length: bins }, (_, ahead) => mixture.predict(ahead)),
@@ -75,11 +87,12 @@ export class QuantileForecasts {
   open(key: string, past: Past, hazards: readonly number[]): void {
     const scores = this.#scoresOf(key);
     if (scores.pending) return;
-    const experts = fitAll(past, occurrence(hazards, activeRate(past), SCORED_SPAN));
+    const probabilities = occurrence(hazards, activeRate(past), SCORED_SPAN);
+    const experts = fitAll(past, probabilities, this.#outlook(key, past, true));
     const mixture = this.#mixture(key, experts);
     const byExpert = [...experts].map(([name, fitted]) => [
       name,
-      SCORED_BINS.map((ahead) => fitted.predict(ahead)),
+      SCORED_BINS.filter((ahead) => speaks(fitted, ahead)).map((ahead) => fitted.predict(ahead)),
     ]);
     scores.pending = {
       startBin: Math.round(past.startMs / past.binMs) + past.counts.length,
@@ -102,7 +115,10 @@ export class QuantileForecasts {
     scores.pending = null;
     for (const half of ["near", "far"] as const) {
       const losses = new Map<string, number>();
+      const last = SCORED_BINS.findLastIndex((ahead) => ahead < NEAR_BINS === (half === "near"));
       for (const [name, quantiles] of Object.entries(pending.experts)) {
+        // Who cannot speak of the whole half sleeps in it.
+        if (quantiles.length <= last) continue;
         let loss = 0;
         for (const [i, ahead] of SCORED_BINS.entries()) {
           if (ahead < NEAR_BINS !== (half === "near")) continue;
@@ -175,8 +191,16 @@ export class QuantileForecasts {
   }
 }
 
-function fitAll(past: Past, probabilities: readonly number[]): Map<string, Fitted> {
+function fitAll(
+  past: Past,
+  probabilities: readonly number[],
+  outlook: ReturnType<Outlook>,
+): Map<string, Fitted> {
   const fitted = new Map<string, Fitted>();
+  for (const [name, rows] of outlook) {
+    const one = fromRows(rows);
+    if (one) fitted.set(name, one);
+  }
   for (const model of MODELS) {
     const one = model.fit(past);
     if (one) fitted.set(model.name, one);
@@ -185,6 +209,20 @@ function fitAll(past: Past, probabilities: readonly number[]): Map<string, Fitte
   if (sparse) fitted.set(OCCURRENCE, sparse);
   return fitted;
 }
+
+/** Where `LEVELS` has those of the API. */
+const SHOWN = QUANTILE_LEVELS.map((level) => LEVELS.indexOf(level));
+
+/** Null when there is not even one bin it speaks of. */
+function fromRows(rows: Float64Array): Fitted | null {
+  const silent = rows.findIndex(Number.isNaN);
+  const reach = Math.floor((silent < 0 ? rows.length : silent) / LEVELS.length);
+  if (reach === 0) return null;
+  const predict = (ahead: number) => SHOWN.map((at) => rows[ahead * LEVELS.length + at] ?? 0);
+  return { reach, predict };
+}
+
+const speaks = ({ reach }: Fitted, ahead: number) => reach === undefined || ahead < reach;
 
 /** Weighted mean of each quantile: rising, because each expert's are. */
 function mixed(
@@ -196,7 +234,7 @@ function mixed(
   let total = 0;
   for (const [name, fitted] of experts) {
     const weight = weights.get(name) ?? 0;
-    if (weight < WEIGHT_MIN) continue;
+    if (weight < WEIGHT_MIN || !speaks(fitted, ahead)) continue;
     total += weight;
     for (const [i, quantile] of fitted.predict(ahead).entries()) {
       sums[i] = (sums[i] ?? 0) + weight * quantile;

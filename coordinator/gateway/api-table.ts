@@ -38,6 +38,7 @@ import { HostId, Name } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { WorkloadsFile } from "../../shared/workload.ts";
 import { HISTORY_BYTES_MAX, historyRows } from "./api-history.ts";
+import { modelRoutes } from "./api-models.ts";
 import { callerOf, type Route, route } from "./api-route.ts";
 import { signalRoutes } from "./api-signals.ts";
 import type { Operations } from "./operations.ts";
@@ -61,6 +62,7 @@ export function apiTable(deps: {
     ...steering(operations),
     ...administering(operations),
     ...signalRoutes(operations),
+    ...modelRoutes(operations),
   ];
 }
 

@@ -33,6 +33,7 @@ import type {
   WhyView,
   WorkloadList,
 } from "../../shared/api.ts";
+import type { ForecastModel, ForecastModelList, ModelAddition } from "../../shared/api-models.ts";
 import type {
   EventList,
   EventsPosted,
@@ -67,6 +68,10 @@ export type Operations = {
   events(query: EventsQuery): Promise<EventList> | EventList;
   postEvents(request: EventsRequest, by: Caller): Promise<EventsPosted>;
   removeEvents(request: EventsRemoval, by: Caller): Promise<EventsRemoved>;
+
+  models(): ForecastModelList;
+  addModel(request: ModelAddition, by: Caller): Promise<ForecastModel>;
+  removeModel(name: string): Promise<ForecastModelList>;
 
   apply(file: WorkloadsFile, by: Caller): Promise<Applied>;
   removeWorkload(name: string, by: Caller): Promise<Applied>;

@@ -54,6 +54,27 @@ export class ModelTable {
     return { kind, version: row.version, createdMs: row.created_ms, meta, body: row.body };
   }
 
+  /** The newest version of each kind that begins so, without their bodies. */
+  list(prefix: string): (Omit<StoredModel, "body"> & { bytes: number })[] {
+    return this.#db
+      .all<{ kind: string; version: number; created_ms: number; meta: string; bytes: number }>(
+        `SELECT kind, max(version) AS version, created_ms, meta, length(body) AS bytes FROM models
+           WHERE substr(kind, 1, ?1) = ?2 GROUP BY kind ORDER BY kind`,
+        prefix.length,
+        prefix,
+      )
+      .map(({ kind, version, created_ms, meta, bytes }) => {
+        return { kind, version, createdMs: created_ms, meta: JSON.parse(meta), bytes };
+      });
+  }
+
+  /** All versions of a kind. */
+  remove(kind: string): Promise<void> {
+    return this.#db.commit(() => {
+      this.#db.run("DELETE FROM models WHERE kind = ?", kind);
+    });
+  }
+
   versions(kind: string): number[] {
     return this.#db
       .all<{ version: number }>("SELECT version FROM models WHERE kind = ? ORDER BY version", kind)

@@ -21,6 +21,7 @@ export type OpType =
   | "Mul"
   | "Neg"
   | "ReduceSum"
+  | "Reshape"
   | "Sigmoid"
   | "Sign"
   | "Softmax"

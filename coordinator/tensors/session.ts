@@ -7,6 +7,9 @@ import type { InferenceSession, Tensor } from "onnxruntime-node";
 
 export type Values = { data: Float32Array; shape: readonly number[] };
 
+/** An input or output as the model declares it; a dimension is a name where it is not fixed. */
+export type Declared = { name: string; type: string; shape: readonly (number | string)[] };
+
 export class OnnxSession {
   readonly #session: InferenceSession;
   readonly #tensor: typeof Tensor;
@@ -29,6 +32,14 @@ export class OnnxSession {
     return new OnnxSession(session, runtime.Tensor);
   }
 
+  get inputs(): Declared[] {
+    return this.#session.inputMetadata.map(declared);
+  }
+
+  get outputs(): Declared[] {
+    return this.#session.outputMetadata.map(declared);
+  }
+
   /** Computes only the outputs named. */
   async run(
     inputs: Readonly<Record<string, Values>>,
@@ -49,4 +60,9 @@ export class OnnxSession {
   close(): Promise<void> {
     return this.#session.release();
   }
+}
+
+function declared(value: InferenceSession.ValueMetadata): Declared {
+  if (!value.isTensor) return { name: value.name, type: "no tensor", shape: [] };
+  return { name: value.name, type: value.type, shape: value.shape };
 }

@@ -122,6 +122,7 @@ export class SimCoordinator {
         measured,
         stages,
         eventEffect: () => null,
+        outlook: () => new Map(),
         affinity: (workload, host) => this.#run.affinity(workload, host.id),
         aggressiveness: () => ({ threshold: 1, lead: 1 }),
         support: () => PROGRAM_ALONE,

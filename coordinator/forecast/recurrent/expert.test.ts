@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { seededRandom } from "../../../shared/runtime/random.ts";
+import { LEVELS } from "../levels.ts";
 import { RecurrentExpert, RecurrentState } from "./expert.ts";
-import { initialWeights, LEVELS, SIZES, toState } from "./network.ts";
+import { initialWeights, SIZES, toState } from "./network.ts";
 import { PAST_MIN } from "./window.ts";
 
 const BIN_MS = 3_600_000;

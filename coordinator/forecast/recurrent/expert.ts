@@ -4,9 +4,9 @@
  */
 
 import { z } from "zod";
+import { LEVELS } from "../levels.ts";
 import {
   fromState,
-  LEVELS,
   RecurrentNetwork,
   type Sizes,
   toState,

@@ -5,7 +5,8 @@
  */
 import { adam } from "../../tensors/adam.ts";
 import { GraphBuilder } from "../../tensors/onnx.ts";
-import { CENTRE, LEVELS, type Sizes, tensorsOf } from "./network.ts";
+import { LEVELS } from "../levels.ts";
+import { CENTRE, type Sizes, tensorsOf } from "./network.ts";
 import { BIN_FEATURES, CANDIDATES, CONTEXT, STEP_FEATURES } from "./window.ts";
 
 /** Largest norm of all gradients together; a rare burst in a series must not throw the weights. */

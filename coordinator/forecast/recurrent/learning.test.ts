@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../shared/runtime/clock.ts";
 import { seededRandom } from "../../../shared/runtime/random.ts";
+import { LEVELS } from "../levels.ts";
 import { RecurrentExpert } from "./expert.ts";
 import { type Refresh, refreshNetwork } from "./learning.ts";
-import { LEVELS } from "./network.ts";
 import { refreshInWorker } from "./refresh.ts";
 
 const BIN_MS = 3_600_000;

@@ -11,10 +11,9 @@
 import { z } from "zod";
 import { assert } from "../../../shared/runtime/assert.ts";
 import type { Random } from "../../../shared/runtime/random.ts";
+import { LEVELS } from "../levels.ts";
 import { BIN_FEATURES, CANDIDATES, CONTEXT, STEP_FEATURES, type Window } from "./window.ts";
 
-/** The quantiles it is trained for. */
-export const LEVELS = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99] as const;
 export const CENTRE = LEVELS.indexOf(0.5);
 
 /** Units of the encoder and of the answering layer. */

@@ -1,5 +1,6 @@
 /** The loss of the recurrent network and its gradients by a tape of scalars: slow and plain. */
-import { CENTRE, LEVELS, type Sizes, tensorsOf, type Weights } from "./network.ts";
+import { LEVELS } from "../levels.ts";
+import { CENTRE, type Sizes, tensorsOf, type Weights } from "./network.ts";
 import type { Example } from "./trainer.ts";
 import { CANDIDATES, CONTEXT, STEP_FEATURES } from "./window.ts";
 

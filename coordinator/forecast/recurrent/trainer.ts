@@ -6,8 +6,9 @@ import { assert } from "../../../shared/runtime/assert.ts";
 import type { Random } from "../../../shared/runtime/random.ts";
 import { descend, fresh, type Tensors } from "../../tensors/adam.ts";
 import { OnnxSession } from "../../tensors/session.ts";
+import { LEVELS } from "../levels.ts";
 import { trainingModel } from "./graph.ts";
-import { LEVELS, RecurrentNetwork, type Sizes, tensorsOf, type Weights } from "./network.ts";
+import { RecurrentNetwork, type Sizes, tensorsOf, type Weights } from "./network.ts";
 import {
   BIN_FEATURES,
   CANDIDATES,

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { seededRandom } from "../../../shared/runtime/random.ts";
-import { initialWeights, LEVELS, RecurrentNetwork } from "./network.ts";
+import { LEVELS } from "../levels.ts";
+import { initialWeights, RecurrentNetwork } from "./network.ts";
 import { CONTEXT, filled, PAST_MIN, windowOf } from "./window.ts";
 
 const BIN_MS = 3_600_000;
