@@ -100,8 +100,10 @@ const HYBRIDS: readonly Partial<HistogramOptions>[] = [
 const SIZES = [0.6, 0.75, 0.9, 1.15, 1.3, 1.5, 2];
 const ORACLES = [5, 16, 100, 400];
 /** Other weights of a load that are swept, each over some prices of memory. */
-const LOAD_SHARES = [0.02, 0.3];
-const SWEPT_WORTHS = [25, 63, 160];
+const SWEPT_LOADS = [
+  { loadShare: 0.02, worths: [25, 63, 160] },
+  { loadShare: 0.3, worths: [20, 28, 40, 63] },
+];
 const ORACLE_WORTH = 63;
 /** The event loop gets its turn after that long. */
 const SLICE_MS = 40;
@@ -218,10 +220,7 @@ function prestageFamily(
     startMinute: startMs / 60_000,
   };
   const worths = unique([...WORTHS, ...numbersOf(request.policies, "prestage")]);
-  const sweeps = [
-    { worths, loadShare },
-    ...LOAD_SHARES.map((share) => ({ worths: SWEPT_WORTHS, loadShare: share })),
-  ];
+  const sweeps = [{ worths, loadShare }, ...SWEPT_LOADS.filter((s) => s.loadShare !== loadShare)];
   return prestagePolicies(series, { ...common, sweeps });
 }
 

@@ -111,6 +111,10 @@ export class Coordinator {
       env,
       history: this.#history,
       settings: config.signals,
+      pastLearned: () => {
+        this.#relearn = true;
+        this.#relearnSoon();
+      },
     });
     this.#prewarming = new Prewarming({
       ...common,

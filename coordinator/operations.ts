@@ -130,6 +130,7 @@ function makeReading(deps: OperationsDeps, startedMs: number) {
         serving: (workload, category) =>
           planning.routes.entries.find((e) => e.workload === workload && e.category === category)
             ?.serving ?? [],
+        announced: (workload, category) => signals.announced(workload, category),
       }),
     ledger: (query: LedgerQuery) => ({ rows: store.ledger.query(query) }),
     doctor: (): DoctorView => doctor(deps),

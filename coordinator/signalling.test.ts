@@ -56,6 +56,7 @@ async function running(
   sources: object[],
   work: (signals: Signalling, store: Store) => Promise<void>,
   history = new DemandHistory(),
+  pastLearned = () => {},
 ) {
   const store = Store.open(dir);
   const control = new AbortController();
@@ -69,6 +70,7 @@ async function running(
     history,
     env: {},
     settings: SignalSettings.parse({ sources }),
+    pastLearned,
   });
   signals.restore();
   const done = signals.run(control.signal);
@@ -188,6 +190,7 @@ describe("signalling: effects", () => {
     const effect = (signals: Signalling) =>
       Math.exp(signals.eventEffect("shop", "eu", next, MINUTE, 120)?.logEffect[60] ?? 0);
     const sources = [calendarSource()];
+    let told = 0;
     await running(
       folder.dir,
       sources,
@@ -200,9 +203,20 @@ describe("signalling: effects", () => {
         expect(signals.view().effects).toMatchObject([
           { signal: "matches: match", workload: "shop", category: "eu", occurrences: 4 },
         ]);
+        const [coming] = signals.announced("shop", "eu");
+        expect(coming).toMatchObject({ signal: "matches: match", startMs: next });
+        expect(coming?.factor).toBeGreaterThan(2.5);
+        await until(
+          () => told > 0,
+          () => told,
+        );
       },
       history,
+      () => {
+        told++;
+      },
     );
+    expect(told).toBe(1);
     answer = (_, response) => response.writeHead(503).end();
     await running(folder.dir, sources, async (signals) => {
       await until(

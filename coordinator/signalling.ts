@@ -20,7 +20,7 @@ import { TaskGroup } from "../shared/runtime/tasks.ts";
 import type { DemandHistory } from "./demand/history.ts";
 import { EventDemandReader } from "./event-demand.ts";
 import { SignalEvent } from "./signals/event.ts";
-import { type EventEffect, EventEffects } from "./signals/event-effects.ts";
+import { type Announced, type EventEffect, EventEffects } from "./signals/event-effects.ts";
 import { fromPosted } from "./signals/posted.ts";
 import { placeEvent } from "./signals/rules.ts";
 import { POSTED, type SignalSettings, type SignalSource } from "./signals/settings.ts";
@@ -38,6 +38,8 @@ export type SignallingDeps = {
   history: DemandHistory;
   env: Readonly<Record<string, string | undefined>>;
   settings: SignalSettings;
+  /** Effects of events long past were learned: what was learned of that past has them in it. */
+  pastLearned(): void;
 };
 
 const DAY_MS = 86_400_000;
@@ -47,6 +49,8 @@ const STATE = "signals";
 const LEARN_MS = 1_000;
 /** Occurrences learned in one go, so that a long list does not hold up plans. */
 const LEARN_MAX = 5;
+/** An event that is told of that long after it ended was not known while it was on. */
+const LATE_MS = DAY_MS;
 const SAVE_MS = 300_000;
 const PRUNE_MS = 3_600_000;
 const EFFECTS_SHOWN = 500;
@@ -68,6 +72,8 @@ export class Signalling {
   readonly #known: Gauge<"source">;
   readonly #learned: Counter;
   #dirty = false;
+  /** Events or history came that are of the past; then whether that taught anything. */
+  #past: "none" | "came" | "learned" = "none";
 
   constructor(deps: SignallingDeps) {
     this.#deps = deps;
@@ -115,9 +121,16 @@ export class Signalling {
     return this.#effects.eventEffect(workload, category, startMs, binMs, bins);
   }
 
+  /** Events of the next day that may concern a category, and what each is expected to do. */
+  announced(workload: string, category: string): Announced[] {
+    const nowMs = this.#deps.demandClock.now();
+    return this.#effects.announced(workload, category, nowMs, nowMs + DAY_MS);
+  }
+
   /** History was imported: events it covers can be learned now. */
   historyChanged(): void {
     this.#effects.retry();
+    this.#past = "came";
   }
 
   /** Before the first plan: what was learned, and events as they were last known. */
@@ -154,6 +167,7 @@ export class Signalling {
     const counts = await this.#deps.store.signals.post(source, rows, POSTED_MAX);
     if (!counts)
       throw new PrestageError("TOO_LARGE", `${source} has ${POSTED_MAX} events: remove some`);
+    if (list.some(({ endMs }) => endMs < nowMs - LATE_MS)) this.#past = "came";
     this.#set(lane, this.#remembered(lane));
     const unmatched = list.filter((event) => placeEvent(lane.source, event).length === 0);
     return { source, ...counts, unmatched: unmatched.map(({ id }) => id) };
@@ -246,6 +260,7 @@ export class Signalling {
     const stored = this.#remembered(lane).filter(({ startMs }) => startMs <= nowMs);
     const storedNames = new Set(stored.map(nameOf));
     const fresh = begun.filter((event) => !storedNames.has(nameOf(event)));
+    if (fresh.some(({ endMs }) => endMs < nowMs - LATE_MS)) this.#past = "came";
     await this.#deps.store.signals.remember(
       name,
       fresh.map((event) => ({ ...event, body: event })),
@@ -282,9 +297,14 @@ export class Signalling {
   #learn(): void {
     const nowMs = this.#deps.demandClock.now();
     const learned = this.#effects.learnDue(this.#demand.at(nowMs), nowMs, LEARN_MAX);
-    if (learned === 0) return;
+    if (learned === 0) {
+      if (this.#past === "learned") this.#deps.pastLearned();
+      this.#past = "none";
+      return;
+    }
     this.#learned.inc(learned);
     this.#dirty = true;
+    if (this.#past === "came") this.#past = "learned";
   }
 
   async #save(): Promise<void> {

@@ -4,6 +4,7 @@ import type { Order } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { Report } from "../shared/protocol/bodies.ts";
 import type { HostRecord } from "./fleet/hosts.ts";
+import type { Announced } from "./signals/event-effects.ts";
 import type { LedgerRow } from "./store/ledger.ts";
 
 type Check = DoctorView["checks"][number];
@@ -64,6 +65,8 @@ export type WhySources = {
   isArtifact(name: string, version: string): boolean;
   /** Hosts that serve a category now. */
   serving(workload: string, category: string): readonly string[];
+  /** Events ahead that may concern a category. */
+  announced(workload: string, category: string): readonly Announced[];
 };
 
 /** Why TARGET was staged, warmed, routed, or not. Throws NOT_FOUND for what nobody knows. */
@@ -110,6 +113,7 @@ function explain(
   if (orders.length === 0)
     summary.push("The present plan has no candidate for it: no demand was seen or forecast.");
   if (filter.workload !== undefined && filter.category !== undefined) {
+    summary.push(...sources.announced(filter.workload, filter.category).map(announcement));
     const hosts = sources.serving(filter.workload, filter.category);
     summary.push(
       hosts.length > 0
@@ -122,6 +126,15 @@ function explain(
   if (closed.length > 0)
     summary.push(`Of the last ${closed.length} decisions with an outcome, ${hits} were hits.`);
   return { target, kind, summary, orders, ledger };
+}
+
+function announcement({ signal, startMs, factor }: Announced): string {
+  const at = `${new Date(startMs).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+  const does =
+    factor === 1
+      ? "nothing that was learned so far"
+      : `demand times ${factor.toFixed(factor < 10 ? 2 : 0)}`;
+  return `Announced for ${at}: ${signal}, expected to bring ${does}.`;
 }
 
 const REASONS: Record<Order["reason"], string> = {

@@ -51,6 +51,11 @@ export const ERRORS = {
   },
   PAUSED: { exit: 0, http: 409, remedy: "Pre-work is paused: `prestage resume`." },
   RATE_LIMITED: { exit: 6, http: 429, remedy: "Wait and try again." },
+  ADDRESS_UNUSABLE: {
+    exit: 6,
+    http: 503,
+    remedy: "Give another address in the config, or stop what has this one.",
+  },
   INTERNAL: { exit: 70, http: 500, remedy: "A bug: please report it with the daemon's log." },
 } as const;
 

@@ -5,6 +5,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { TaskGroup } from "../../shared/runtime/tasks.ts";
 import type { Exchange } from "./exchange.ts";
+import { Rate } from "./rate.ts";
 import type { Store } from "./store.ts";
 import type { Transfer } from "./transfer.ts";
 import { type Answer, type Effect, ORIGIN, type TransferEvent } from "./wants.ts";
@@ -169,22 +170,5 @@ export class Fetcher {
     if (written === "held") this.counters.refetchedChunks++;
     if (!foreground) this.#deps.store.noteStaged(hash, bytes.length);
     answer("ok");
-  }
-}
-
-/** Exponentially weighted bytes per second over the time something was under way. */
-class Rate {
-  bytesPerSecond = 0;
-  #bytes = 0;
-  #atMs: number | null = null;
-
-  sample(bytes: number, busy: boolean, nowMs: number): void {
-    if (this.#atMs !== null && nowMs > this.#atMs && (busy || bytes > this.#bytes)) {
-      const now = ((bytes - this.#bytes) * 1000) / (nowMs - this.#atMs);
-      const share = this.bytesPerSecond === 0 ? 1 : 0.15;
-      this.bytesPerSecond += (now - this.bytesPerSecond) * share;
-    }
-    this.#bytes = bytes;
-    this.#atMs = nowMs;
   }
 }

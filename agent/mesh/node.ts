@@ -87,8 +87,20 @@ export class MeshNode {
       if (member) this.#deps.handlers.disconnected(member.host);
     });
     this.#listenToGossip(libp2p.services.gossip);
-    await libp2p.start();
+    await this.#listen(libp2p);
     libp2p.services.gossip.subscribe(this.#topic);
+  }
+
+  async #listen(libp2p: Libp2p<Services>): Promise<void> {
+    try {
+      await libp2p.start();
+    } catch (cause) {
+      if (!(cause instanceof Error) || cause.name !== "UnsupportedListenAddressesError")
+        throw cause;
+      const where = this.#options.listen.join(", ");
+      const message = `the mesh cannot listen on ${where}: see mesh.listen and mesh.port`;
+      throw new PrestageError("ADDRESS_UNUSABLE", message, { cause });
+    }
   }
 
   /** Keeps neighbours connected until the signal aborts; then closes everything. */

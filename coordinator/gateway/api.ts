@@ -128,6 +128,9 @@ export class Gateway {
     const stop = () => stopped.resolve();
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
+    // While it starts to listen, `listen` throws the same.
+    stopped.promise.catch(() => null);
+    this.#listening.promise.catch(() => null);
     this.server.once("error", stopped.reject);
     try {
       const { host, port } = this.#options;

@@ -60,6 +60,8 @@ export class Mixture {
   #categories = new Map<string, Category>();
   readonly #pool = new Float64Array(EXPERTS);
   #poolMinutes = 0;
+  /** What the average over all categories counts, by expert. */
+  readonly #prior = new Float64Array(EXPERTS);
   readonly #pending = new Float64Array(EXPERTS);
   #pendingMinutes = 0;
   readonly #weights = new Float64Array(EXPERTS);
@@ -77,10 +79,9 @@ export class Mixture {
   weights(key: string): Float64Array {
     const costs = this.#categories.get(key)?.costs;
     const weights = this.#weights;
-    const prior = this.#poolMinutes > 0 ? PRIOR_MINUTES / this.#poolMinutes : 0;
     let least = Number.POSITIVE_INFINITY;
     for (let e = 0; e < EXPERTS; e++) {
-      const cost = (costs?.[e] ?? 0) + prior * (this.#pool[e] ?? 0);
+      const cost = (costs?.[e] ?? 0) + (this.#prior[e] ?? 0);
       weights[e] = cost;
       least = Math.min(least, cost);
     }
@@ -135,6 +136,7 @@ export class Mixture {
     this.#poolMinutes = this.#poolMinutes * POOL_KEEP + this.#pendingMinutes;
     this.#pending.fill(0);
     this.#pendingMinutes = 0;
+    this.#setPrior();
   }
 
   retain(keys: ReadonlySet<string>): void {
@@ -152,9 +154,15 @@ export class Mixture {
   restore(state: MixtureState): void {
     this.#pool.set(state.pool.slice(0, EXPERTS));
     this.#poolMinutes = state.poolMinutes;
+    this.#setPrior();
     this.#categories = new Map();
     for (const [key, costs] of Object.entries(state.categories))
       this.#categoryOf(key).costs.set(costs.slice(0, EXPERTS));
+  }
+
+  #setPrior(): void {
+    const weight = this.#poolMinutes > 0 ? PRIOR_MINUTES / this.#poolMinutes : 0;
+    for (let e = 0; e < EXPERTS; e++) this.#prior[e] = weight * (this.#pool[e] ?? 0);
   }
 
   #categoryOf(key: string): Category {
@@ -166,6 +174,18 @@ export class Mixture {
     }
     return category;
   }
+}
+
+/** Whether all simple policies want what the program wants. */
+export function unanimous(
+  programActs: boolean,
+  idleMinutes: number,
+  leadMinutes: number,
+  idle: IdleTimes,
+): boolean {
+  for (let e = 1; e < EXPERTS; e++)
+    if (expertWants(e, idleMinutes, leadMinutes, idle) !== programActs) return false;
+  return true;
 }
 
 function expertWants(

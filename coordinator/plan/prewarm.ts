@@ -6,7 +6,7 @@
  */
 import { carried, type Economics, type Support, shouldHold } from "./decide.ts";
 import type { IdleTimes } from "./keep-alive.ts";
-import { Mixture, type MixtureState } from "./mixture.ts";
+import { Mixture, type MixtureState, unanimous } from "./mixture.ts";
 
 /** One category at the start of a minute: all that a decision about it looks at. */
 export type View = {
@@ -76,10 +76,12 @@ export class Prewarm {
   /** Whether it shall be there in this minute: held if it is ready, else loaded from now on. */
   wants(key: string, view: View, economics: Economics, ready: boolean): boolean {
     const { program } = this.#ask(key, view, economics);
-    const support = this.support(key, view, economics.leadMinutes);
-    if (support.wanted > 0.5) return true;
-    if (support.wanted + support.program <= 0.5) return false;
-    return carried(program.acts(ready), support);
+    const acts = program.acts(ready);
+    const { idleMinutes, idle } = view;
+    const { leadMinutes } = economics;
+    // Where all agree nobody has to be weighed.
+    if (unanimous(acts, idleMinutes, leadMinutes, idle)) return acts;
+    return carried(acts, this.#mixture.support(key, idleMinutes, leadMinutes, idle));
   }
 
   /** The minute that begins with this view is over. Once per category and minute, in order. */

@@ -9,8 +9,8 @@
 import type { Economics } from "./decide.ts";
 import { Prewarm, type View } from "./prewarm.ts";
 
-/** Powers of ten in fifths: what fits thin servers up to what fits a start that must not happen. */
-export const WORTHS = [10, 16, 25, 40, 63, 100, 160, 250, 400, 630] as const;
+/** From what is hardly worth keeping to a start that must not happen. */
+export const WORTHS = [2.5, 5, 10, 20, 40, 63, 100, 160, 320, 640] as const;
 
 /** Memory-time counts half after a day. */
 const KEEP_PER_MINUTE = 0.5 ** (1 / 1440);

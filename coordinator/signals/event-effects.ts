@@ -54,6 +54,7 @@ export type Learned = {
   occurrences: number;
   zones: ReturnType<typeof summary>;
 };
+export type Announced = { signal: string; startMs: number; endMs: number; factor: number };
 type Of = { workload: string; category: string };
 type Due = Of & { event: PlacedEvent };
 
@@ -134,6 +135,20 @@ export class EventEffects {
     }
     if (due.length > 0) this.#state = forget(this.#state, nowMs - FORGET_MS);
     return due.length;
+  }
+
+  /** Events of a category that reach into `[fromMs, toMs)`, with the strongest factor of each. */
+  announced(workload: string, category: string, fromMs: number, toMs: number): Announced[] {
+    const effects = new Cells(this.#state, categoryKey(workload, category));
+    return this.#timeline.around(workload, category, fromMs, toMs).map((event) => {
+      let log = 0;
+      for (let atMs = windowFromMs(event); atMs < windowToMs(event); atMs += CELL_MS) {
+        const effect = effects.of(event, atMs);
+        if (Math.abs(effect.log) > Math.abs(log)) log = effect.log;
+      }
+      const { signal, startMs, endMs } = event;
+      return { signal, startMs, endMs, factor: Math.exp(log) };
+    });
   }
 
   /** What was learned, strongest first. */

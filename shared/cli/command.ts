@@ -105,7 +105,9 @@ export function reportFailure(terminal: Terminal, cause: unknown, json: boolean)
   if (json) terminal.out(`${JSON.stringify({ error: failure }, null, 2)}\n`);
   terminal.err(`prestage: ${failure.message}\n`);
   if (failure.remedy) terminal.err(`  ${failure.remedy}\n`);
-  if (failure.code === "BUG" && cause instanceof Error) terminal.err(`${cause.stack ?? ""}\n`);
+  if (failure.code === "BUG")
+    for (let error = cause; error instanceof Error; error = error.cause)
+      terminal.err(`${error.stack ?? error.message}\n`);
   terminal.setExit(exitOf(failure.code));
 }
 
@@ -116,12 +118,30 @@ export type Failure = {
   details: Record<string, unknown>;
 };
 
+type ListenError = Error & { code: string; address?: string; port?: number };
+const LISTEN_PROBLEMS: Record<string, string> = {
+  EADDRINUSE: "another process has it",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EACCES: "this user may not",
+};
+
+/** What Node throws when a server cannot take its address. */
+function isListenError(error: Error): error is ListenError {
+  return "syscall" in error && (error.syscall === "listen" || error.syscall === "bind");
+}
+
 /** What a person and a machine are told of a failure; a bug gets the code `BUG`. */
 export function failureOf(cause: unknown): Failure {
   for (let error = cause; error instanceof Error; error = error.cause) {
     if (error instanceof PrestageError) {
       const { code, message, remedy, details } = error;
       return { code, message, remedy, details };
+    }
+    if (isListenError(error)) {
+      const { code: why, address = "?", port = "?" } = error;
+      const message = `cannot listen on ${address}:${port}: ${LISTEN_PROBLEMS[why] ?? why}`;
+      const { remedy } = ERRORS.ADDRESS_UNUSABLE;
+      return { code: "ADDRESS_UNUSABLE", message, remedy, details: { address, port, why } };
     }
   }
   const message = cause instanceof Error ? cause.message : String(cause);

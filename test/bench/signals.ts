@@ -9,12 +9,14 @@ import { countQuantiles, pinballLoss } from "../../coordinator/forecast/counts.t
 import { Forecaster } from "../../coordinator/forecast/forecaster.ts";
 import type { DemandSource } from "../../coordinator/forecast/source.ts";
 import { adjustForecast, withoutEffect } from "../../coordinator/signals/adjust.ts";
+import { readCalendar } from "../../coordinator/signals/calendar.ts";
 import { EventEffects } from "../../coordinator/signals/event-effects.ts";
+import { placeEvent } from "../../coordinator/signals/rules.ts";
+import { SignalSettings } from "../../coordinator/signals/settings.ts";
 import type { PlacedEvent } from "../../coordinator/signals/timeline.ts";
 import { type Random, seededRandom } from "../../shared/runtime/random.ts";
 
 const MINUTE_MS = 60_000;
-const HOUR_MS = 60 * MINUTE_MS;
 const START_MS = Date.UTC(2026, 2, 2);
 const LEAD_MINUTES = 60;
 const EVENT_MINUTES = 120;
@@ -85,7 +87,7 @@ function eventStarts(random: Random, days: number): number[] {
 
 function forecastAll(demand: Demand, starts: readonly number[], known?: number): Errors {
   const effects = new EventEffects();
-  effects.setEvents("bench", starts.map(placed));
+  effects.setEvents("bench", announced(starts));
   const effectOf: EventEffects["eventEffect"] = (w, c, startMs, binMs, bins) =>
     known === undefined
       ? effects.eventEffect(w, c, startMs, binMs, bins)
@@ -147,17 +149,25 @@ function trueEffect(events: readonly number[], log: number, startMs: number, bin
   return { logEffect, sd: new Float64Array(bins) };
 }
 
-function placed(minute: number): PlacedEvent {
-  const startMs = START_MS + minute * MINUTE_MS;
-  return {
-    signal: "calendar: the event",
-    id: String(startMs),
-    startMs,
-    endMs: startMs + EVENT_MINUTES * MINUTE_MS,
-    leadMs: HOUR_MS,
-    lagMs: HOUR_MS,
-    targets: [{ workload: "w", category: null }],
-  };
+/** By way of a calendar's text and a rule, as the coordinator gets them. */
+function announced(minutes: readonly number[]): PlacedEvent[] {
+  const stamp = (ms: number) => new Date(ms).toISOString().replace(/[-:]|\.\d+/g, "");
+  const text = [
+    "BEGIN:VCALENDAR",
+    ...minutes.flatMap((minute) => [
+      ...["BEGIN:VEVENT", `UID:${minute}`, "SUMMARY:The event"],
+      `DTSTART:${stamp(START_MS + minute * MINUTE_MS)}`,
+      ...[`DURATION:PT${EVENT_MINUTES}M`, "END:VEVENT"],
+    ]),
+    "END:VCALENDAR",
+  ].join("\r\n");
+  const rules = [{ to: [{ workload: "w" }] }];
+  const [source] = SignalSettings.parse({
+    sources: [{ name: "calendar", type: "calendar", file: "bench.ics", rules }],
+  }).sources;
+  if (!source) throw new Error("no source");
+  const span = { fromMs: START_MS, toMs: START_MS + 1000 * 1440 * MINUTE_MS, timeZone: undefined };
+  return readCalendar(text, span).events.flatMap((event) => placeEvent(source, event));
 }
 
 /** The counts up to (not with) the minute under way. */
