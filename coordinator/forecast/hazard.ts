@@ -5,13 +5,15 @@
  * The idea is that of context-mixing compressors (Mahoney 2005, "Adaptive weighing of context
  * models for lossless data compression"): a minute with or without a request is one bit, several
  * experts each give odds for it, and a logistic mixer, trained online on the log loss, adds up
- * what each says beyond the base rate. Mixer and base rates are shared by all categories, so that
- * a new one starts from what others have taught. A histogram of idle times alone (Shahrad et al.,
+ * what each says beyond the base rate. Its weights are sums: by how much was seen, by idle time and by
+ * rate, all shared by the categories, so that a new one starts from what others have taught, and the
+ * category's own, which learn fast at first. A histogram of idle times alone (Shahrad et al.,
  * ATC 2020) was refused: it cannot see a timer among other arrivals.
  */
+import { assert } from "../../shared/runtime/assert.ts";
 import { fastLog } from "./log.ts";
 import { PooledTable } from "./pooled.ts";
-import { CYCLES, RATE_MINUTES, type Recency, type Track } from "./track.ts";
+import { CYCLES, OWN_WEIGHTS, RATE_MINUTES, type Recency, type Track } from "./track.ts";
 
 /** A frequency of a category counts like that many minutes of its base rate. */
 const PRIOR_MINUTES = 2;
@@ -19,7 +21,14 @@ const PRIOR_MINUTES = 2;
 const PRIOR_POOLED = 4;
 /** Evidence of one expert, log-odds. */
 const EVIDENCE_MAX = 7;
-const LEARNING_RATE = 0.01;
+/** Of the shared weights: by experience; by idle time and by rate. */
+const LEARNING_RATE = 0.001;
+const LEARNING_RATE_BY_CLASS = 0.0005;
+/** Of a category's own weights: falls with the root of its age, and they fade. */
+const OWN_RATE = 0.02;
+const OWN_RATE_MIN = 0.003;
+const OWN_RATE_MINUTES = 60;
+const OWN_KEEP = 0.9995;
 /** Before anything was learned, beyond what falls with the idle time: about one in a day. */
 const NEWCOMER_HAZARD = 0.0005;
 const HAZARD_MIN = 0.0005;
@@ -51,6 +60,7 @@ const DAILY = RECENT + 1; // active at this minute of earlier days
 const HOUR = DAILY + 1; // rate in this hour of earlier days
 const BIAS = HOUR + 1;
 const INPUTS = BIAS + 1;
+assert(INPUTS <= OWN_WEIGHTS, "a category has a weight of its own for every input");
 
 /** Where the mixer starts: the round values near which it ends on recorded functions. */
 const WEIGHTS_START = Float64Array.from({ length: INPUTS }, (_, input) => {
@@ -67,7 +77,8 @@ type Contexts = { base: number; rhythm: number; lags: number; recent: number; da
 export type HazardState = { weights: number[]; tables: Record<keyof Contexts, number[]> };
 
 export class HazardModel {
-  readonly #weights = new Float64Array(EXPERIENCES.length * IDLES * INPUTS);
+  /** By experience, then by idle class, then by rate class; `INPUTS` each. */
+  readonly #weights = new Float64Array((EXPERIENCES.length + IDLES + RATES) * INPUTS);
   readonly #tables: Record<keyof Contexts, PooledTable> = {
     base: new PooledTable(RATES * IDLES, 2000),
     rhythm: new PooledTable(RATES * 7 * 7 * 3, 1000),
@@ -78,10 +89,12 @@ export class HazardModel {
   /** Of the last `hazard()`: what `learn()` corrects. */
   readonly #inputs = new Float64Array(INPUTS);
   readonly #contexts: Contexts = { base: 0, rhythm: 0, lags: 0, recent: 0, daily: 0 };
-  #weightsAt = 0;
+  #experienceAt = 0;
+  #idleAt = 0;
+  #rateAt = 0;
 
   constructor() {
-    for (let at = 0; at < this.#weights.length; at += INPUTS) this.#weights.set(WEIGHTS_START, at);
+    for (let i = 0; i < EXPERIENCES.length; i++) this.#weights.set(WEIGHTS_START, i * INPUTS);
   }
 
   /** P(request in `minute` | none between `track.current.minute` and it); a later minute. */
@@ -98,13 +111,26 @@ export class HazardModel {
     this.#clockEvidence(track, minute, base);
     this.#rateEvidence(recency, minute, base);
     this.#pooledEvidence(track, minute, rateClass, base);
-    const experience = classOf(EXPERIENCES, recency.arrivals);
-    this.#weightsAt = (experience * IDLES + idleClass) * INPUTS;
+    this.#experienceAt = classOf(EXPERIENCES, recency.arrivals) * INPUTS;
+    this.#idleAt = (EXPERIENCES.length + idleClass) * INPUTS;
+    this.#rateAt = (EXPERIENCES.length + IDLES + rateClass) * INPUTS;
+    const sum = this.#mixed(track.own);
+    return Math.min(HAZARD_MAX, Math.max(HAZARD_MIN, 1 / (1 + Math.exp(-sum))));
+  }
+
+  #mixed(own: Float32Array): number {
+    const weights = this.#weights;
+    const inputs = this.#inputs;
+    const experienceAt = this.#experienceAt;
+    const idleAt = this.#idleAt;
+    const rateAt = this.#rateAt;
     let sum = 0;
     for (let i = 0; i < INPUTS; i++) {
-      sum += (this.#weights[this.#weightsAt + i] ?? 0) * (inputs[i] ?? 0);
+      const shared =
+        (weights[experienceAt + i] ?? 0) + (weights[idleAt + i] ?? 0) + (weights[rateAt + i] ?? 0);
+      sum += (shared + (own[i] ?? 0)) * (inputs[i] ?? 0);
     }
-    return Math.min(HAZARD_MAX, Math.max(HAZARD_MIN, 1 / (1 + Math.exp(-sum))));
+    return sum;
   }
 
   /** Of a category that was never seen: that of the rarest ones, long idle. */
@@ -116,13 +142,26 @@ export class HazardModel {
   learn(track: Track, active: boolean): void {
     track.preview([]);
     const probability = this.hazard(track, track.settled.minute + 1);
-    const step = LEARNING_RATE * ((active ? 1 : 0) - probability);
-    for (let i = 0; i < INPUTS; i++) {
-      const at = this.#weightsAt + i;
-      this.#weights[at] = (this.#weights[at] ?? 0) + step * (this.#inputs[i] ?? 0);
-    }
+    this.#correct(track, (active ? 1 : 0) - probability);
     for (const name of TABLES) this.#tables[name].learn(this.#contexts[name], active);
     track.settle(active);
+  }
+
+  /** A step down the log loss of the last `hazard()`. */
+  #correct(track: Track, error: number): void {
+    const weights = this.#weights;
+    const { own, settled, born } = track;
+    const age = settled.minute - born;
+    const ownRate = Math.max(OWN_RATE_MIN, OWN_RATE / Math.sqrt(1 + age / OWN_RATE_MINUTES));
+    for (let i = 0; i < INPUTS; i++) {
+      const slope = error * (this.#inputs[i] ?? 0);
+      const byClass = LEARNING_RATE_BY_CLASS * slope;
+      const [e, d, r] = [this.#experienceAt + i, this.#idleAt + i, this.#rateAt + i];
+      weights[e] = (weights[e] ?? 0) + LEARNING_RATE * slope;
+      weights[d] = (weights[d] ?? 0) + byClass;
+      weights[r] = (weights[r] ?? 0) + byClass;
+      own[i] = (own[i] ?? 0) * OWN_KEEP + ownRate * slope;
+    }
   }
 
   state(): HazardState {
@@ -140,7 +179,8 @@ export class HazardModel {
   }
 
   restore(state: HazardState): void {
-    this.#weights.set(state.weights);
+    // Weights of an earlier version mean something else.
+    if (state.weights.length === this.#weights.length) this.#weights.set(state.weights);
     for (const name of TABLES) this.#tables[name].restore(state.tables[name]);
   }
 

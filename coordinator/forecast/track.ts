@@ -23,6 +23,9 @@ const DAY_KEEP = 0.8;
 /** Rates forget with these time constants, minutes: now, lately, in general. */
 export const RATE_MINUTES = [15, 240, 1440] as const;
 
+/** Room for what the mixer of the hazard learned of one category, by input. */
+export const OWN_WEIGHTS = 24;
+
 const GAP_KEEP = 0.5 ** (1 / GAP_HALF_LIFE);
 
 export type Recency = {
@@ -60,6 +63,8 @@ export type TrackState = {
   gaps: string;
   cycles: string;
   hours: string;
+  /** Absent in states of earlier versions. */
+  own?: string;
 };
 
 export class Track {
@@ -68,6 +73,8 @@ export class Track {
   /** With the minutes that are not settled yet: what predictions start from. */
   current: Recency;
   readonly born: number;
+  /** Owned by the hazard model: what it adds to the shared weights. */
+  readonly own = new Float32Array(OWN_WEIGHTS);
   readonly #bits = new Uint8Array(RING_MINUTES / 8);
   /** Discounted count of gaps by length, then of gaps at least that long. */
   readonly #gaps = new Float32Array(GAP_MAX + 2);
@@ -189,6 +196,7 @@ export class Track {
       gaps: encode(this.#gaps),
       cycles: encode(this.#cycles),
       hours: encode(this.#hours),
+      own: encode(this.own),
     };
   }
 
@@ -199,6 +207,7 @@ export class Track {
     decode(state.gaps, track.#gaps);
     decode(state.cycles, track.#cycles);
     decode(state.hours, track.#hours);
+    if (state.own !== undefined) decode(state.own, track.own);
     track.#sumGaps();
     return track;
   }
