@@ -88,17 +88,16 @@ export const DEFAULT_POLICIES = [
 /** What all others are compared with, and whose memory the sized ones get. */
 const REFERENCE_MINUTES = 10;
 /** Settings of the families, for their frontiers. */
-const FIXED = [0, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 240];
+const FIXED = [0, 1, 2, 5, 10, 15, 20, 30, 60, 120, 240];
 const HYBRIDS: readonly Partial<HistogramOptions>[] = [
   { rangeMinutes: 20 },
   { rangeMinutes: 60 },
   { rangeMinutes: 60, head: 0, tail: 1 },
   { rangeMinutes: 120 },
-  { tail: 0.95 },
   { head: 0, tail: 1 },
 ];
-const SIZES = [0.6, 0.75, 0.9, 1.15, 1.3, 1.5, 2];
-const ORACLES = [5, 16, 100, 400];
+const SIZES = [0.6, 0.8, 1.2, 1.5, 2];
+const ORACLES = [5, 16, 200];
 /** Other weights of a load that are swept, each over some prices of memory. */
 const SWEPT_LOADS = [
   { loadShare: 0.02, worths: [25, 63, 160] },

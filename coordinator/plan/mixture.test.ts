@@ -128,7 +128,7 @@ test("mixture: one that is restored weighs as before (any arrivals)", () => {
       let idleMinutes = 0;
       for (const arrived of arrivals) {
         idleMinutes++;
-        const program = () => false;
+        const program = { acts: () => false };
         mixture.settle(
           "w/c",
           { arrived, idleMinutes, economics: ECONOMICS, program },
@@ -154,7 +154,7 @@ test("mixture: the order of categories within a minute does not matter (any two)
         for (let i = 0; i < Math.max(a.length, b.length); i++) {
           for (const [key, arrivals] of order) {
             const arrived = arrivals[i] ?? false;
-            const program = () => true;
+            const program = { acts: () => true };
             const minute = { arrived, idleMinutes: i + 1, economics: ECONOMICS, program };
             mixture.settle(key, minute, new IdleTimes());
           }

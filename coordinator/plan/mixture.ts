@@ -29,7 +29,7 @@ export const EXPERT_NAMES: readonly string[] = [
 const LEARNING_RATE = 2;
 /** How much the average over all categories counts. Raised: own experience tells later. */
 const PRIOR_MINUTES = 240;
-/** A cost counts half after a day. */
+/** A cost counts half after a day of minutes in which something was at stake. */
 const KEEP_PER_MINUTE = 0.5 ** (1 / 1440);
 /** The average over all categories is of about that many minutes. */
 const POOL_KEEP = 1 - 1 / 1000;
@@ -40,14 +40,16 @@ export type MixedMinute = {
   /** Minutes since the last arrival before this minute; at least 1. */
   idleMinutes: number;
   economics: Economics;
-  /** The program's decision at the start of the minute, for what is ready or for what is absent. */
-  program(ready: boolean): boolean;
+  /** The program's decisions at the start of the minute, for what is ready and for what is absent. */
+  program: { acts(ready: boolean): boolean };
 };
 
 type Category = {
   costs: Float64Array;
   /** Of each expert's environment on paper: minutes until it is ready; −1 = absent. */
   untilReady: Int16Array;
+  /** What all of those are; null where they differ. */
+  allUntilReady: number | null;
 };
 
 export type MixtureState = {
@@ -102,13 +104,15 @@ export class Mixture {
     const { economics, arrived, idleMinutes } = minute;
     if (economics.missCost <= 0) return;
     const category = this.#categoryOf(key);
+    this.#pendingMinutes++;
+    if (nothingAtStake(category, minute, idle)) return;
     const lead = Math.max(1, Math.ceil(economics.leadMinutes));
     for (let e = 0; e < EXPERTS; e++) {
       let until = category.untilReady[e] ?? -1;
       let cost = 0;
       const want =
         e === PROGRAM
-          ? until > 0 || minute.program(until === 0)
+          ? until > 0 || minute.program.acts(until === 0)
           : expertWants(e, idleMinutes, lead, idle);
       if (until === 0 && !want) until = -1;
       else if (until < 0 && want) {
@@ -125,7 +129,8 @@ export class Mixture {
       category.costs[e] = (category.costs[e] ?? 0) * KEEP_PER_MINUTE + share;
       this.#pending[e] = (this.#pending[e] ?? 0) + share;
     }
-    this.#pendingMinutes++;
+    const [first = 0] = category.untilReady;
+    category.allUntilReady = category.untilReady.every((until) => until === first) ? first : null;
   }
 
   /** All categories have settled the minute: what it cost on average becomes the prior. */
@@ -169,11 +174,22 @@ export class Mixture {
     let category = this.#categories.get(key);
     if (!category) {
       // A category is known from its first arrival on, which made its environment.
-      category = { costs: new Float64Array(EXPERTS), untilReady: new Int16Array(EXPERTS) };
+      const untilReady = new Int16Array(EXPERTS);
+      category = { costs: new Float64Array(EXPERTS), untilReady, allUntilReady: 0 };
       this.#categories.set(key, category);
     }
     return category;
   }
+}
+
+/** All have it ready, keep it and it is used; or none has it, none loads it, and nothing comes. */
+function nothingAtStake(category: Category, minute: MixedMinute, idle: IdleTimes): boolean {
+  const { arrived, idleMinutes, economics, program } = minute;
+  if (category.allUntilReady !== (arrived ? 0 : -1)) return false;
+  return (
+    unanimous(arrived, idleMinutes, economics.leadMinutes, idle) &&
+    program.acts(arrived) === arrived
+  );
 }
 
 /** Whether all simple policies want what the program wants. */

@@ -88,8 +88,7 @@ export class Prewarm {
   settle(key: string, view: View, economics: Economics, arrived: boolean): void {
     const { program } = this.#ask(key, view, economics);
     const { idleMinutes, idle } = view;
-    const decide = (ready: boolean) => program.acts(ready);
-    this.#mixture.settle(key, { arrived, idleMinutes, economics, program: decide }, idle);
+    this.#mixture.settle(key, { arrived, idleMinutes, economics, program }, idle);
   }
 
   endMinute(): void {
