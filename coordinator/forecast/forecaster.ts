@@ -120,8 +120,10 @@ export class Forecaster {
         this.#quantiles.close(key, history.series(of.workload, of.category, null, range).counts);
       }
       if ((open + turnOf(key)) % SCORE_EVERY_BINS !== 0) continue;
+      const past = this.#past(of, null, nowMs);
+      if (past.counts.length === 0) continue;
       const { hazardPerMinute } = this.arrival(of.workload, of.category, nowMs);
-      this.#quantiles.open(key, this.#past(of, null, nowMs), hazardPerMinute);
+      this.#quantiles.open(key, past, hazardPerMinute);
     }
   }
 
