@@ -387,7 +387,7 @@ describe.skipIf(obstacle !== null)(
     test("no verified chunk is fetched twice, nothing corrupt is activated (kill -9 20 times)", async () => {
       const random = seededRandom(`kills ${process.env.PRESTAGE_SEED ?? "1"}`);
       const v3 = await publish("v3", H1);
-      await fleet.limit(H4, 16);
+      await fleet.limit(H4, 24);
       await fleet.json(["stage", "data@v3", "--hosts", H4]);
       let onDisk = 0;
       // The first life has got other versions before.
