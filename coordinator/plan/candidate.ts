@@ -26,6 +26,8 @@ export type Subject = {
   category: string;
   /** `categoryKey`. */
   key: string;
+  /** Names of the groups its candidates compete in: made once, so that looking them up is cheap. */
+  groups: { stage: string; warm: string };
   curve: ArrivalView | null;
   needs: readonly ArtifactNeed[];
   totalBytes: number;
@@ -76,20 +78,17 @@ const NEEDED_SHARE = 0.5;
  * sooner is fetched sooner, timers by their next minute, the others by how often they come.
  */
 export function neededInMs(curve: ArrivalView | null): number {
+  const hazard = curve?.hazardPerMinute ?? [];
   const minutes = STAGE_HORIZON_MS / MINUTE_MS;
-  const absent = absences(curve?.hazardPerMinute ?? [], minutes);
-  const wanted = 1 - NEEDED_SHARE * (1 - (absent.at(-1) ?? 1));
-  const minute = absent.findIndex((survival) => survival <= wanted);
-  return minute < 0 ? STAGE_HORIZON_MS : minute * MINUTE_MS;
-}
-
-/** P(no request before the end of each of the next minutes). */
-function absences(hazard: ArrayLike<number>, minutes: number): number[] {
+  let absent = 1;
+  for (let k = 0; k < minutes; k++) absent *= 1 - (hazard[k] ?? 0);
+  const wanted = 1 - NEEDED_SHARE * (1 - absent);
   let survival = 1;
-  return Array.from({ length: minutes }, (_, k) => {
+  for (let k = 0; k < minutes; k++) {
     survival *= 1 - (hazard[k] ?? 0);
-    return survival;
-  });
+    if (survival <= wanted) return k * MINUTE_MS;
+  }
+  return STAGE_HORIZON_MS;
 }
 
 /** Bytes of the needs that are not on the host. */

@@ -166,6 +166,7 @@ function subjectOf(
     prices: input.prices,
     now: input.now,
     key,
+    groups: { stage: `stage:${key}`, warm: `warm:${key}` },
     decisions: new Map(),
   };
 }
@@ -245,7 +246,7 @@ function rankValues(weighed: Weighed[], kind: Candidate["kind"]): void {
     const { candidate } = one;
     if (candidate.kind !== kind || one.blocked) continue;
     const value = Math.min(candidate.value, valueMax);
-    one.candidate = { ...candidate, value };
+    candidate.value = value;
     if (value > 0) valueMax = value * NEXT_PLACE_SHARE;
     else if (candidate.place.ready) valueMax = 0;
   }
@@ -319,7 +320,7 @@ function itemFor(candidate: Candidate): Item {
   const missing = totalBytes === 0 ? 0 : candidate.missingBytes / totalBytes;
   return {
     host: at.host,
-    group: `${kind}:${subject.key}`,
+    group: subject.groups[kind],
     limit: workload.placement.hosts,
     gain: candidate.value,
     memory: warm ? memoryOf(candidate) : 0,

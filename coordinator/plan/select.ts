@@ -36,7 +36,8 @@ export class Selection {
   readonly #items: readonly Item[];
   readonly #left: { bytes: number; hosts: HostCapacity[] };
   readonly #data: Map<string, Shared>[];
-  readonly #groups = new Map<string, number>();
+  readonly #groups = new Map<string, Set<number>>();
+  readonly #byHost: Set<number>[];
   readonly taken = new Set<number>();
   gain = 0;
 
@@ -44,6 +45,7 @@ export class Selection {
     this.#items = items;
     this.#left = { bytes: capacity.bytes, hosts: capacity.hosts.map((h) => ({ ...h })) };
     this.#data = capacity.hosts.map(() => new Map());
+    this.#byHost = capacity.hosts.map(() => new Set());
   }
 
   /** What is left of the limits. */
@@ -53,7 +55,21 @@ export class Selection {
 
   groupFull(i: number): boolean {
     const item = this.#items[i];
-    return item !== undefined && (this.#groups.get(item.group) ?? 0) >= item.limit;
+    return item !== undefined && (this.#groups.get(item.group)?.size ?? 0) >= item.limit;
+  }
+
+  /** What is taken and could be in the way of an item: of its host, of its group, or of its bytes. */
+  rivals(i: number): Iterable<number> {
+    const item = this.#items[i];
+    if (!item) return [];
+    if (this.#newBytes(item) > this.#left.bytes) return this.taken;
+    const group = this.#groups.get(item.group) ?? new Set();
+    return (this.#byHost[item.host] ?? new Set()).union(group);
+  }
+
+  #newBytes(item: Item): number {
+    const present = this.#data[item.host];
+    return item.data.reduce((sum, one) => sum + (present?.has(one.key) ? 0 : one.bytes), 0);
   }
 
   fits(i: number): boolean {
@@ -79,11 +95,21 @@ export class Selection {
   take(i: number): void {
     this.#apply(i, 1);
     this.taken.add(i);
+    const item = this.#items[i];
+    if (!item) return;
+    this.#byHost[item.host]?.add(i);
+    const group = this.#groups.get(item.group);
+    if (group) group.add(i);
+    else this.#groups.set(item.group, new Set([i]));
   }
 
   release(i: number): void {
     this.#apply(i, -1);
     this.taken.delete(i);
+    const item = this.#items[i];
+    if (!item) return;
+    this.#byHost[item.host]?.delete(i);
+    this.#groups.get(item.group)?.delete(i);
   }
 
   #apply(i: number, sign: 1 | -1): void {
@@ -94,7 +120,6 @@ export class Selection {
     this.gain += sign * item.gain;
     host.memory -= sign * item.memory;
     host.environments -= sign * item.environments;
-    this.#groups.set(item.group, (this.#groups.get(item.group) ?? 0) + sign);
     for (const share of item.data) {
       const shared = present.get(share.key) ?? { share, users: 0 };
       shared.users += sign;
@@ -190,15 +215,14 @@ function swapIn(items: readonly Item[], selection: Selection, i: number): boolea
   const wanted = items[i];
   if (!wanted) return false;
   const before = selection.gain;
-  const needsBytes = wanted.data.some((share) => share.bytes > 0);
-  const inTheWay = [...selection.taken]
+  const inTheWay = [...selection.rivals(i)]
     .filter((j) => {
       const other = items[j];
       if (!other || other.fixed || other.gain >= wanted.gain) return false;
       return (
         other.host === wanted.host ||
         other.group === wanted.group ||
-        (needsBytes && other.data.some((share) => share.bytes > 0))
+        other.data.some((share) => share.bytes > 0)
       );
     })
     .sort((a, b) => (items[a]?.gain ?? 0) - (items[b]?.gain ?? 0) || a - b);
