@@ -36,18 +36,18 @@ const FROM_MS = Date.UTC(2000, 0, 1);
 const DAY_MS = 86_400_000;
 const EXAMPLES_MAX = 5;
 
-/** The files that paths and patterns name, each once. Throws NOT_FOUND, USAGE for none. */
+/** The files that paths and patterns name, each once. Throws USAGE for none. */
 export async function findFiles(patterns: readonly string[]): Promise<string[]> {
   const files = new Set<string>();
   for (const pattern of patterns) {
     if (pattern === "-" || !/[*?[{]/.test(pattern) || (await exists(pattern))) {
       if (pattern !== "-" && !(await exists(pattern)))
-        throw new PrestageError("NOT_FOUND", `no such file: ${pattern}`);
+        throw new PrestageError("USAGE", `no such file: ${pattern}`);
       files.add(pattern);
       continue;
     }
     const found = (await Array.fromAsync(glob(pattern))).sort();
-    if (found.length === 0) throw new PrestageError("NOT_FOUND", `no file matches ${pattern}`);
+    if (found.length === 0) throw new PrestageError("USAGE", `no file matches ${pattern}`);
     for (const file of found) files.add(file);
   }
   return [...files];

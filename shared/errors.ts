@@ -65,18 +65,17 @@ export class PrestageError extends Error {
   override name = "PrestageError";
   readonly code: ErrorCode;
   readonly details: Record<string, unknown>;
+  /** What a person should do next; the code's, unless it is known better. */
+  readonly remedy: string;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { cause?: unknown; details?: Record<string, unknown> } = {},
+    options: { cause?: unknown; details?: Record<string, unknown>; remedy?: string } = {},
   ) {
     super(message, { cause: options.cause });
     this.code = code;
     this.details = options.details ?? {};
-  }
-
-  get remedy(): string {
-    return ERRORS[this.code].remedy;
+    this.remedy = options.remedy ?? ERRORS[code].remedy;
   }
 }

@@ -28,7 +28,8 @@ function seriesText(series: ImportResult["series"]): string[] {
     .slice(0, SERIES_SHOWN)
     .map((s) => `    ${s.workload}/${s.category}  ${number(s.requests)}`);
   const more = series.length > SERIES_SHOWN ? [`    … ${series.length - SERIES_SHOWN} more`] : [];
-  return [`  ${number(series.length)} categories:`, ...shown, ...more];
+  const many = series.length === 1 ? "category" : "categories";
+  return [`  ${number(series.length)} ${many}:`, ...shown, ...more];
 }
 
 function badText({

@@ -27,7 +27,7 @@ export type OpenFiles = {
 
 /** What the conductor opens for the command. */
 export type Recordings = {
-  /** Paths of patterns; throws NOT_FOUND. */
+  /** Paths of patterns; throws USAGE for none. */
   find(patterns: readonly string[]): Promise<string[]>;
   files(options: OpenFiles, call: Call<object>): Promise<Input[]>;
   prometheus(
@@ -99,8 +99,8 @@ export function addImport(
         results.push(result);
         if (!call.json) call.terminal.out(importText(result));
       }
-      if (call.json) call.show(results.length === 1 ? results[0] : { inputs: results }, () => "");
       fail(results);
+      if (call.json) call.show(results.length === 1 ? results[0] : { inputs: results }, () => "");
     },
   });
 }
@@ -232,6 +232,7 @@ function refuseTwice(input: Input, before: readonly ImportResult[]): void {
       "CONFLICT",
       `${input.label} begins as ${same.input} does: the same recording twice? If not, import ` +
         "each with a --source of its own",
+      { remedy: "Nothing of it was imported." },
     );
 }
 
@@ -242,7 +243,8 @@ function showProgress(
 ): void {
   const { done, total, lines, unit } = input.progress();
   const seconds = Math.max(0.001, elapsedMs / 1000);
-  const rate = `${Math.round(lines / seconds).toLocaleString("en-US")} lines/s`;
+  const perSecond = Math.round(lines / seconds).toLocaleString("en-US");
+  const rate = `${perSecond} ${unit === "bytes" ? "lines" : "points"}/s`;
   const left =
     total === null || done === 0 ? "" : `, ${eta(((total - done) / done) * seconds)} left`;
   const size =
@@ -256,23 +258,35 @@ function eta(seconds: number): string {
 
 /** The exit code of a file that was cut, or of which nothing could be read. */
 function fail(results: readonly ImportResult[]): void {
+  const details = { inputs: results };
   const broken = results.find(({ failure }) => failure !== null);
-  if (broken?.failure)
-    throw new PrestageError(
-      "CORRUPT",
-      `${broken.failure.message}; ${broken.requests} requests before it ${broken.dryRun ? "would be" : "were"} imported`,
-      { details: { byte: broken.failure.byte, requests: broken.requests, lines: broken.lines } },
-    );
+  if (broken?.failure) {
+    const { failure, requests, dryRun } = broken;
+    const what = `${requests} requests before it ${dryRun ? "would be" : "were"} imported`;
+    throw new PrestageError("CORRUPT", `${failure.message}; ${what}`, {
+      details,
+      remedy: "Import the whole file when you have it: it then takes the place of this part.",
+    });
+  }
   const empty = results.find(({ requests }) => requests === 0);
   if (!empty) return;
-  const { input, format, unmatched, examples } = empty;
+  const { input, format, unmatched, unmatchedExamples } = empty;
+  const remedy =
+    format === "prometheus"
+      ? "Try the query in Prometheus, for the same time."
+      : unmatched > 0
+        ? "Declare a workload for them with `prestage apply`, or import with --by path."
+        : "See --format, and what was read of it with --dry-run.";
   const why =
-    unmatched > 0
-      ? `none of its requests is a declared workload's, for example ${empty.unmatchedExamples[0]}`
-      : format === "prometheus"
-        ? "the query gave no requests in that time"
-        : "no line could be read as a request";
+    unmatched > 0 && format === "prometheus"
+      ? `no series has the workload's label, for example ${unmatchedExamples[0]}`
+      : unmatched > 0
+        ? `none of its requests is a declared workload's, for example ${unmatchedExamples[0]}`
+        : format === "prometheus"
+          ? "the query gave no requests in that time"
+          : "no line could be read as a request";
   throw new PrestageError("CONFIG_INVALID", `${input}: ${why}; nothing was changed`, {
-    details: { examples, unmatched },
+    details,
+    remedy,
   });
 }

@@ -99,3 +99,51 @@ test("history: the order of reports does not matter", () => {
     }),
   );
 });
+
+test("history: what is removed was never there (any bins, any order)", () => {
+  const one = fc.record({
+    minute: fc.nat(2800),
+    count: fc.integer({ min: 1, max: 9 }),
+    host: fc.constantFrom("a", "b"),
+    category: fc.constantFrom("c", "d"),
+  });
+  const many = fc.array(one, { maxLength: 20 });
+  fc.assert(
+    fc.property(many, many, (kept, removed) => {
+      const both = new DemandHistory();
+      const only = new DemandHistory();
+      const binOf = ({ minute, count, host, category }: (typeof kept)[number]) =>
+        bin(minute, count, host, category);
+      for (const b of removed) both.add(binOf(b));
+      for (const b of kept) {
+        both.add(binOf(b));
+        only.add(binOf(b));
+      }
+      for (const b of removed) both.remove(binOf(b));
+      both.forgetEmpty();
+      expect(
+        both
+          .keys()
+          .map((k) => k.category)
+          .sort(),
+      ).toEqual(
+        only
+          .keys()
+          .map((k) => k.category)
+          .sort(),
+      );
+      const range = { fromMs: 0, toMs: 3001 * 60_000 };
+      for (const category of ["c", "d"]) {
+        for (const host of [null, "a", "b"])
+          expect(both.series("w", category, host, range)).toEqual(
+            only.series("w", category, host, range),
+          );
+        expect(both.lastArrivalMs("w", category)).toBe(only.lastArrivalMs("w", category));
+        const shares = both.hostShare("w", category);
+        expect([...shares.keys()].sort()).toEqual([...only.hostShare("w", category).keys()].sort());
+        for (const [host, share] of only.hostShare("w", category))
+          expect(shares.get(host)).toBeCloseTo(share, 6);
+      }
+    }),
+  );
+});

@@ -92,16 +92,17 @@ export class DemandHistory {
   remove({ workload, category, host: name, startMs, count }: DemandBin): void {
     const demand = this.#demand.get(categoryKey(workload, category));
     if (!demand) return;
+    const { keepMs, keepHostMs } = this.#options;
     const at = Math.floor(startMs / this.binMs);
     demand.hours.remove(Math.floor(startMs / HOUR_MS), count);
-    demand.bins.remove(at, count);
+    if (startMs >= this.#newestMs - keepMs) demand.bins.remove(at, count);
     if (demand.lastMs === at * this.binMs) {
       const last = demand.bins.lastArrival();
       demand.lastMs = last === null ? null : last * this.binMs;
     }
     const host = demand.hosts.get(name);
     if (!host) return;
-    host.bins.remove(at, count);
+    if (startMs >= this.#newestMs - keepHostMs) host.bins.remove(at, count);
     share(host, startMs, -count);
   }
 

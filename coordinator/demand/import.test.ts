@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CategoryName, Name } from "../../shared/domain.ts";
 import { readTrace, type TraceOptions, type TraceRow } from "./import.ts";
+import { wallClock } from "./timestamp.ts";
 
 let dir = "";
 beforeAll(async () => {
@@ -140,6 +141,170 @@ test("import: nothing comes from an empty file, and an abort ends the reading", 
   expect((await text([""])).report).toMatchObject({ format: null, rows: 0 });
   const signal = AbortSignal.abort(new Error("enough"));
   await expect(text(["timestamp", "1"], { signal })).rejects.toThrow("enough");
+});
+
+test("import: a stray quote costs its line, not the rest of the file", async () => {
+  const { rows, report } = await text([
+    "timestamp,workload,category",
+    '60,"a,x',
+    '120,"b","y, z"',
+    "180,c,w",
+  ]);
+  expect(rows.map(({ workload, category }) => [workload, category])).toEqual([
+    ["b", "y,-z"],
+    ["c", "w"],
+  ]);
+  expect(report.examples).toEqual([{ line: 2, problem: "not CSV: quotes that do not pair" }]);
+});
+
+test("import: times that clocks make up are bad lines (1970, 2100, no such day)", async () => {
+  const bounds = { fromMs: Date.UTC(2000, 0), toMs: Date.UTC(2030, 0) };
+  const line = (time: string) => `10.0.0.1 - - [${time}] "GET /shop HTTP/1.1" 200 1`;
+  const { rows, report } = await text(
+    [
+      line("17/May/2015:10:05:03 +0000"),
+      line("01/Jan/1970:00:00:07 +0000"),
+      line("01/Jan/2100:00:00:00 +0000"),
+      line("31/Feb/2015:10:05:03 +0000"),
+      line("17/May/2015:25:05:03 +0000"),
+      '{"time":"2100-01-01T00:00:00Z","uri":"/shop"}',
+    ],
+    { bounds },
+  );
+  expect(rows).toHaveLength(1);
+  expect(report.badLines).toBe(5);
+  expect(report.examples.map(({ problem }) => problem)).toEqual([
+    "no plausible time: 1970-01-01T00:00:07.000Z",
+    "a time to come: 2100-01-01T00:00:00.000Z",
+    "not a time: 31/Feb/2015:10:05:03 +0000",
+    "not a time: 17/May/2015:25:05:03 +0000",
+    "a time to come: 2100-01-01T00:00:00.000Z",
+  ]);
+});
+
+test("import: lines out of order, of other zones and of local time meet in UTC", async () => {
+  const { rows } = await text(
+    [
+      "timestamp,workload",
+      "2024-07-01 14:00:00,a",
+      "2024-01-01T13:00:00,b",
+      "2024-07-01T12:00:00Z,c",
+      "2024-07-01T05:00:00-0700,d",
+    ],
+    { unzoned: wallClock("Europe/Berlin") },
+  );
+  const noon = (month: number) => Date.UTC(2024, month, 1, 12);
+  expect(rows.map((row) => row.timestampMs)).toEqual([noon(6), noon(0), noon(6), noon(6)]);
+});
+
+test("import: a log that begins in the middle of a line is still one", async () => {
+  const good = '10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET /shop/cart HTTP/1.1" 200 20';
+  const { rows, report } = await text(['/1.1" 200 20', good]);
+  expect([rows.length, report.badLines, report.format]).toEqual([1, 1, "log"]);
+  await expect(text(Array(30).fill("<p>"))).rejects.toMatchObject({
+    details: { firstLine: "<p>" },
+  });
+});
+
+test("import: names that are given go before all others (log, CSV)", async () => {
+  const fixed = { workload: "w", category: "c" };
+  const log = ['10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET /shop/cart HTTP/1.1" 200 20'];
+  for (const lines of [log, ["timestamp,workload,category", "60,a,x"]])
+    expect((await text(lines, fixed)).rows).toMatchObject([fixed]);
+});
+
+test("import: requests that no rule is for are counted, the first shown", async () => {
+  const line = (url: string) => `{"time":60,"uri":"${url}","count":2}`;
+  const { rows, report } = await text([line("/a"), line("/b"), line("/b"), line("/c")], {
+    naming: ({ url }) => (url === "/a" ? { workload: "a", category: "x" } : null),
+  });
+  expect(rows).toHaveLength(1);
+  expect(report).toMatchObject({ unmatched: 6, unmatchedExamples: ["/b", "/c"], badLines: 0 });
+});
+
+test("import: a recording is known again when it has grown, moved or been packed", async () => {
+  const lines = (n: number, what = "a") =>
+    Array.from({ length: n }, (_, i) => `${60 * i},${what}`).join("\n");
+  const csv = (n: number, what?: string) => `timestamp,workload\n${lines(n, what)}\n`;
+  const known = async (name: string, content: string | Uint8Array) => {
+    await writeFile(join(dir, name), content);
+    return (await read(join(dir, name))).report.fingerprint;
+  };
+  const first = await known("first.csv", csv(20));
+  expect(first).toMatch(/^[0-9a-f]{64}$/);
+  expect(await known("grown.csv", csv(500))).toBe(first);
+  expect(await known("packed.gz", gzipSync(csv(20)))).toBe(first);
+  const reader = readTrace(join(dir, "grown.csv"));
+  for await (const _ of reader) {
+    // Parts are sent under this name long before the end.
+    expect(reader.report.fingerprint).toBe(first);
+    break;
+  }
+  expect(await known("other.csv", csv(20, "b"))).not.toBe(first);
+  expect(await known("short.csv", csv(3))).not.toBe(first);
+  const nameless = (name: string) => known(name, "timestamp,count\n60,0\n120,0\n");
+  expect(await nameless("x.csv")).not.toBe(await nameless("y.csv"));
+});
+
+test("import: what a cut file gave before the cut comes first (whole lines only)", async () => {
+  const packed = gzipSync(
+    Array.from({ length: 5000 }, (_, i) => `${60 * i},shop,c${(i * 7919) % 977},h,77\n`).join(""),
+  );
+  await writeFile(join(dir, "half.gz"), packed.subarray(0, packed.length / 2));
+  const reader = readTrace(join(dir, "half.gz"));
+  const rows: TraceRow[] = [];
+  const reading = (async () => {
+    for await (const row of reader) rows.push(row);
+  })();
+  await expect(reading).rejects.toMatchObject({
+    code: "CORRUPT",
+    message: expect.stringMatching(/half.gz ends early: after byte \d+/),
+  });
+  expect(rows.length).toBeGreaterThan(500);
+  expect(rows.every(({ count, category }) => count === 77 && /^c\d+$/.test(category))).toBe(true);
+  expect(reader.report).toMatchObject({ badLines: 0, lines: rows.length });
+});
+
+test("import: a file of the published Azure trace is of the day in its name", async () => {
+  const day = async (name: string) => {
+    await writeFile(join(dir, name), "HashOwner,HashApp,HashFunction,Trigger,1,2\no,a,f,t,1,0\n");
+    return (await read(join(dir, name))).rows[0]?.timestampMs;
+  };
+  expect(await day("invocations_per_function_md.anon.d03.csv")).toBe(Date.UTC(2019, 6, 17, 0, 1));
+  expect(await day("invocations.csv")).toBe(Date.UTC(2019, 6, 15, 0, 1));
+});
+
+const LOGS = [
+  ...Array.from({ length: 30 }, (_, i) => {
+    const second = String(i % 60).padStart(2, "0");
+    return `10.0.0.${i} - - [17/May/2015:10:05:${second} +0000] "GET /shop/c${i % 3}?q=ü HTTP/1.1" 200 5`;
+  }),
+  "garbage",
+  "",
+  '{"ts":1431857103.5,"request":{"host":"maps.example","uri":"/tiles/8"}}',
+].join("\n");
+
+test.each([
+  ["plain", Buffer.from(LOGS)],
+  ["gz", gzipSync(LOGS)],
+  ["zst", zstdCompressSync(LOGS)],
+  ["UTF-16", Buffer.from(`\uFEFF${LOGS}`, "utf16le")],
+])("import: chunk borders do not matter (a log, %s)", async (_, bytes) => {
+  const whole = await read(Readable.from([bytes]));
+  expect(whole.report).toMatchObject({ rows: 31, badLines: 1 });
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.nat(bytes.length), { maxLength: 20 }), async (cuts) => {
+      const ends = [...new Set([...cuts, bytes.length])].sort((a, b) => a - b);
+      let from = 0;
+      const parts = ends.map((end) => {
+        const part = bytes.subarray(from, end);
+        from = end;
+        return part;
+      });
+      expect(await read(Readable.from(parts))).toEqual(whole);
+    }),
+    { numRuns: 40 },
+  );
 });
 
 test("import: chunk borders do not matter (a file cut anywhere)", async () => {

@@ -8,27 +8,41 @@ import { parseTimestamp, type WallClock } from "./timestamp.ts";
 
 type Json = Record<string, unknown>;
 
-const TIME_FIELDS = [
-  ...["timestamp", "@timestamp", "time", "ts", "time_iso8601", "time_local", "msec"],
-  ...["StartUTC", "StartLocal", "start_time", "date", "datetime"],
-];
-const HOST_FIELDS = [
-  ...["vhost", "server_name", "http_host", "host", "RequestHost", "RequestAddr"],
-  ...["authority", ":authority", "domain"],
-];
-const URL_FIELDS = [
-  ...["request_uri", "uri", "RequestPath", "url", "path", ":path", "requestUrl", "request"],
-  ...["original_path", "http_path"],
-];
-const QUERY_FIELDS = ["args", "query", "query_string"];
-const ORIGIN_FIELDS = [
-  ...["origin", "remote_addr", "client_ip", "clientip", "remote_ip", "ip", "ClientHost"],
-  ...["ClientAddr", "client", "remoteIp", "downstream_remote_address"],
-];
+/** Of several names that a line has, the first in these lists counts. */
+const FIELDS = {
+  time: [
+    ...["timestamp", "@timestamp", "time", "ts", "time_iso8601", "time_local", "msec"],
+    ...["StartUTC", "StartLocal", "start_time", "date", "datetime"],
+  ],
+  host: [
+    ...["vhost", "server_name", "http_host", "host", "RequestHost", "RequestAddr"],
+    ...["authority", ":authority", "domain"],
+  ],
+  url: [
+    ...["request_uri", "uri", "RequestPath", "url", "path", ":path", "requestUrl", "request"],
+    ...["original_path", "http_path"],
+  ],
+  query: ["args", "query", "query_string"],
+  origin: [
+    ...["origin", "remote_addr", "client_ip", "clientip", "remote_ip", "ip", "ClientHost"],
+    ...["ClientAddr", "client", "remoteIp", "downstream_remote_address"],
+  ],
+  workload: ["workload"],
+  category: ["category"],
+  /** What a container runtime or shipper wraps a line in. */
+  wrapped: ["log", "message", "msg"],
+} as const;
+type Kind = keyof typeof FIELDS;
+/** Only in the line's own object, not in one about the request. */
+const OUTER: ReadonlySet<Kind> = new Set<Kind>(["time", "workload", "category", "wrapped"]);
 /** Objects in which servers put what is about the request. */
-const NESTED_FIELDS = ["request", "httpRequest", "http"];
-/** What a container runtime or shipper wraps a line in. */
-const WRAPPER_FIELDS = ["log", "message", "msg"];
+const NESTED = ["request", "httpRequest", "http"];
+/** Each known name's kind and place in its list. */
+const KNOWN = new Map<string, { kind: Kind; rank: number }>(
+  Object.entries(FIELDS).flatMap(([kind, names]) =>
+    names.map((name, rank) => [name, { kind: kind as Kind, rank }] as const),
+  ),
+);
 
 export function parseJsonLine(
   line: string,
@@ -41,18 +55,16 @@ export function parseJsonLine(
   } catch (cause) {
     return { problem: `not JSON: ${cause instanceof Error ? cause.message : cause}`.slice(0, 120) };
   }
-  if (typeof row !== "object" || row === null || Array.isArray(row))
-    return { problem: "not a JSON object" };
-  const places = [row, ...NESTED_FIELDS.map((name) => row[name]).filter(isObject)];
-  const url = textIn(places, URL_FIELDS);
-  const workload = text(row, ["workload"]);
-  if (url === null && workload === null) {
-    const wrapped = text(row, WRAPPER_FIELDS)?.trim();
+  if (!isObject(row)) return { problem: "not a JSON object" };
+  const found = fieldsOf(row);
+  const { url, workload = null } = found;
+  if (url === undefined && workload === null) {
+    const wrapped = found.wrapped?.trim();
     if (wrapped?.startsWith("{")) return parseJsonLine(wrapped, common, unzoned);
-    const inner = wrapped === undefined ? null : common.parse(wrapped);
+    const inner = wrapped ? common.parse(wrapped) : null;
     if (inner && !("problem" in inner)) return inner;
   }
-  const timestampMs = timeOf(row, unzoned);
+  const timestampMs = parseTimestamp(found.time ?? "", unzoned) ?? anyTime(row, unzoned);
   if (timestampMs === null) return { problem: "no time in any known field" };
   const count = Number(row.count ?? 1);
   if (!Number.isInteger(count) || count < 0) return { problem: "count is not a whole number" };
@@ -60,17 +72,47 @@ export function parseJsonLine(
   return {
     timestampMs,
     count,
-    origin: textIn(places, ORIGIN_FIELDS)?.replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, "$1") ?? "",
-    host: target?.host ?? hostOf(textIn(places, HOST_FIELDS)),
-    url: target && withQuery(target.url, row),
+    origin: found.origin?.replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, "$1") ?? "",
+    host: target?.host ?? hostOf(found.host),
+    url: target && withQuery(target.url, found.query),
     workload,
-    category: text(row, ["category"]),
-    header: (name) => headerIn(places, name),
+    category: found.category ?? null,
+    header: (name) => headerIn(row, name),
   };
 }
 
-function timeOf(row: Json, unzoned: WallClock): number | null {
-  for (const name of TIME_FIELDS) {
+/** The object's known fields, its own before those of the objects in it. */
+function fieldsOf(row: Json): { [kind in Kind]?: string } {
+  const found: { [kind in Kind]?: string } = {};
+  take(row, found, true);
+  for (const name of NESTED) {
+    const inner = row[name];
+    if (!isObject(inner)) continue;
+    const own: { [kind in Kind]?: string } = {};
+    take(inner, own, false);
+    for (const kind of Object.keys(own) as Kind[]) found[kind] ??= own[kind];
+  }
+  return found;
+}
+
+/** By the object's keys and not by the names in the lists, which are many more. */
+function take(row: Json, found: { [kind in Kind]?: string }, outer: boolean): void {
+  const ranks: { [kind in Kind]?: number } = {};
+  for (const key in row) {
+    const known = KNOWN.get(key);
+    if (known === undefined || (!outer && OUTER.has(known.kind))) continue;
+    const { kind, rank } = known;
+    if (rank >= (ranks[kind] ?? Number.POSITIVE_INFINITY)) continue;
+    const value = row[key];
+    if (typeof value !== "string" && typeof value !== "number") continue;
+    ranks[kind] = rank;
+    found[kind] = typeof value === "string" ? value : String(value);
+  }
+}
+
+/** Where the first field of a time's name has none. */
+function anyTime(row: Json, unzoned: WallClock): number | null {
+  for (const name of FIELDS.time) {
     const value = row[name];
     if (typeof value !== "string" && typeof value !== "number") continue;
     const time = parseTimestamp(String(value), unzoned);
@@ -79,17 +121,16 @@ function timeOf(row: Json, unzoned: WallClock): number | null {
   return null;
 }
 
-function withQuery(url: string, row: Json): string {
-  if (url.includes("?")) return url;
-  const query = text(row, QUERY_FIELDS);
-  return query === null || query === "-" ? url : `${url}?${query.replace(/^\?/, "")}`;
+function withQuery(url: string, query: string | undefined): string {
+  if (query === undefined || query === "-" || query === "" || url.includes("?")) return url;
+  return `${url}?${query.replace(/^\?/, "")}`;
 }
 
 /** As `headers: {Name: value}`, nginx's `http_name`, Traefik's `request_Name`. */
-function headerIn(places: readonly Json[], name: string): string | undefined {
+function headerIn(row: Json, name: string): string | undefined {
   const flat = `http_${name.replaceAll("-", "_")}`;
   const traefik = `request_${name}`;
-  for (const place of places) {
+  for (const place of [row, ...NESTED.map((nested) => row[nested]).filter(isObject)]) {
     const headers = place.headers;
     for (const [key, value] of Object.entries(isObject(headers) ? headers : {}))
       if (key.toLowerCase() === name) return String(Array.isArray(value) ? value[0] : value);
@@ -99,22 +140,6 @@ function headerIn(places: readonly Json[], name: string): string | undefined {
     }
   }
   return undefined;
-}
-
-function textIn(places: readonly Json[], names: readonly string[]): string | null {
-  for (const place of places) {
-    const found = text(place, names);
-    if (found !== null) return found;
-  }
-  return null;
-}
-
-function text(row: Json, names: readonly string[]): string | null {
-  for (const name of names) {
-    const value = row[name];
-    if (typeof value === "string" || typeof value === "number") return String(value);
-  }
-  return null;
 }
 
 function isObject(value: unknown): value is Json {

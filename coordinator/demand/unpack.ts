@@ -47,7 +47,7 @@ export function openBytes(source: string | Readable, signal?: AbortSignal): Byte
     }
   }
   return {
-    chunks: unpacked(read()),
+    chunks: unpacked(read(), () => state.bytesRead),
     get bytesRead() {
       return state.bytesRead;
     },
@@ -63,7 +63,10 @@ function sizeOf(path: string): number {
   return stat.size;
 }
 
-async function* unpacked(raw: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* unpacked(
+  raw: AsyncGenerator<Uint8Array>,
+  bytesRead: () => number,
+): AsyncGenerator<Uint8Array> {
   let head: Uint8Array = new Uint8Array(0);
   while (head.length < MAGIC_BYTES) {
     const { value, done } = await raw.next();
@@ -75,7 +78,7 @@ async function* unpacked(raw: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8A
     yield* raw;
   })();
   const unpacker = unpackerFor(Buffer.from(head).toString("latin1", 0, MAGIC_BYTES));
-  yield* unpacker ? through(all, unpacker) : all;
+  yield* unpacker ? through(all, unpacker, bytesRead) : all;
 }
 
 function unpackerFor(magic: string): Transform | null {
@@ -98,6 +101,7 @@ function unpackerFor(magic: string): Transform | null {
 async function* through(
   packed: AsyncIterable<Uint8Array>,
   unpacker: Transform & { readonly bytesWritten?: number },
+  bytesRead: () => number,
 ): AsyncGenerator<Uint8Array> {
   let failure: unknown;
   let ended = false;
@@ -119,7 +123,8 @@ async function* through(
     for (;;) {
       const chunk: Uint8Array | null = unpacker.read();
       if (chunk) yield chunk;
-      else if (failure !== undefined) throw damaged(failure, unpacker.bytesWritten ?? 0);
+      else if (failure !== undefined)
+        throw damaged(failure, unpacker.bytesWritten ?? 0, bytesRead());
       else if (ended) return;
       else
         await new Promise<void>((resolve) => {
@@ -155,12 +160,13 @@ async function feed(
   if (!failed()) unpacker.end();
 }
 
-function damaged(cause: unknown, byte: number): unknown {
+function damaged(cause: unknown, near: number, end: number): unknown {
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
   if (!/^(Z_|ZSTD_)/.test(code)) return cause;
-  const what =
-    code === "Z_BUF_ERROR"
-      ? `ends early: after byte ${byte} more of the packed data should come`
-      : `is damaged near byte ${byte}: ${(cause as Error).message}`;
+  const early = code === "Z_BUF_ERROR";
+  const byte = early ? end : near;
+  const what = early
+    ? `ends early: after byte ${byte} more of the packed data should come`
+    : `is damaged near byte ${byte}: ${(cause as Error).message}`;
   return new PrestageError("CORRUPT", what, { cause, details: { byte } });
 }

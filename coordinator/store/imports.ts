@@ -283,7 +283,7 @@ export class ImportTable {
       toMs,
     );
     this.#db.run(
-      "UPDATE import_batches SET digest = '', from_ms = ?, to_ms = ? WHERE id = ?",
+      "UPDATE import_batches SET from_ms = ?, to_ms = ? WHERE id = ?",
       fromMs <= older.from_ms ? toMs : older.from_ms,
       toMs >= older.to_ms ? fromMs : older.to_ms,
       older.id,

@@ -129,8 +129,8 @@ describe("import of files", () => {
       const { exit, errors } = await coordinator.run(["import", ...args]);
       return { exit, errors };
     };
-    expect(await say("absent.log")).toMatchObject({ exit: 4 });
-    expect(await say(join(folder, "absent-*.log"))).toMatchObject({ exit: 4 });
+    expect(await say("absent.log")).toMatchObject({ exit: 2 });
+    expect(await say(join(folder, "absent-*.log"))).toMatchObject({ exit: 2 });
     expect(await say(await file("page.html", "<html>\n</html>\n"))).toMatchObject({
       exit: 2,
       errors: expect.stringContaining("--format"),
