@@ -96,6 +96,20 @@ describe("effects: one signal", () => {
     expect(factor(state, "s", "w/c", { zone: "during", index: 6 })).toBeLessThan(1.6);
   });
 
+  test("occurrences that differ are averaged, the last ones counting most", () => {
+    const state = learnAll([2, 4, 2, 4, 2, 4].map((times, i) => seen(i, times)));
+    expect(factor(state)).toBeGreaterThan(2.7);
+    expect(factor(state)).toBeLessThan(3.4);
+  });
+
+  test("what a category has seen does not count twice (the only category)", () => {
+    const cells = [{ zone: "during" as const, index: 0, actual: 24, expected: 8 }];
+    const state = learn(NO_EFFECTS, seen(0, 3, { cells, placebos: [] }));
+    const requests = 8 / (1 + 0.04 * 8);
+    const [zone] = summary(state, "s", "w/c");
+    expect(zone?.factor).toBeCloseTo((1 + 3 * requests) / (1 + requests), 2);
+  });
+
   test("an occurrence counts once (told again)", () => {
     const once = learn(NO_EFFECTS, seen(1, 3));
     expect(learn(once, seen(1, 3))).toBe(once);

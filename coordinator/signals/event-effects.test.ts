@@ -91,6 +91,28 @@ describe("event effects", () => {
     expect(Math.abs(only?.logEffect[60] ?? 1)).toBeLessThan(0.1);
   });
 
+  test("a newcomer that only ever comes with a known event gets nothing of it", () => {
+    const effects = new EventEffects();
+    const known = [3, 4, 6, 7, 9, 10, 12, 14, 16].map((day) => event(day));
+    effects.setEvents("a", known);
+    effects.setEvents(
+      "b",
+      [12, 14, 16, 19].map((day) => event(day, { signal: "t" })),
+    );
+    effects.learnDue(demandWith(known, 3), endOf(17), 100);
+    const only = effects.eventEffect("w", "c", event(19).startMs, MINUTE, 120);
+    expect(Math.abs(only?.logEffect[60] ?? 1)).toBeLessThan(0.1);
+  });
+
+  test("an event of every day is told from the days it was on", () => {
+    const effects = new EventEffects();
+    const daily = Array.from({ length: 13 }, (_, i) => event(3 + i));
+    effects.setEvents("a", [...daily, event(17)]);
+    effects.learnDue(demandWith(daily, 3), endOf(15), 100);
+    const next = effects.eventEffect("w", "c", event(17).startMs, MINUTE, 120);
+    expect(Math.exp(next?.logEffect[60] ?? 0)).toBeGreaterThan(2.6);
+  });
+
   test("hours get the mean of their quarters", () => {
     const effects = new EventEffects();
     effects.setEvents("a", [...events, event(19)]);
