@@ -16,7 +16,7 @@ export function backtestPage(result: BacktestResult): string {
 <title>${escaped(title)}</title><style>${STYLE}</style></head><body><main>
 <header><h1>${escaped(title)}</h1><p class="facts">${escaped(facts(result))}</p></header>
 ${tiles(result)}
-<section><h2>Fewer cold starts for the same idle memory</h2>
+<section><h2>Cold starts against idle memory</h2>
 <p>Each dot is one setting of a policy: how often it is cold, and how much memory it holds without
 use, both relative to a fixed keep-alive of 10 minutes. Lower left is better.</p>
 ${frontierChart(result)}</section>
@@ -226,42 +226,42 @@ function timeChart(
   return `<figure>${lineChart(scaled, { x, y, height: 280, labelWidth: 130 })}</figure>`;
 }
 
+type Column = { title: string; text(policy: PolicyResult): string };
+
+const COLUMNS: readonly Column[] = [
+  { title: "policy", text: (p) => p.name },
+  { title: "cold minutes", text: (p) => percent2(p.coldShareMinutes) },
+  { title: "cold requests", text: (p) => percent2(p.coldShareRequests) },
+  { title: "half of categories under", text: (p) => percent(p.coldShareP50) },
+  { title: "three quarters under", text: (p) => percent(p.coldShareP75) },
+  { title: "idle", text: (p) => duration(p.idleMinutes * MINUTE_MS) },
+  { title: "idle GB·h", text: (p) => p.idleGbHours.toFixed(1) },
+  { title: "loads", text: (p) => count(p.loads) },
+  { title: "for nothing", text: (p) => count(p.wastedLoads) },
+  { title: "moved", text: (p) => bytes(p.bytesMoved) },
+  { title: "mean wait", text: (p) => `${p.waitMsMean.toFixed(1)} ms` },
+  { title: "wait p99", text: (p) => duration(p.waitMsP99) },
+];
+const LATENCY: Column = { title: "latency", text: (p) => duration(p.latencyMsMean ?? 0) };
+
 function table({ policies }: BacktestResult): string {
-  const head = [
-    "policy",
-    "cold minutes",
-    "cold requests",
-    "half of categories under",
-    "three quarters under",
-    "idle",
-    "idle GB·h",
-    "loads",
-    "for nothing",
-    "moved",
-    "mean wait",
-    "wait p99",
-    "latency",
-  ];
-  const row = (p: PolicyResult) => [
-    p.name,
-    percent2(p.coldShareMinutes),
-    percent2(p.coldShareRequests),
-    percent(p.coldShareP50),
-    percent(p.coldShareP75),
-    duration(p.idleMinutes * MINUTE_MS),
-    p.idleGbHours.toFixed(1),
-    count(p.loads),
-    count(p.wastedLoads),
-    bytes(p.bytesMoved),
-    `${p.waitMsMean.toFixed(1)} ms`,
-    duration(p.waitMsP99),
-    p.latencyMsMean === null ? "–" : duration(p.latencyMsMean),
-  ];
+  const timed = policies.some((p) => p.latencyMsMean !== null);
+  const columns = timed ? [...COLUMNS, LATENCY] : COLUMNS;
   const cells = (tag: string, texts: readonly string[]) =>
     texts.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join("");
-  const rows = policies.map((p) => `<tr class="${tone(p.name)}">${cells("td", row(p))}</tr>`);
+  const head = cells(
+    "th",
+    columns.map(({ title }) => title),
+  );
+  const rows = policies.map(
+    (p) =>
+      `<tr class="${tone(p.name)}">${cells(
+        "td",
+        columns.map(({ text }) => text(p)),
+      )}</tr>`,
+  );
   return (
-    `<div class="scroll"><table><thead><tr>${cells("th", head)}</tr></thead>` +
+    `<div class="scroll"><table><thead><tr>${head}</tr></thead>` +
     `<tbody>${rows.join("")}</tbody></table></div>`
   );
 }

@@ -65,7 +65,7 @@ export type BacktestResult = {
 };
 
 /** At most that many values of a series in the result. */
-const CHART_POINTS_MAX = 480;
+const CHART_POINTS_MAX = 240;
 
 /** Cost of a policy on all categories. */
 export function policyResult(

@@ -27,6 +27,8 @@ export const EXPERT_NAMES: readonly string[] = [
 
 /** Per cold arrival of difference. Raised: faster, and less sure of it. */
 const LEARNING_RATE = 2;
+/** Cold arrivals of difference from which on a weight is nothing: e⁻²⁰. */
+const HOPELESS = 10;
 /** How much the average over all categories counts. Raised: own experience tells later. */
 const PRIOR_MINUTES = 240;
 /** A cost counts half after a day of minutes in which something was at stake. */
@@ -91,7 +93,8 @@ export class Mixture {
     for (let e = 0; e < EXPERTS; e++) {
       // The program breaks ties: before anything was seen it decides alone.
       const start = e === PROGRAM ? EXPERTS : 1;
-      const weight = start * Math.exp(-LEARNING_RATE * ((weights[e] ?? 0) - least));
+      const behind = (weights[e] ?? 0) - least;
+      const weight = behind > HOPELESS ? 0 : start * Math.exp(-LEARNING_RATE * behind);
       weights[e] = weight;
       sum += weight;
     }
