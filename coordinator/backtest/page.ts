@@ -16,9 +16,9 @@ export function backtestPage(result: BacktestResult): string {
 <title>${escaped(title)}</title><style>${STYLE}</style></head><body><main>
 <header><h1>${escaped(title)}</h1><p class="facts">${escaped(facts(result))}</p></header>
 ${tiles(result)}
-<section><h2>Cold starts against idle memory</h2>
-<p>Each dot is one setting of a policy: how often it is cold, and how much memory it holds without
-use, both relative to a fixed keep-alive of 10 minutes. Lower left is better.</p>
+<section><h2>Cold starts against time loaded without use</h2>
+<p>Each dot is one setting of a policy: how often it is cold, and how long it is loaded without use,
+both relative to a fixed keep-alive of 10 minutes. Lower left is better.</p>
 ${frontierChart(result)}</section>
 <section><h2>Policy by policy</h2><div class="bars">${bars(result)}</div></section>
 <section><h2>Over time</h2><h3>Memory loaded</h3>${memoryChart(result)}
@@ -71,7 +71,10 @@ function tiles(result: BacktestResult): string {
       change(mine.relative.cold),
       `cold starts against a fixed keep-alive of 10 minutes: ${percent2(mine.coldShareMinutes)} of the minutes with requests`,
     ),
-    tile(change(mine.relative.memory), `memory held; idle: ${change(mine.relative.idle)}`),
+    tile(
+      change(mine.relative.memory),
+      `memory held; of it idle: ${change(mine.relative.idleMemory)}`,
+    ),
     tile(
       change(mine.relative.loads),
       `loads: ${count(mine.loads)}, ${count(mine.wastedLoads)} of them for nothing`,
@@ -121,7 +124,7 @@ function frontierChart({ frontiers, policies, area }: BacktestResult): string {
       };
     })
     .sort((a, b) => Number(a.tone === "own") - Number(b.tone === "own"));
-  const x = { label: "idle memory-time, relative to fixed:10", from: 0, to: area.to * 1.25 };
+  const x = { label: "loaded time without use, relative to fixed:10", from: 0, to: area.to * 1.25 };
   const y = { label: "cold", from: 0, to: 1.5 };
   return (
     `<figure>${lineChart(lines, {
@@ -129,7 +132,7 @@ function frontierChart({ frontiers, policies, area }: BacktestResult): string {
       y: { ...y, text: times },
       height: 440,
       labelWidth: 130,
-    })}<figcaption>Cold minutes (upwards) against idle memory-time, both relative to fixed:10. ` +
+    })}<figcaption>Cold minutes (upwards) against time loaded without use, both relative to fixed:10. ` +
     "Shown are the best settings of each policy; the oracle knows the future.</figcaption></figure>"
   );
 }

@@ -36,7 +36,7 @@ export type PolicyResult = {
   waitMsP99: number;
   /** Usual time of a request and its wait; null where durations are not known. */
   latencyMsMean: number | null;
-  relative: { cold: number; idle: number; loads: number; memory: number };
+  relative: { cold: number; idle: number; idleMemory: number; loads: number; memory: number };
   gbByMinute: number[];
   coldByMinute: number[];
 };
@@ -146,6 +146,7 @@ function relativeTo(reference: Tally, total: Tally): PolicyResult["relative"] {
   return {
     cold: ratio(total.coldMinutes, reference.coldMinutes),
     idle: ratio(total.idleMinutes, reference.idleMinutes),
+    idleMemory: ratio(total.idleGbMinutes, reference.idleGbMinutes),
     loads: ratio(total.loads, reference.loads),
     memory: ratio(total.loadedGbMinutes, reference.loadedGbMinutes),
   };

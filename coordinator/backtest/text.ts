@@ -8,7 +8,7 @@ export function backtestText(result: BacktestResult): string {
     head(result),
     table(result.policies, COLUMNS),
     "",
-    "relative to fixed:10 (arrival-minutes cold / loaded time without use / loads / memory-time)",
+    "relative to fixed:10 (arrival-minutes cold / loaded time without use / its memory / loads / memory-time)",
     table(result.policies, RELATIVE),
     frontierText(result),
     definitions(result),
@@ -56,6 +56,7 @@ const RELATIVE: Column<PolicyResult>[] = [
   { title: "POLICY", value: (p) => p.name },
   { title: "COLD", value: (p) => times(p.relative.cold), right },
   { title: "IDLE", value: (p) => times(p.relative.idle), right },
+  { title: "IDLE GB·H", value: (p) => times(p.relative.idleMemory), right },
   { title: "LOADS", value: (p) => times(p.relative.loads), right },
   { title: "MEMORY", value: (p) => times(p.relative.memory), right },
 ];

@@ -55,4 +55,7 @@ test("price scale: takes no more categories than its bound (one over)", () => {
 test("price scale: one minute of the average category's memory is worth its cold arrival", () => {
   const price = priceOfOneMinute([STAKES, { ...STAKES, missCost: 6 }]);
   expect((price * STAKES.memoryGb) / 60).toBeCloseTo(4, 12);
+  // A tiny environment does not make all memory dear.
+  const tiny = priceOfOneMinute([STAKES, { ...STAKES, memoryGb: 0.001 }]);
+  expect(tiny).toBeLessThan(2 * priceOfOneMinute([STAKES]));
 });

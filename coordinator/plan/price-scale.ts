@@ -26,11 +26,18 @@ export type Stakes = {
   leadMinutes: number;
 };
 
-/** Cost units per GB·hour at which the average category's cold arrival is worth one minute. */
+/**
+ * Cost units per GB·hour at which one minute of all categories' memory costs what one cold arrival
+ * of each does. Of the sums: a mean of the ratios would be that of the smallest environments.
+ */
 export function priceOfOneMinute(stakes: readonly Stakes[]): number {
-  let sum = 0;
-  for (const { missCost, memoryGb } of stakes) sum += (60 * missCost) / Math.max(memoryGb, 1e-6);
-  return stakes.length > 0 ? sum / stakes.length : 0;
+  let missCost = 0;
+  let memoryGb = 0;
+  for (const one of stakes) {
+    missCost += one.missCost;
+    memoryGb += one.memoryGb;
+  }
+  return memoryGb > 0 ? (60 * missCost) / memoryGb : 0;
 }
 
 export function economicsAt(memoryGbHour: number, stakes: Stakes): Economics {
