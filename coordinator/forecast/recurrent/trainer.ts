@@ -29,9 +29,9 @@ export type TrainingOptions = {
   aheadMax: number;
 };
 export const TRAINING: TrainingOptions = {
-  steps: 600,
+  steps: 1500,
   rows: 128,
-  learningRate: 0.005,
+  learningRate: 0.01,
   aheadMax: 24,
 };
 
