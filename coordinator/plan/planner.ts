@@ -55,6 +55,8 @@ type World = {
   /** Orders taken before: per category, then per host. */
   continued: Map<string, Map<number, Ordered>>;
   environmentHosts: Map<string, number[]>;
+  /** Per host, of the workload being weighed. */
+  affinity: Float64Array;
 };
 
 type Ordered = { stage?: Continued; warm?: Continued };
@@ -64,6 +66,8 @@ type Weighed = {
   mode: Workload["mode"];
   /** Why it is out of the question, whatever it would gain. */
   blocked: Reason | null;
+  /** Index among the items it competes with; null while it does not. */
+  item: number | null;
 };
 
 export function plan(input: PlanInput): PlanResult {
@@ -74,11 +78,12 @@ export function plan(input: PlanInput): PlanResult {
   const explicit = explicitOrders(input, world.indexes);
   const capacity = capacityOf(world);
   const acting = choose(weighed, "act", capacity, explicit.items);
-  const advised = choose(weighed, "advise", acting.selection.remaining(), []);
-  const orders = [
-    ...explicit.orders((i) => acting.selection.taken.has(i)),
-    ...weighed.flatMap((w) => rowOf(world, w, w.mode === "act" ? acting : advised)),
-  ];
+  const advised = choose(weighed, "advise", acting.remaining(), []);
+  const orders = explicit.orders((i) => acting.taken.has(i));
+  for (const one of weighed) {
+    const row = rowOf(world, one, one.mode === "act" ? acting : advised);
+    if (row) orders.push(row);
+  }
   return { orders, homes: homesOf(world, places, orders) };
 }
 
@@ -111,6 +116,7 @@ function worldOf(input: PlanInput): World {
     priorities: new Map(input.classes.map((c) => [c.name, c.priority])),
     continued,
     environmentHosts,
+    affinity: new Float64Array(input.hosts.length),
   };
 }
 
@@ -123,7 +129,7 @@ function weighWorkload(
   const { input } = world;
   const categories = input.categories(workload.name);
   if (categories.length === 0) return;
-  const affinity = new Float64Array(input.hosts.length);
+  const { affinity } = world;
   input.hosts.forEach((host, i) => {
     affinity[i] = input.affinity(workload.name, host.id);
   });
@@ -186,21 +192,24 @@ function placesOf(
   const ordered = world.continued.get(key);
   for (const host of ordered?.keys() ?? []) hosts.add(host);
   const total = needs.reduce((sum, need) => sum + need.bytes, 0);
-  return [...hosts]
-    .flatMap((host) => {
-      const index = world.indexes[host];
-      if (!index) return [];
-      const held = total === 0 ? 0 : 1 - missingBytes(needs, index) / total;
-      const spread = spreadOf(keyHash, world.salts[host] ?? 0);
-      return place(host, affinity[host] ?? 0, spread, {
+  const places: Place[] = [];
+  for (const host of hosts) {
+    const index = world.indexes[host];
+    if (!index) continue;
+    const held = total === 0 ? 0 : 1 - missingBytes(needs, index) / total;
+    const spread = spreadOf(keyHash, world.salts[host] ?? 0);
+    const before = ordered?.get(host);
+    places.push(
+      place(host, affinity[host] ?? 0, spread, {
         environment: index.environments.get(key) ?? null,
         held,
-        orderedWarm: ordered?.get(host)?.warm !== undefined,
-        orderedStage: ordered?.get(host)?.stage !== undefined,
-        fresh: world.input.now < (ordered?.get(host)?.warm?.deadlineMs ?? 0) + PATIENCE_MS,
-      });
-    })
-    .sort((a, b) => b.score - a.score || a.host - b.host);
+        orderedWarm: before?.warm !== undefined,
+        orderedStage: before?.stage !== undefined,
+        fresh: world.input.now < (before?.warm?.deadlineMs ?? 0) + PATIENCE_MS,
+      }),
+    );
+  }
+  return places.sort((a, b) => b.score - a.score || a.host - b.host);
 }
 
 function weighCategory(world: World, subject: Subject, around: readonly Place[]): Weighed[] {
@@ -214,7 +223,7 @@ function weighCategory(world: World, subject: Subject, around: readonly Place[])
     const stage = mode === "observe" ? null : stageCandidate(subject, one, host, missing);
     const warm = warmCandidate(subject, one, host, missing);
     for (const candidate of stage ? [stage, warm] : [warm])
-      weighed.push({ candidate, mode, blocked: blockedBy(world, candidate, mode) });
+      weighed.push({ candidate, mode, blocked: blockedBy(world, candidate, mode), item: null });
     if (mode === "observe") break;
   }
   rankValues(weighed, "stage");
@@ -294,23 +303,23 @@ function capacityOf(world: World): Capacity {
   };
 }
 
-type Choice = { selection: Selection; itemOf: Map<Weighed, number>; extra: Set<Weighed> };
-
 function choose(
   weighed: readonly Weighed[],
   mode: Workload["mode"],
   capacity: Capacity,
   fixed: readonly Item[],
-): Choice {
+): Selection {
   const items: Item[] = [...fixed];
-  const itemOf = new Map<Weighed, number>();
+  const competing: Weighed[] = [];
   for (const one of weighed) {
     if (one.mode !== mode || one.blocked || one.candidate.value <= 0) continue;
-    itemOf.set(one, items.length);
+    one.item = items.length;
+    competing.push(one);
     items.push(itemFor(one.candidate));
   }
   const selection = select(items, capacity);
-  return { selection, itemOf, extra: keepUntilReady(itemOf, selection) };
+  keepUntilReady(competing, selection);
+  return selection;
 }
 
 function itemFor(candidate: Candidate): Item {
@@ -340,49 +349,45 @@ function memoryOf(candidate: Candidate): number {
 }
 
 /** Where only unready places were taken, the ready ones that still pay stay as well. */
-function keepUntilReady(itemOf: Map<Weighed, number>, selection: Selection): Set<Weighed> {
-  const extra = new Set<Weighed>();
+function keepUntilReady(competing: readonly Weighed[], selection: Selection): void {
   const coming = new Map<string, number>();
-  for (const [{ candidate }, i] of itemOf) {
-    if (candidate.kind !== "warm" || !selection.taken.has(i) || candidate.place.ready) continue;
-    const key = candidate.subject.key;
+  for (const { candidate, item } of competing) {
+    if (candidate.kind !== "warm" || candidate.place.ready) continue;
+    if (item === null || !selection.taken.has(item)) continue;
+    const { key } = candidate.subject;
     coming.set(key, (coming.get(key) ?? 0) + 1);
   }
-  for (const [one, i] of itemOf) {
-    const { candidate } = one;
-    if (candidate.kind !== "warm" || selection.taken.has(i) || !candidate.place.ready) continue;
-    const left = coming.get(candidate.subject.key) ?? 0;
-    if (left === 0 || !selection.fits(i)) continue;
-    selection.take(i);
-    extra.add(one);
-    coming.set(candidate.subject.key, left - 1);
+  for (const { candidate, item } of competing) {
+    if (candidate.kind !== "warm" || !candidate.place.ready) continue;
+    if (item === null || selection.taken.has(item)) continue;
+    const { key } = candidate.subject;
+    const left = coming.get(key) ?? 0;
+    if (left === 0 || !selection.fits(item)) continue;
+    selection.take(item);
+    coming.set(key, left - 1);
   }
-  return extra;
 }
 
-function rowOf(world: World, one: Weighed, choice: Choice): Order[] {
+function rowOf(world: World, one: Weighed, selection: Selection): Order | null {
   const { candidate } = one;
   const host = world.input.hosts[candidate.place.host];
-  if (!host) return [];
-  const verdict = verdictOf(one, choice);
+  if (!host) return null;
+  const verdict = verdictOf(one, selection);
   const before = world.continued.get(candidate.subject.key)?.get(candidate.place.host);
-  return [
-    orderOf(candidate, host.id, verdict, verdict.taken ? before?.[candidate.kind] : undefined),
-  ];
+  return orderOf(candidate, host.id, verdict, verdict.taken ? before?.[candidate.kind] : undefined);
 }
 
-function verdictOf(one: Weighed, choice: Choice): { taken: boolean; reason: Reason } {
+function verdictOf(one: Weighed, selection: Selection): { taken: boolean; reason: Reason } {
   const { candidate, mode, blocked } = one;
   const no = (reason: Reason) => ({ taken: false, reason });
   if (blocked) return no(blocked);
-  const i = choice.itemOf.get(one);
-  if (i === undefined)
-    return no(candidate.probability < candidate.threshold ? "unlikely" : "not-worth");
-  if (choice.selection.taken.has(i))
+  const i = one.item;
+  if (i === null) return no(candidate.probability < candidate.threshold ? "unlikely" : "not-worth");
+  if (selection.taken.has(i))
     return mode === "act"
       ? { taken: true, reason: candidate.keep ? "keep" : "forecast" }
       : no("mode");
-  return no(choice.selection.groupFull(i) ? "lower-score" : "no-budget");
+  return no(selection.groupFull(i) ? "lower-score" : "no-budget");
 }
 
 /** Hosts that were given something first, then the others by score; only live ones. */

@@ -36,8 +36,7 @@ export class Selection {
   readonly #items: readonly Item[];
   readonly #left: { bytes: number; hosts: HostCapacity[] };
   readonly #data: Map<string, Shared>[];
-  readonly #groups = new Map<string, Set<number>>();
-  readonly #byHost: Set<number>[];
+  readonly #groups = new Map<string, number>();
   readonly taken = new Set<number>();
   gain = 0;
 
@@ -45,7 +44,6 @@ export class Selection {
     this.#items = items;
     this.#left = { bytes: capacity.bytes, hosts: capacity.hosts.map((h) => ({ ...h })) };
     this.#data = capacity.hosts.map(() => new Map());
-    this.#byHost = capacity.hosts.map(() => new Set());
   }
 
   /** What is left of the limits. */
@@ -55,16 +53,13 @@ export class Selection {
 
   groupFull(i: number): boolean {
     const item = this.#items[i];
-    return item !== undefined && (this.#groups.get(item.group)?.size ?? 0) >= item.limit;
+    return item !== undefined && (this.#groups.get(item.group) ?? 0) >= item.limit;
   }
 
-  /** What is taken and could be in the way of an item: of its host, of its group, or of its bytes. */
-  rivals(i: number): Iterable<number> {
+  /** Whether the fleet's bytes are what it lacks. */
+  lacksBytes(i: number): boolean {
     const item = this.#items[i];
-    if (!item) return [];
-    if (this.#newBytes(item) > this.#left.bytes) return this.taken;
-    const group = this.#groups.get(item.group) ?? new Set();
-    return (this.#byHost[item.host] ?? new Set()).union(group);
+    return item !== undefined && this.#newBytes(item) > this.#left.bytes;
   }
 
   #newBytes(item: Item): number {
@@ -95,21 +90,11 @@ export class Selection {
   take(i: number): void {
     this.#apply(i, 1);
     this.taken.add(i);
-    const item = this.#items[i];
-    if (!item) return;
-    this.#byHost[item.host]?.add(i);
-    const group = this.#groups.get(item.group);
-    if (group) group.add(i);
-    else this.#groups.set(item.group, new Set([i]));
   }
 
   release(i: number): void {
     this.#apply(i, -1);
     this.taken.delete(i);
-    const item = this.#items[i];
-    if (!item) return;
-    this.#byHost[item.host]?.delete(i);
-    this.#groups.get(item.group)?.delete(i);
   }
 
   #apply(i: number, sign: 1 | -1): void {
@@ -120,6 +105,7 @@ export class Selection {
     this.gain += sign * item.gain;
     host.memory -= sign * item.memory;
     host.environments -= sign * item.environments;
+    this.#groups.set(item.group, (this.#groups.get(item.group) ?? 0) + sign);
     for (const share of item.data) {
       const shared = present.get(share.key) ?? { share, users: 0 };
       shared.users += sign;
@@ -136,10 +122,9 @@ export class Selection {
 
 /** Items by index; what was refused fits no more or its group is full. */
 export function select(items: readonly Item[], capacity: Capacity): Selection {
-  const density = items.map((item) => item.gain / (demandShare(item, capacity) + 1e-9));
-  const byDensity = order(items, (i) => density[i] ?? 0);
+  const byDensity = order(items, (item) => item.gain / (demandShare(item, capacity) + 1e-9));
   const first = greedy(items, capacity, byDensity);
-  const byGain = order(items, (i) => items[i]?.gain ?? 0);
+  const byGain = order(items, (item) => item.gain);
   if (!contended(items, first)) return first;
   const second = greedy(items, capacity, byGain);
   const [best, other] = first.gain >= second.gain ? [first, second] : [second, first];
@@ -163,14 +148,16 @@ function contended(items: readonly Item[], selection: Selection): boolean {
 }
 
 /** Indices by falling value, what is fixed first. */
-function order(items: readonly Item[], value: (i: number) => number): number[] {
-  const values = Float64Array.from({ length: items.length }, (_, i) =>
-    items[i]?.fixed ? Number.MAX_VALUE : value(i),
-  );
-  return items.map((_, i) => i).sort((a, b) => (values[b] ?? 0) - (values[a] ?? 0) || a - b);
+function order(items: readonly Item[], value: (item: Item) => number): Uint32Array {
+  const values = new Float64Array(items.length);
+  items.forEach((item, i) => {
+    values[i] = item.fixed ? Number.MAX_VALUE : value(item);
+  });
+  const indices = Uint32Array.from({ length: items.length }, (_, i) => i);
+  return indices.sort((a, b) => (values[b] ?? 0) - (values[a] ?? 0) || a - b);
 }
 
-function greedy(items: readonly Item[], capacity: Capacity, sequence: readonly number[]) {
+function greedy(items: readonly Item[], capacity: Capacity, sequence: Uint32Array) {
   const selection = new Selection(items, capacity);
   for (const i of sequence) if (!selection.groupFull(i) && selection.fits(i)) selection.take(i);
   return selection;
@@ -198,7 +185,8 @@ function part(wanted: number, limit: number): number {
 }
 
 /** Takes a refused item in place of what stands in its way, where that gains. */
-function improve(items: readonly Item[], selection: Selection, byGain: readonly number[]): void {
+function improve(items: readonly Item[], selection: Selection, byGain: Uint32Array): void {
+  const near = neighbours(items);
   let swaps = 0;
   let changed = true;
   for (let round = 0; changed && round < 4; round++) {
@@ -206,26 +194,52 @@ function improve(items: readonly Item[], selection: Selection, byGain: readonly 
     for (const i of byGain) {
       if (selection.taken.has(i)) continue;
       if (swaps++ >= SWAPS_MAX) return;
-      if (swapIn(items, selection, i)) changed = true;
+      if (swapIn(items, selection, i, near)) changed = true;
     }
   }
 }
 
-function swapIn(items: readonly Item[], selection: Selection, i: number): boolean {
+/** Items by what they compete for. */
+type Neighbours = { hosts: Map<number, number[]>; groups: Map<string, number[]> };
+
+function neighbours(items: readonly Item[]): Neighbours {
+  const near: Neighbours = { hosts: new Map(), groups: new Map() };
+  const add = <K>(map: Map<K, number[]>, key: K, i: number) => {
+    const list = map.get(key);
+    if (list) list.push(i);
+    else map.set(key, [i]);
+  };
+  items.forEach((item, i) => {
+    add(near.hosts, item.host, i);
+    add(near.groups, item.group, i);
+  });
+  return near;
+}
+
+/** What may be in an item's way: its host's, its group's, and where bytes lack, all that takes some. */
+function rivals(items: readonly Item[], selection: Selection, i: number, near: Neighbours) {
+  const wanted = items[i];
+  if (!wanted) return [];
+  const all = selection.lacksBytes(i);
+  const inGroup = near.groups.get(wanted.group) ?? [];
+  const onHost = near.hosts.get(wanted.host) ?? [];
+  const some = all ? [...selection.taken] : [...onHost, ...inGroup];
+  return some.filter((j, at) => {
+    const other = items[j];
+    if (!other || other.fixed || other.gain >= wanted.gain || !selection.taken.has(j)) return false;
+    const here = other.host === wanted.host;
+    if (!all) return !here || at < onHost.length;
+    return here || other.group === wanted.group || other.data.some((share) => share.bytes > 0);
+  });
+}
+
+function swapIn(items: readonly Item[], selection: Selection, i: number, near: Neighbours) {
   const wanted = items[i];
   if (!wanted) return false;
   const before = selection.gain;
-  const inTheWay = [...selection.rivals(i)]
-    .filter((j) => {
-      const other = items[j];
-      if (!other || other.fixed || other.gain >= wanted.gain) return false;
-      return (
-        other.host === wanted.host ||
-        other.group === wanted.group ||
-        other.data.some((share) => share.bytes > 0)
-      );
-    })
-    .sort((a, b) => (items[a]?.gain ?? 0) - (items[b]?.gain ?? 0) || a - b);
+  const inTheWay = rivals(items, selection, i, near).sort(
+    (a, b) => (items[a]?.gain ?? 0) - (items[b]?.gain ?? 0) || a - b,
+  );
   const released: number[] = [];
   const blocked = () => selection.groupFull(i) || !selection.fits(i);
   for (const j of inTheWay) {
