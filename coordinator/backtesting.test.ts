@@ -1,10 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type Random, seededRandom } from "../shared/runtime/random.ts";
+import { GreedyDual, Lru } from "./backtest/caches.ts";
 import { play, type Series } from "./backtest/play.ts";
+import { fixed, windowed } from "./backtest/policies.ts";
 import type { Row } from "./backtest/recorded.ts";
 import { prestagePolicies } from "./backtest-policies.ts";
 import { type BacktestRequest, backtest, DEFAULT_POLICIES } from "./backtesting.ts";
+import { IdleTimes } from "./plan/keep-alive.ts";
 
 const START_MS = Date.UTC(2026, 0, 5);
 const MINUTE_MS = 60_000;
@@ -59,17 +62,26 @@ const io = () => ({
   progress: () => {},
 });
 
+/** Three prices, the calibrated one, and four standard ones. */
+const POLICIES = 8;
+
 /** Every decision, as text, in order. */
 function decisions(series: readonly Series[], minutes: number): string[] {
   const cut = series.map((one) => ({ ...one, counts: Array.from(one.counts).slice(0, minutes) }));
   const seen: string[] = [];
-  const policies = prestagePolicies(cut, {
+  const idle = cut.map(() => new IdleTimes());
+  const hybrid = windowed("hybrid-histogram", cut, {
+    window: (i) => idle[i]?.window ?? { from: 0, to: 0 },
+    learn: (i, gap) => idle[i]?.learn(gap),
+  });
+  const standard = [fixed(10, cut.length), hybrid, new GreedyDual(cut, 0.5), new Lru(cut, 0.5)];
+  const own = prestagePolicies(cut, {
     sweeps: [{ worths: [16, 63, 250], loadShare: 0.1 }],
     memoryRatio: 0.95,
     keepAliveMinutes: 10,
     startMinute: START_MS / MINUTE_MS,
   });
-  const steps = play(cut, policies, {
+  const steps = play(cut, [...own, ...standard], {
     warmUpMinutes: 0,
     decided: (policy, i, minute, untilReady) =>
       void seen.push(`${minute} ${policy} ${i} ${untilReady}`),
@@ -84,7 +96,7 @@ describe("no peeking", () => {
     const whole = decisions(series, 260);
     for (const minutes of [1, 61, 130, 199, 259]) {
       const prefix = decisions(series, minutes);
-      expect(prefix).toHaveLength(minutes * 9 * 4);
+      expect(prefix).toHaveLength(minutes * 9 * POLICIES);
       expect(prefix).toEqual(whole.slice(0, prefix.length));
     }
   }, 60_000);
@@ -95,7 +107,7 @@ describe("no peeking", () => {
       ...one,
       counts: Array.from(one.counts, (count, m) => (m < 150 ? count : (m + i) % 2)),
     }));
-    const until = (all: string[]) => all.slice(0, 151 * 9 * 4);
+    const until = (all: string[]) => all.slice(0, 151 * 9 * POLICIES);
     expect(until(decisions(other, 200))).toEqual(until(decisions(series, 200)));
     expect(decisions(other, 200)).not.toEqual(decisions(series, 200));
   }, 60_000);
