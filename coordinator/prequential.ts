@@ -28,7 +28,10 @@ export class PrequentialViews {
     });
   }
 
-  /** As known when the minute (since 1970) begins; null before the category's first arrival. */
+  /**
+   * As known when the minute (since 1970) begins, to be looked at before the next one does; null
+   * before the category's first arrival.
+   */
   view(i: number, minute: number): View | null {
     const lane = this.#lanes[i];
     if (!lane || lane.last === null) return null;
@@ -37,10 +40,7 @@ export class PrequentialViews {
       this.#forecaster.update(this.#history, minute * DEMAND_BIN_MS);
       this.#updated = minute;
     }
-    const nowMs = minute * DEMAND_BIN_MS;
-    const { hazardPerMinute } = this.#forecaster.arrival(lane.workload, lane.category, nowMs);
-    const idleMinutes = minute - lane.last;
-    lane.view = { hazardPerMinute, peak: peakOf(hazardPerMinute), idleMinutes, idle: lane.idle };
+    lane.view = new LazyView(this.#forecaster, lane, minute, minute - lane.last);
     lane.madeFor = minute;
     return lane.view;
   }
@@ -53,5 +53,42 @@ export class PrequentialViews {
     this.#history.add({ workload, category, host: "", startMs: minute * DEMAND_BIN_MS, count });
     if (lane.last !== null) lane.idle.learn(minute - lane.last);
     lane.last = minute;
+  }
+}
+
+/** The curve is made when it is asked for: where the first minute decides it never is. */
+class LazyView implements View {
+  readonly next: number;
+  readonly idleMinutes: number;
+  readonly idle: IdleTimes;
+  readonly #forecaster: Forecaster;
+  readonly #category: CategoryOf;
+  readonly #nowMs: number;
+  #curve: { hazardPerMinute: readonly number[]; peak: number } | null = null;
+
+  constructor(forecaster: Forecaster, lane: Lane, minute: number, idleMinutes: number) {
+    this.#forecaster = forecaster;
+    this.#category = lane;
+    this.#nowMs = minute * DEMAND_BIN_MS;
+    this.idleMinutes = idleMinutes;
+    this.idle = lane.idle;
+    this.next = forecaster.hazard(lane.workload, lane.category, this.#nowMs);
+  }
+
+  get hazardPerMinute(): readonly number[] {
+    return this.#made().hazardPerMinute;
+  }
+
+  get peak(): number {
+    return this.#made().peak;
+  }
+
+  #made() {
+    if (!this.#curve) {
+      const { workload, category } = this.#category;
+      const { hazardPerMinute } = this.#forecaster.arrival(workload, category, this.#nowMs);
+      this.#curve = { hazardPerMinute, peak: peakOf(hazardPerMinute) };
+    }
+    return this.#curve;
   }
 }

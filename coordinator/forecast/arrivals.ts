@@ -84,12 +84,19 @@ export class Arrivals {
     for (const lane of lanes) this.#preview(source, lane, open);
   }
 
+  /** Of the minute under way alone: the first of its curve. */
+  hazard(workload: string, category: string, nowMs: number): number {
+    const track = this.#tracks.get(categoryKey(workload, category));
+    const open = Math.floor(nowMs / this.#binMs);
+    return track ? this.#hazard(track, open) : this.#model.newcomerHazard();
+  }
+
   curve(workload: string, category: string, nowMs: number): ArrivalCurve {
     const track = this.#tracks.get(categoryKey(workload, category));
     const open = Math.floor(nowMs / this.#binMs);
-    const hazards: number[] = [];
+    const hazards = new Array<number>(CURVE_MINUTES).fill(0);
     for (let i = 0; i < CURVE_MINUTES; i++) {
-      hazards.push(track ? this.#hazard(track, open + i) : this.#model.newcomerHazard());
+      hazards[i] = track ? this.#hazard(track, open + i) : this.#model.newcomerHazard();
     }
     const elapsed = nowMs / this.#binMs - open;
     return {

@@ -60,6 +60,11 @@ export class Forecaster {
     if (this.#options.scoring) this.#score(history, nowMs);
   }
 
+  /** Of the minute of `nowMs` alone: what its arrival curve begins with. */
+  hazard(workload: string, category: string, nowMs: number): number {
+    return this.#arrivals.hazard(workload, category, nowMs);
+  }
+
   /** Of the minute of `nowMs` and the following ones; never seen categories get the prior. */
   arrival(workload: string, category: string, nowMs: number): ArrivalCurve {
     return this.#arrivals.curve(workload, category, nowMs);

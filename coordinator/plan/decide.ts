@@ -196,6 +196,11 @@ function windowFrom(
   return { windowMinutes: k, probability: Math.min(1, probability), expectedHoldCost };
 }
 
+/** Whether holding what is ready pays by this minute alone. */
+export function paysNow(next: number, { missCost, holdCost }: Economics): boolean {
+  return next * missCost > (1 - next) * holdCost;
+}
+
 /**
  * The program's two decisions as a replay needs them: only the yes or no, with the cheap certain
  * answers first. `h_0·M > (1 − h_0)·c` always pays for what is there; where no hazard of the window
@@ -208,7 +213,6 @@ export function shouldHold(
   e: Economics,
 ): boolean {
   if (peak * e.missCost <= (1 - peak) * e.holdCost) return false;
-  const next = hazard[0] ?? 0;
-  if (isReady && next * e.missCost > (1 - next) * e.holdCost) return true;
+  if (isReady && paysNow(hazard[0] ?? 0, e)) return true;
   return (isReady ? decideKeep(hazard, e) : decideStart(hazard, e)).act;
 }

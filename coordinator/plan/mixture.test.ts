@@ -4,7 +4,7 @@ import { type Random, seededRandom } from "../../shared/runtime/random.ts";
 import type { Economics } from "./decide.ts";
 import { IdleTimes, KEEP_ALIVES } from "./keep-alive.ts";
 import { EXPERT_NAMES, Mixture } from "./mixture.ts";
-import { Prewarm, peakOf, type View } from "./prewarm.ts";
+import { Prewarm, viewOf } from "./prewarm.ts";
 import { ABSENT, decided, passed } from "./price-scale.ts";
 
 const ECONOMICS: Economics = { missCost: 1, holdCost: 0.01, startCost: 0.1, leadMinutes: 1 };
@@ -25,12 +25,7 @@ function costOf(categories: readonly Category[], e: Economics, prewarm = new Pre
       if (own.last >= 0) {
         const idleMinutes = minute - own.last;
         const hazardPerMinute = hazard(idleMinutes);
-        const view: View = {
-          hazardPerMinute,
-          peak: peakOf(hazardPerMinute),
-          idleMinutes,
-          idle: own.idle,
-        };
+        const view = viewOf(hazardPerMinute, idleMinutes, own.idle);
         const before = own.until;
         const want = before > 0 || prewarm.wants(key, view, e, before === 0);
         own.until = decided(before, want, e.leadMinutes);
@@ -106,7 +101,7 @@ test("mixture: what others taught serves a new category (after a day of twenty a
     e,
     prewarm,
   );
-  const view = { hazardPerMinute: flat(0.9), peak: 0.9, idleMinutes: 200, idle: new IdleTimes() };
+  const view = viewOf(flat(0.9), 200, new IdleTimes());
   expect(new Prewarm().wants("w/new", view, e, true)).toBe(true);
   expect(prewarm.wants("w/new", view, e, true)).toBe(false);
 });

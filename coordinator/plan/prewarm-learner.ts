@@ -6,7 +6,7 @@
 import { PROGRAM_ALONE, type Support } from "./decide.ts";
 import { IdleTimes } from "./keep-alive.ts";
 import type { MixtureState } from "./mixture.ts";
-import { Prewarm, peakOf } from "./prewarm.ts";
+import { Prewarm, viewOf } from "./prewarm.ts";
 import {
   economicsAt,
   PriceScale,
@@ -58,12 +58,7 @@ export class PrewarmLearner {
     this.#stakes.set(key, stakes);
     const lane = this.#lanes.get(key);
     if (lane && minute > lane.last) {
-      const view = {
-        hazardPerMinute,
-        peak: peakOf(hazardPerMinute),
-        idleMinutes: minute - lane.last,
-        idle: lane.idle,
-      };
+      const view = viewOf(hazardPerMinute, minute - lane.last, lane.idle);
       if (this.#oneMinute === 0) this.#setUnit();
       if (this.#scale.decide(key, view, stakes)) this.#scale.settle(key, arrived);
       this.#prewarm.settle(key, view, economicsAt(over.memoryGbHour, stakes), arrived);

@@ -4,20 +4,31 @@
  * (mixture.ts). One `Prewarm` is one configuration of it; the live planner's, those of the price
  * scale and those of a backtest are the same code.
  */
-import { carried, type Economics, type Support, shouldHold } from "./decide.ts";
+import { carried, type Economics, paysNow, type Support, shouldHold } from "./decide.ts";
 import type { IdleTimes } from "./keep-alive.ts";
 import { Mixture, type MixtureState, unanimous } from "./mixture.ts";
 
 /** One category at the start of a minute: all that a decision about it looks at. */
 export type View = {
-  /** `[k]`: P(arrival in minute k from now | none before). */
-  hazardPerMinute: ArrayLike<number>;
+  /** P(arrival in this minute). */
+  readonly next: number;
+  /** `[k]`: P(arrival in minute k from now | none before); `[0]` is `next`. */
+  readonly hazardPerMinute: ArrayLike<number>;
   /** Largest of them. */
-  peak: number;
+  readonly peak: number;
   /** Minutes since the last arrival; at least 1. */
   idleMinutes: number;
   idle: IdleTimes;
 };
+
+export function viewOf(
+  hazardPerMinute: ArrayLike<number>,
+  idleMinutes: number,
+  idle: IdleTimes,
+): View {
+  const next = hazardPerMinute[0] ?? 0;
+  return { next, hazardPerMinute, peak: peakOf(hazardPerMinute), idleMinutes, idle };
+}
 
 export function peakOf(hazardPerMinute: ArrayLike<number>): number {
   let peak = 0;
@@ -47,6 +58,8 @@ class Program {
   }
 
   #ask(ready: boolean): boolean {
+    // What pays in this very minute needs no look at the later ones.
+    if (ready && paysNow(this.#view.next, this.#economics)) return true;
     const { hazardPerMinute, peak } = this.#view;
     return shouldHold(hazardPerMinute, peak, ready, this.#economics);
   }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import { IdleTimes } from "./keep-alive.ts";
+import { viewOf } from "./prewarm.ts";
 import { PriceScale, priceOfOneMinute, type Stakes, WORTHS } from "./price-scale.ts";
 
 const STAKES: Stakes = { missCost: 2, memoryGb: 0.25, loadShare: 0.1, leadMinutes: 1 };
@@ -18,7 +19,7 @@ function seen(categories: number, minutes: number): PriceScale {
   for (let minute = 1; minute < minutes; minute++) {
     for (const one of state) {
       const { key, rate, hazardPerMinute, idle } = one;
-      const view = { hazardPerMinute, peak: rate, idleMinutes: minute - one.last, idle };
+      const view = viewOf(hazardPerMinute, minute - one.last, idle);
       scale.decide(key, view, STAKES);
       const arrived = random.next() < rate;
       scale.settle(key, arrived);
@@ -45,7 +46,7 @@ test("price scale: knows no price before anything was held", () => {
 
 test("price scale: takes no more categories than its bound (one over)", () => {
   const scale = new PriceScale({ categoriesMax: 1 });
-  const view = { hazardPerMinute: [0.5], peak: 0.5, idleMinutes: 1, idle: new IdleTimes() };
+  const view = viewOf([0.5], 1, new IdleTimes());
   expect(scale.decide("w/a", view, STAKES)).not.toBeNull();
   expect(scale.decide("w/b", view, STAKES)).toBeNull();
   scale.retain(new Set(["w/b"]));
