@@ -130,6 +130,9 @@ export async function backtest(request: BacktestRequest, io: BacktestIo): Promis
   });
   const frontiers = frontiersOf(families, byName, reference);
   const fixedAt = (name: string) => pointOf(byName.get(name) ?? reference, reference.total).waste;
+  const range = { from: fixedAt("fixed:5"), to: fixedAt("fixed:60") };
+  const compulsoryColdShare = compulsory(recorded, warmUpMinutes);
+  const { arrivalMinutes, coldMinutes } = reference.total;
   return {
     file: request.file,
     format: request.report.format,
@@ -140,11 +143,16 @@ export async function backtest(request: BacktestRequest, io: BacktestIo): Promis
     categories: series.length,
     categoriesInFile: recorded.categories,
     requests: reference.total.requests,
-    arrivalMinutes: reference.total.arrivalMinutes,
-    compulsoryColdShare: compulsory(recorded, warmUpMinutes),
+    arrivalMinutes,
+    compulsoryColdShare,
     policies: results,
     frontiers,
-    ...compared(frontiers, "prestage", { from: fixedAt("fixed:5"), to: fixedAt("fixed:60") }),
+    ...compared(
+      frontiers,
+      "prestage",
+      range,
+      (compulsoryColdShare * arrivalMinutes) / Math.max(1, coldMinutes),
+    ),
     speed: { seconds, timesRealTime: (minutes * 60) / seconds },
     settings: request.settings,
     definitions: DEFINITIONS,

@@ -30,7 +30,7 @@ export const CoordinatorConfig = z.strictObject({
         .number()
         .min(0.05)
         .max(10)
-        .default(0.95)
+        .default(0.9)
         .describe("Memory-time to spend, relative to a fixed 10-minute keep-alive. Lower: colder."),
       historyDays: z
         .number()

@@ -56,7 +56,14 @@ export type BacktestResult = {
   compulsoryColdShare: number;
   policies: PolicyResult[];
   frontiers: Frontier[];
-  area: { from: number; to: number; byFamily: Record<string, number>; ratioToBestOther: number };
+  area: {
+    from: number;
+    to: number;
+    byFamily: Record<string, number>;
+    ratioToBestOther: number;
+    /** The same of what lies over the compulsory cold minutes. */
+    ratioBeyondCompulsory: number;
+  };
   /** Settings of Prestage that a standard policy beats in cold, idle and loads at once. */
   dominated: { point: Point; by: Point }[];
   speed: { seconds: number; timesRealTime: number };
@@ -110,14 +117,22 @@ export function compared(
   frontiers: readonly Frontier[],
   own: string,
   range: { from: number; to: number },
+  /** Cold minutes nobody can avoid who cannot know of a category before. */
+  unavoidable: number,
 ): Pick<BacktestResult, "area" | "dominated"> {
   const byFamily: Record<string, number> = {};
   for (const { family, points } of frontiers) byFamily[family] = area(points, range.from, range.to);
   const others = frontiers.filter(({ family }) => family !== own && family !== "oracle");
   const best = Math.min(...others.map(({ family }) => byFamily[family] ?? Infinity));
   const mine = frontiers.find(({ family }) => family === own)?.points ?? [];
+  const mean = byFamily[own] ?? 0;
   return {
-    area: { ...range, byFamily, ratioToBestOther: ratio(byFamily[own] ?? 0, best) },
+    area: {
+      ...range,
+      byFamily,
+      ratioToBestOther: ratio(mean, best),
+      ratioBeyondCompulsory: ratio(mean - unavoidable, best - unavoidable),
+    },
     dominated: dominated(
       hull(mine),
       others.flatMap(({ points }) => points),

@@ -77,7 +77,8 @@ function frontierText({ frontiers, area, dominated }: BacktestResult): string {
     .join(", ");
   lines.push(
     `area under the frontier, idle time from ${times(area.from)} to ${times(area.to)}: ${areas}\n` +
-      `prestage ÷ best of the others (oracle apart): ${area.ratioToBestOther.toFixed(3)}\n`,
+      `prestage ÷ best of the others (oracle apart): ${area.ratioToBestOther.toFixed(3)}; of what ` +
+      `lies over the compulsory cold minutes: ${area.ratioBeyondCompulsory.toFixed(3)}\n`,
   );
   lines.push(
     dominated.length === 0

@@ -104,7 +104,7 @@ function setup(command: Command): void {
     .option("--warm-up <duration>", "played and not counted at the beginning", "0s")
     .option("--seed <text>", "of the sample", "1")
     .option("--sample <n>", "at most so many categories, by chance", "2000")
-    .option("--memory-ratio <x>", "memory-time of `prestage`, as a share of fixed:10's", "0.95")
+    .option("--memory-ratio <x>", "memory-time of `prestage`, as a share of fixed:10's", "0.9")
     .option("--load-share <x>", "cost of a load made ahead, as a part of a cold arrival's")
     .option("--memory <MB>", "memory of an environment", "128")
     .option("--start-time <duration>", "from load to ready; rounded up to minutes", "5s")
