@@ -69,12 +69,13 @@ const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
     },
   },
   {
-    names: ["plan", "why", "forecast"],
+    names: ["plan", "why"],
     add: async (program, shell) => {
       const { addPlan } = await import("../coordinator/cli/plan.ts");
       addPlan(program, shell, SEE);
     },
   },
+  { names: ["forecast"], add: addForecasts },
   { names: ["backtest"], add: addBacktests },
   {
     names: ["signals", "events"],
@@ -133,6 +134,14 @@ async function addJoining(program: Command, shell: Shell): Promise<void> {
       // Only to have its code in the cache: the agent's first start is then as light as any.
       await import("../agent/main.ts");
     },
+  });
+}
+
+async function addForecasts(program: Command, shell: Shell): Promise<void> {
+  const { addForecast } = await import("../coordinator/cli/forecast.ts");
+  addForecast(program, shell, SEE, async () => {
+    const { forecastFiles } = await import("../coordinator/forecasting.ts");
+    return forecastFiles;
   });
 }
 

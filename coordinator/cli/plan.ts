@@ -1,10 +1,10 @@
-/** `prestage plan`, `why`, `forecast`: what is wanted, for what reason, and what was refused. */
+/** `prestage plan`, `why`: what is wanted, for what reason, and what was refused. */
 import type { Command } from "commander";
-import type { ForecastView, LedgerEntry, PlanView, WhyView } from "../../shared/api.ts";
+import type { LedgerEntry, PlanView, WhyView } from "../../shared/api.ts";
 import type { Shell } from "../../shared/cli/command.ts";
 import { refText } from "../../shared/cli/refs.ts";
 import { bytes, type Column, duration, percent, table, time } from "../../shared/cli/text.ts";
-import { type Order, QUANTILE_LEVELS } from "../../shared/domain.ts";
+import type { Order } from "../../shared/domain.ts";
 import { addApiCommand } from "./session.ts";
 
 export function addPlan(program: Command, shell: Shell, group: string): void {
@@ -30,7 +30,6 @@ export function addPlan(program: Command, shell: Shell, group: string): void {
     },
   });
   addWhy(program, shell, group);
-  addForecast(program, shell, group);
 }
 
 export function planText(plan: PlanView): string {
@@ -92,63 +91,4 @@ export function whyText(view: WhyView): string {
   );
   const summary = view.summary.map((line) => `${line}\n`).join("");
   return `${summary}\nnow\n${ordersText(view.orders)}\nbefore\n${ledger}`;
-}
-
-type ForecastOptions = { category?: string; host?: string };
-
-function addForecast(program: Command, shell: Shell, group: string): void {
-  addApiCommand<ForecastOptions>(program, shell, {
-    usage: "forecast <workload>",
-    group,
-    summary: "expected requests with their uncertainty",
-    description: "Quantiles of the requests per future bin, and which models made them.",
-    examples: [["prestage forecast maps --category eu", "the next bins of one category"]],
-    setup: (command) => {
-      command
-        .option("--category <name>", "only this category")
-        .option("--host <name>", "what enters at this host, not at all of them");
-    },
-    run: async (call, api) => {
-      const { category, host } = call.options;
-      const view = await api.get<ForecastView>("forecast", {
-        workload: call.arg(0),
-        category,
-        host,
-      });
-      call.show(view, () => forecastText(view));
-    },
-  });
-}
-
-/** Bins shown of each forecast. */
-const BINS_SHOWN = 15;
-
-export function forecastText({ forecasts }: ForecastView): string {
-  if (forecasts.length === 0) return "no forecast: nothing was requested yet\n";
-  return forecasts.map(oneForecast).join("\n");
-}
-
-function oneForecast(forecast: ForecastView["forecasts"][number]): string {
-  const mix = Object.entries(forecast.mix)
-    .filter(([, share]) => share >= 0.005)
-    .sort(([, a], [, b]) => b - a)
-    .map(([name, share]) => `${name} ${percent(share)}`);
-  const where = forecast.host ?? "all hosts";
-  const shown = forecast.quantiles.slice(0, BINS_SHOWN).map((quantiles, i) => ({ quantiles, i }));
-  const quantile = (level: (typeof QUANTILE_LEVELS)[number]) => ({
-    title: `P${level * 100}`,
-    value: (bin: { quantiles: number[] }) =>
-      bin.quantiles[QUANTILE_LEVELS.indexOf(level)]?.toFixed(1),
-    right: true,
-  });
-  const bins = table(shown, [
-    { title: "FROM", value: ({ i }) => time(forecast.startMs + i * forecast.binMs).slice(11) },
-    {
-      title: "ANY",
-      value: ({ i }) => percent(forecast.arrivalProbability[i] ?? 0),
-      right: true,
-    },
-    ...([0.05, 0.25, 0.5, 0.75, 0.95] as const).map(quantile),
-  ]);
-  return `${forecast.workload}/${forecast.category} at ${where} (${mix.join(", ")})\n${bins}`;
 }

@@ -1,0 +1,59 @@
+/** Autocorrelation of a series by the fast Fourier transform (Cooley & Tukey 1965, radix 2). */
+export function autocorrelation(values: Float64Array, lagMax: number): Float64Array {
+  let size = 1;
+  while (size < values.length + lagMax + 1) size *= 2;
+  const real = new Float64Array(size);
+  const imaginary = new Float64Array(size);
+  let mean = 0;
+  for (const value of values) mean += value;
+  mean /= Math.max(1, values.length);
+  for (let i = 0; i < values.length; i++) real[i] = (values[i] ?? 0) - mean;
+  transform(real, imaginary);
+  for (let i = 0; i < size; i++) {
+    real[i] = (real[i] ?? 0) ** 2 + (imaginary[i] ?? 0) ** 2;
+    imaginary[i] = 0;
+  }
+  transform(real, imaginary);
+  const variance = real[0] ?? 0;
+  return Float64Array.from({ length: lagMax + 1 }, (_, lag) =>
+    variance > 0 ? (real[lag] ?? 0) / variance : 0,
+  );
+}
+
+/** In place; the length is a power of two. */
+function transform(real: Float64Array, imaginary: Float64Array): void {
+  const size = real.length;
+  swapByReversedBits(real, imaginary);
+  for (let half = 1; half < size; half *= 2) {
+    const stepRe = Math.cos(Math.PI / half);
+    const stepIm = -Math.sin(Math.PI / half);
+    let turnRe = 1;
+    let turnIm = 0;
+    for (let offset = 0; offset < half; offset++) {
+      for (let i = offset; i < size; i += 2 * half) {
+        const j = i + half;
+        const re = (real[j] ?? 0) * turnRe - (imaginary[j] ?? 0) * turnIm;
+        const im = (real[j] ?? 0) * turnIm + (imaginary[j] ?? 0) * turnRe;
+        real[j] = (real[i] ?? 0) - re;
+        imaginary[j] = (imaginary[i] ?? 0) - im;
+        real[i] = (real[i] ?? 0) + re;
+        imaginary[i] = (imaginary[i] ?? 0) + im;
+      }
+      const next = turnRe * stepRe - turnIm * stepIm;
+      turnIm = turnRe * stepIm + turnIm * stepRe;
+      turnRe = next;
+    }
+  }
+}
+
+function swapByReversedBits(real: Float64Array, imaginary: Float64Array): void {
+  const size = real.length;
+  for (let i = 1, j = 0; i < size; i++) {
+    let bit = size >> 1;
+    for (; j & bit; bit >>= 1) j ^= bit;
+    j ^= bit;
+    if (i >= j) continue;
+    [real[i], real[j]] = [real[j] ?? 0, real[i] ?? 0];
+    [imaginary[i], imaginary[j]] = [imaginary[j] ?? 0, imaginary[i] ?? 0];
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * What all experts of a series know of its past, kept up to date bin by bin: the counts on a
+ * logarithmic scale that is linear near zero, means over short and long times, a profile for each
+ * season and how far the series is from it.
+ */
+import { assert } from "../../shared/runtime/assert.ts";
+
+/** Shares that the newest bin has in the running means, fastest first. */
+export const GAINS = [0.6, 0.2, 0.04] as const;
+export const FAST = 0;
+export const MEDIUM = 1;
+export const SLOW = 2;
+/** What a phase of a profile moves towards a new value, at least. */
+const PROFILE_GAIN_MIN = 0.25;
+/** A phase borrows from so many neighbours on each side: a part of the first season. */
+const SMOOTH_SHARE = 1 / 96;
+const SMOOTH_MAX = 4;
+/** The scale is linear below this share of the mean. */
+const LINEAR_SHARE = 0.8;
+const TREND = { level: 0.4, slope: 0.05, damping: 0.9 } as const;
+/** No forecast is further above the highest count seen, on the signal's scale. */
+const HEADROOM = 0.7;
+/** A bin counts no more towards the unit than so many times the median. */
+const UNIT_CUT = 20;
+
+export class Signal {
+  /** Bins seen. */
+  n = 0;
+  readonly seasons: readonly number[];
+  readonly #unit: number;
+  readonly #ring: Float64Array;
+  readonly #means = new Float64Array(GAINS.length);
+  readonly #profiles: Float64Array[];
+  readonly #seen: Float64Array[];
+  readonly #deviations: Float64Array[];
+  readonly #width: number;
+  #top = 0;
+  #trendLevel = 0;
+  #trendSlope = 0;
+
+  /** `unit`: from where on the scale is logarithmic. */
+  constructor(unit: number, seasons: readonly number[], horizonMax: number) {
+    assert(unit > 0, "a unit is positive");
+    this.#unit = unit;
+    this.seasons = seasons;
+    const longest = Math.max(1, ...seasons);
+    this.#ring = new Float64Array(longest * 2 + horizonMax + 2);
+    this.#profiles = seasons.map((season) => new Float64Array(season));
+    this.#seen = seasons.map((season) => new Float64Array(season));
+    this.#deviations = seasons.map(() => new Float64Array(GAINS.length));
+    this.#width = Math.min(SMOOTH_MAX, Math.floor((seasons[0] ?? 0) * SMOOTH_SHARE));
+  }
+
+  toZ(count: number): number {
+    return Math.log1p(count / this.#unit);
+  }
+
+  toCount(z: number): number {
+    return z <= 0 ? 0 : this.#unit * Math.expm1(Math.min(z, this.#top + HEADROOM));
+  }
+
+  /** How much the count changes with z, at a count. */
+  slope(count: number): number {
+    return count + this.#unit;
+  }
+
+  /** NaN where the bin was not measured: what was expected takes its place. */
+  update(count: number): void {
+    const t = this.n;
+    const z = Number.isNaN(count) ? this.#expected() : this.toZ(count);
+    if (z > this.#top) this.#top = z;
+    this.#ring[t % this.#ring.length] = z;
+    for (let s = 0; s < this.seasons.length; s++) this.#learnSeason(s, t, z);
+    for (let i = 0; i < GAINS.length; i++) {
+      const gain = Math.max(GAINS[i] ?? 1, 1 / (t + 1));
+      const mean = this.#means[i] ?? 0;
+      this.#means[i] = mean + gain * (z - mean);
+    }
+    const flat = z - this.seasonal(0, t);
+    const before = t === 0 ? flat : this.#trendLevel + TREND.damping * this.#trendSlope;
+    const level = before + TREND.level * (flat - before);
+    const step = t === 0 ? 0 : level - this.#trendLevel;
+    const slope = TREND.damping * this.#trendSlope;
+    this.#trendSlope = slope + TREND.slope * (step - slope);
+    this.#trendLevel = level;
+    this.n = t + 1;
+  }
+
+  /** z of bin `t`, which is in the past. */
+  z(t: number): number {
+    return t < 0 ? Number.NaN : (this.#ring[t % this.#ring.length] ?? 0);
+  }
+
+  mean(gain: number): number {
+    return this.#means[gain] ?? 0;
+  }
+
+  /** Expected z of bin `t` by the profile of season `s`; 0 without such a season. */
+  seasonal(s: number, t: number): number {
+    const profile = this.#profiles[s];
+    const seen = this.#seen[s];
+    if (!profile || !seen) return 0;
+    const season = profile.length;
+    let sum = 0;
+    let weight = 0;
+    for (let j = -this.#width; j <= this.#width; j++) {
+      const phase = (t + j + season) % season;
+      if ((seen[phase] ?? 0) === 0) continue;
+      sum += profile[phase] ?? 0;
+      weight++;
+    }
+    return weight > 0 ? sum / weight : this.mean(SLOW);
+  }
+
+  /** Running mean of z less its profile. */
+  deviation(s: number, gain: number): number {
+    return this.#deviations[s]?.[gain] ?? 0;
+  }
+
+  /** Damped linear trend of what the first season leaves, `ahead` bins on (1 = the next). */
+  trend(ahead: number): number {
+    const { damping } = TREND;
+    const steps = (damping * (1 - damping ** ahead)) / (1 - damping);
+    return this.#trendLevel + steps * this.#trendSlope;
+  }
+
+  /** The last value `season` bins or a multiple of it before bin `t` of the future. */
+  seasonBefore(t: number, season: number): number {
+    const back = Math.ceil((t - this.n + 1) / season) * season;
+    return this.z(t - back);
+  }
+
+  #expected(): number {
+    if (this.seasons.length === 0) return this.mean(MEDIUM);
+    return this.seasonal(0, this.n) + this.deviation(0, MEDIUM);
+  }
+
+  #learnSeason(s: number, t: number, z: number): void {
+    const profile = this.#profiles[s];
+    const seen = this.#seen[s];
+    const deviations = this.#deviations[s];
+    if (!profile || !seen || !deviations) return;
+    const expected = this.seasonal(s, t);
+    for (let i = 0; i < GAINS.length; i++) {
+      const deviation = deviations[i] ?? 0;
+      deviations[i] = deviation + (GAINS[i] ?? 1) * (z - expected - deviation);
+    }
+    const phase = t % profile.length;
+    const cycles = (seen[phase] ?? 0) + 1;
+    seen[phase] = cycles;
+    const gain = Math.max(PROFILE_GAIN_MIN, 1 / cycles);
+    profile[phase] = (profile[phase] ?? 0) + gain * (z - (profile[phase] ?? 0));
+  }
+}
+
+/** From where on the scale of a series is logarithmic: a part of its mean where it is not zero. */
+export function unitOf(counts: Float64Array): number {
+  const busy = counts.filter((count) => count > 0).sort();
+  if (busy.length === 0) return 1;
+  const cut = UNIT_CUT * (busy[busy.length >> 1] ?? 1);
+  const sum = busy.reduce((total, count) => total + Math.min(count, cut), 0);
+  return Math.max(1e-300, (sum / busy.length) * LINEAR_SHARE);
+}
