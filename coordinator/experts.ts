@@ -15,6 +15,7 @@ import { type Asked, ImportedModels } from "./forecast/imported/models.ts";
 import type { Past } from "./forecast/model.ts";
 import { RecurrentExpert, RecurrentState } from "./forecast/recurrent/expert.ts";
 import type { Refresh } from "./forecast/recurrent/learning.ts";
+import { priorState } from "./forecast/recurrent/prior.ts";
 import { refreshInWorker } from "./forecast/recurrent/refresh.ts";
 import { TRAINING } from "./forecast/recurrent/trainer.ts";
 import type { DemandSource } from "./forecast/source.ts";
@@ -36,6 +37,8 @@ const REFRESH_MS = 6 * 3_600_000;
 const RETRY_MS = 900_000;
 /** Bins ahead that the network learns: what the forecaster scores. */
 const AHEAD_MAX = 60;
+/** The weights in use are near already. */
+const REFINE_STEPS = 600;
 /** Bins of all series together that one refresh is given, and of one series. */
 const TRAIN_BINS = 6_000_000;
 const SERIES_BINS_MAX = 8 * 1440;
@@ -67,7 +70,7 @@ export class Experts {
     this.#refreshDueMs = learns ? deps.clock.monotonic() + FIRST_MS : Number.POSITIVE_INFINITY;
     this.#imported = new ImportedModels(deps);
     const state = RecurrentState.safeParse(deps.store.models.state(STATE));
-    if (state.success) this.recurrent.use(state.data);
+    if (!state.success || !this.recurrent.use(state.data)) this.recurrent.use(priorState());
   }
 
   /** See `Outlook`. */
@@ -167,7 +170,7 @@ export class Experts {
     this.#refreshDueMs = clock.monotonic() + RETRY_MS;
     if (series.length === 0) return;
     const from = this.recurrent.state()?.weights ?? null;
-    const training = { ...TRAINING, aheadMax: AHEAD_MAX };
+    const training = { ...TRAINING, steps: REFINE_STEPS, aheadMax: AHEAD_MAX };
     const seed = `refresh ${this.#refreshes++}`;
     const startMs = clock.monotonic();
     const refreshed = await refreshInWorker(

@@ -29,9 +29,19 @@ export class Mix {
     }
   }
 
-  /** Shares of `names`, which sum to 1; `pooled` is the mix of all categories. */
-  weights(names: readonly string[], pooled: Mix): Map<string, number> {
-    const scores = names.map((name) => -LEARNING_RATE * (this.#regret(name) + pooled.#prior(name)));
+  /**
+   * Shares of `names`, which sum to 1; `pooled` is the mix of all categories, `start` what an
+   * expert counts for before anything was learned (1 when left out).
+   */
+  weights(
+    names: readonly string[],
+    pooled: Mix,
+    start: ReadonlyMap<string, number> = new Map(),
+  ): Map<string, number> {
+    const scores = names.map(
+      (name) =>
+        Math.log(start.get(name) ?? 1) - LEARNING_RATE * (this.#regret(name) + pooled.#prior(name)),
+    );
     const best = Math.max(...scores);
     const raw = scores.map((score) => Math.exp(score - best));
     const sum = raw.reduce((a, b) => a + b, 0);

@@ -5,7 +5,7 @@ import type { Quantiles } from "./counts.ts";
 export type Past = { startMs: number; binMs: number; counts: Float64Array };
 
 export type Fitted = {
-  /** How many bins ahead it can speak of; all when left out. */
+  /** Of an expert from elsewhere, how many bins ahead it can speak of. */
   reach?: number;
   /** Quantiles of the count of the bin `ahead` bins after the past (0 = the next one). */
   predict(ahead: number): Quantiles;

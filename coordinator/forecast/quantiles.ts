@@ -24,6 +24,8 @@ const MODELS: readonly Model[] = [levelModel("recent", 10), levelModel("level", 
 const SCORED_BINS = [0, 1, 2, 4, 9, 19, 39, 59];
 const SCORED_SPAN = Math.max(...SCORED_BINS) + 1;
 const NEAR_BINS = 5;
+/** What an expert from elsewhere counts for, against 1, until it has shown what it is worth. */
+const STRANGER_START = 0.01;
 /** Experts with less are not asked. */
 const WEIGHT_MIN = 1e-3;
 
@@ -183,8 +185,13 @@ export class QuantileForecasts {
   #mixture(key: string, experts: ReadonlyMap<string, Fitted>) {
     const scores = this.#categories.get(key);
     const names = [...experts.keys()];
-    const near = (scores?.near ?? new Mix()).weights(names, this.#pooled.near);
-    const far = (scores?.far ?? new Mix()).weights(names, this.#pooled.far);
+    const start = new Map(
+      [...experts]
+        .filter(([, { reach }]) => reach !== undefined)
+        .map(([name]) => [name, STRANGER_START]),
+    );
+    const near = (scores?.near ?? new Mix()).weights(names, this.#pooled.near, start);
+    const far = (scores?.far ?? new Mix()).weights(names, this.#pooled.far, start);
     const predict = (ahead: number) =>
       widened(mixed(experts, ahead < NEAR_BINS ? near : far, ahead), scores?.widthLog ?? 0);
     return { near, far, predict };

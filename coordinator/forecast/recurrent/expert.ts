@@ -1,6 +1,6 @@
 /**
  * The trained network as an expert for any series. It sleeps until there are weights, before a
- * series has the few bins of a window, and beyond the distances it was trained for.
+ * series has the few bins of a window, while it is mostly silent, and beyond the distances it was trained for.
  */
 
 import { z } from "zod";
@@ -18,6 +18,10 @@ import { PAST_MIN, type Series, windowOf } from "./window.ts";
 const DAY_MS = 86_400_000;
 /** What windows look back to: a week, the day before it, and smoothing. */
 const LOOK_DAYS = 9;
+
+/** With fewer bins that have a request it sleeps: gaps between arrivals are for other experts. */
+const SPARSE_SHARE = 0.5;
+const SPARSE_BINS = 120;
 
 type Past = { startMs: number; binMs: number; counts: Float64Array };
 type Network = { answers: RecurrentNetwork; weights: Weights; sizes: Sizes; aheadMax: number };
@@ -88,7 +92,7 @@ export class RecurrentSeries {
   predict(horizon: number): Float64Array {
     const out = new Float64Array(horizon * LEVELS.length).fill(Number.NaN);
     const network = this.#network();
-    if (!network) return out;
+    if (!network || this.#isSparse()) return out;
     const aheads = Array.from({ length: Math.min(horizon, network.aheadMax) }, (_, i) => i + 1);
     const series: Series = { startMs: this.#startMs, binMs: this.#binMs, values: this.#values };
     const window = windowOf(series, this.#length, aheads);
@@ -97,6 +101,11 @@ export class RecurrentSeries {
       for (const [k, quantile] of quantiles.entries())
         out[i * LEVELS.length + k] = Math.max(0, quantile);
     return out;
+  }
+
+  #isSparse(): boolean {
+    const recent = this.#values.subarray(Math.max(0, this.#length - SPARSE_BINS), this.#length);
+    return recent.filter((value) => value > 0).length < SPARSE_SHARE * recent.length;
   }
 
   #makeRoom(): void {

@@ -4,6 +4,7 @@ import { seededRandom } from "../../../shared/runtime/random.ts";
 import { LEVELS } from "../levels.ts";
 import { RecurrentExpert } from "./expert.ts";
 import { type Refresh, refreshNetwork } from "./learning.ts";
+import { priorState } from "./prior.ts";
 import { refreshInWorker } from "./refresh.ts";
 
 const BIN_MS = 3_600_000;
@@ -43,6 +44,29 @@ function pinball(predicted: Float64Array, actual: Float64Array): number {
   return sum / LEVELS.length / actual.length;
 }
 
+function yesterday(counts: Float64Array, at: number): Float64Array {
+  const day = counts.subarray(at - 24, at - 12);
+  return Float64Array.from({ length: 12 * LEVELS.length }, (_, i) => {
+    return day[Math.floor(i / LEVELS.length)] ?? 0;
+  });
+}
+
+describe("the weights that the product comes with", () => {
+  test("forecast waves they were not made for better than yesterday's values do", () => {
+    const expert = new RecurrentExpert();
+    expect(expert.use(priorState())).toBe(true);
+    let ours = 0;
+    let yesterdays = 0;
+    for (const counts of waves(20, "prior")) {
+      const at = counts.length - 12;
+      const fitted = expert.fit({ startMs: 0, binMs: BIN_MS, counts: counts.subarray(0, at) });
+      ours += pinball(fitted.predict(12), counts.subarray(at));
+      yesterdays += pinball(yesterday(counts, at), counts.subarray(at));
+    }
+    expect(ours).toBeLessThan(0.8 * yesterdays);
+  });
+});
+
 describe("learning", () => {
   test("forecasts series it has never seen better than yesterday's values do", async () => {
     const { network, loss, lossBefore } = await refreshNetwork(request("one"));
@@ -57,11 +81,7 @@ describe("learning", () => {
       const fitted = expert.fit({ startMs: 0, binMs: BIN_MS, counts: counts.subarray(0, at) });
       const actual = counts.subarray(at);
       ours += pinball(fitted.predict(12), actual);
-      const naive = Float64Array.from(
-        { length: 12 * LEVELS.length },
-        (_, i) => counts[at - 24 + Math.floor(i / LEVELS.length)] ?? 0,
-      );
-      yesterdays += pinball(naive, actual);
+      yesterdays += pinball(yesterday(counts, at), actual);
     }
     expect(ours).toBeLessThan(0.8 * yesterdays);
   });

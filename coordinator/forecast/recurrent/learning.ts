@@ -30,7 +30,7 @@ export type Refreshed = {
 
 /** The last part of each series is held out, and so many windows of it are looked at. */
 const HELD_SHARE = 0.1;
-const HELD_WINDOWS = 1024;
+const HELD_WINDOWS = 512;
 
 export async function refreshNetwork(request: Refresh): Promise<Refreshed> {
   const random = seededRandom(request.seed);
@@ -54,10 +54,11 @@ export async function refreshNetwork(request: Refresh): Promise<Refreshed> {
   try {
     const learned = series.map(withoutHeld).filter(({ values }) => values.length > PAST_MIN);
     if (learned.length === 0) return nothing;
-    const trained = await trainer.train(start, learned, request.training, random.fork("batches"));
-    const loss = lossOn(trained.weights, sizes, held);
+    const { training } = request;
+    const trained = await trainer.train(start, learned, held, training, random.fork("batches"));
+    const { weights, loss } = trained;
     const better = Number.isFinite(loss) && (lossBefore === null || loss < lossBefore);
-    return { network: better ? toState(trained.weights, sizes) : null, loss, lossBefore };
+    return { network: better ? toState(weights, sizes) : null, loss, lossBefore };
   } finally {
     await trainer.close();
   }
