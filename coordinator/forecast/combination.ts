@@ -13,6 +13,8 @@ export class Combination {
   readonly #regret: Float64Array;
   readonly #square: Float64Array;
   readonly #scale: Float64Array;
+  readonly #rates: Float64Array;
+  readonly #logExperts: number;
 
   /** One set of weights for each of `rows`; `prior` has a weight for each expert. */
   constructor(rows: number, prior: readonly number[]) {
@@ -21,25 +23,29 @@ export class Combination {
     this.#regret = new Float64Array(rows * prior.length);
     this.#square = new Float64Array(rows * prior.length);
     this.#scale = new Float64Array(rows);
+    this.#logExperts = Math.log(prior.length + 1);
+    const rate = Math.min(RATE_MAX, Math.sqrt(this.#logExperts));
+    this.#rates = new Float64Array(rows * prior.length).fill(rate);
   }
 
   /** Weights of a row into `into`, summing to 1 over those that are awake. */
   weights(row: number, awake: Uint8Array, into: Float64Array): void {
+    const experts = this.#experts;
+    const from = row * experts;
     let best = Number.NEGATIVE_INFINITY;
-    for (let e = 0; e < this.#experts; e++) {
-      const at = row * this.#experts + e;
-      const rate = this.#rate(at);
-      const score = rate * (this.#regret[at] ?? 0) + Math.log((this.#prior[e] ?? 0) * rate);
+    for (let e = 0; e < experts; e++) {
+      const score = (this.#rates[from + e] ?? 0) * (this.#regret[from + e] ?? 0);
       into[e] = score;
       if (awake[e] && score > best) best = score;
     }
     let sum = 0;
-    for (let e = 0; e < this.#experts; e++) {
-      const weight = awake[e] ? Math.exp((into[e] ?? 0) - best) : 0;
+    for (let e = 0; e < experts; e++) {
+      const share = (this.#prior[e] ?? 0) * (this.#rates[from + e] ?? 0);
+      const weight = awake[e] ? share * Math.exp((into[e] ?? 0) - best) : 0;
       into[e] = weight;
       sum += weight;
     }
-    for (let e = 0; e < this.#experts; e++) into[e] = (into[e] ?? 0) / (sum || 1);
+    for (let e = 0; e < experts; e++) into[e] = (into[e] ?? 0) / (sum || 1);
   }
 
   /**
@@ -68,26 +74,11 @@ export class Combination {
       if (Number.isNaN(forecast)) continue;
       const at = row * this.#experts + e;
       const gain = (gradient * (combined - forecast)) / scale;
-      const rate = this.#rate(at);
+      const rate = this.#rates[at] ?? 0;
       this.#regret[at] = (this.#regret[at] ?? 0) * KEEP + gain - rate * gain * gain;
-      this.#square[at] = (this.#square[at] ?? 0) * KEEP + gain * gain;
+      const square = (this.#square[at] ?? 0) * KEEP + gain * gain;
+      this.#square[at] = square;
+      this.#rates[at] = Math.min(RATE_MAX, Math.sqrt(this.#logExperts / (1 + square)));
     }
-  }
-
-  state(): number[][] {
-    return [this.#regret, this.#square, this.#scale].map((part) => [...part]);
-  }
-
-  restore(state: readonly (readonly number[])[]): void {
-    for (const [i, part] of [this.#regret, this.#square, this.#scale].entries()) {
-      part.set((state[i] ?? []).slice(0, part.length));
-    }
-  }
-
-  #rate(at: number): number {
-    return Math.min(
-      RATE_MAX,
-      Math.sqrt(Math.log(this.#experts + 1) / (1 + (this.#square[at] ?? 0))),
-    );
   }
 }

@@ -10,19 +10,21 @@ import { LOCATIONS } from "./locations.ts";
 import type { Past } from "./model.ts";
 import { featureCount, Ridge, writeFeatures } from "./regression.ts";
 import { detectSeasons } from "./seasons.ts";
-import { MEDIUM, Signal, unitOf } from "./signal.ts";
+import { MEDIUM, Signal, SLOW, unitOf } from "./signal.ts";
 import { SHAPE, STEPS, sortRow, track } from "./tracker.ts";
 import { Volatility } from "./volatility.ts";
 
 const L = LEVELS.length;
 const MEDIAN = LEVELS.indexOf(0.5);
 const GROUPS = 3;
-const ORIGINS_MAX = 1500;
+const ORIGINS_MAX = 1000;
 const SHAPE_GAIN = 1 / 150;
 const SPREAD_GAIN = 0.015;
 const SPREAD_CUT = 5;
 const OFFSET_GAIN = 1 / 500;
 const REGRESSION_PRIOR = 4;
+/** While learning, weights are as of so many forecasts before at most. */
+const WEIGH_EVERY = 4;
 
 /** Spread and shape of one forecaster's errors at each scored distance. */
 class Errors {
@@ -110,9 +112,9 @@ export class Ensemble {
     const t = signal.n;
     if (!Number.isNaN(count)) {
       if (t > 0) this.#volatility.update(t, Math.abs(signal.toZ(count) - this.#nextMiddle()));
-      for (const [g, distance] of this.#distances.entries()) {
+      for (let g = 0; g < this.#distances.length; g++) {
         // Forecast made when `origin` bins had been seen, of bin origin + distance − 1.
-        const origin = t - distance + 1;
+        const origin = t - (this.#distances[g] ?? 1) + 1;
         if (origin > 0 && origin % this.#stride === 0) this.#score(origin, g, count);
       }
     }
@@ -124,10 +126,29 @@ export class Ensemble {
     const out = new Float64Array(horizon * L);
     this.#weigh();
     for (let ahead = 1; ahead <= horizon; ahead++) {
-      this.#expertsAt(ahead, this.#work.experts, 0, null, 0);
-      this.#combine(ahead, this.#work.experts, 0, this.#work.combined, true);
+      const [g, part] = between(this.#distances, ahead);
+      this.#expertsAt(ahead, g, part, this.#work.experts, 0, null);
+      this.#combine(g, this.#work.experts, 0, this.#work.combined);
+      this.#shift(ahead, g, part, this.#work.combined);
       for (let l = 0; l < L; l++) {
         out[(ahead - 1) * L + l] = this.signal.toCount(this.#work.combined[l] ?? 0);
+      }
+    }
+    return out;
+  }
+
+  /** What each expert alone says of the next bins, in the order of `names`: rows as `predict`'s. */
+  expertRows(horizon: number): Float64Array[] {
+    const out = this.names.map(() => new Float64Array(horizon * L));
+    for (let ahead = 1; ahead <= horizon; ahead++) {
+      const [g, part] = between(this.#distances, ahead);
+      this.#expertsAt(ahead, g, part, this.#work.experts, 0, null);
+      for (const [e, rows] of out.entries()) {
+        const from = (ahead - 1) * L;
+        for (let l = 0; l < L; l++) {
+          rows[from + l] = this.signal.toCount(this.#work.experts[e * L + l] ?? 0);
+        }
+        sortRow(rows, from);
       }
     }
     return out;
@@ -156,23 +177,27 @@ export class Ensemble {
 
   #weigh(): void {
     const { awake, weights } = this.#work;
-    for (const [e, location] of this.#locations.entries()) {
-      awake[e] = Number.isNaN(location.at(this.signal, 1)) ? 0 : 1;
+    for (let e = 0; e < this.names.length; e++) {
+      awake[e] = Number.isNaN(this.#locations[e]?.at(this.signal, 1) ?? 0) ? 0 : 1;
     }
-    awake[this.names.length - 1] = 1;
-    for (const [row, into] of weights.entries()) this.#combination.weights(row, awake, into);
+    for (let row = 0; row < weights.length; row++) {
+      const into = weights[row];
+      if (into) this.#combination.weights(row, awake, into);
+    }
   }
 
   #putAside(): void {
     const { signal } = this;
-    this.#weigh();
-    const slot = this.#pending[(signal.n / this.#stride) % this.#slots];
+    const turn = signal.n / this.#stride;
+    if (turn % WEIGH_EVERY === 1 || turn < WEIGH_EVERY) this.#weigh();
+    const slot = this.#pending[turn % this.#slots];
     if (!slot) return;
     slot.origin = signal.n;
-    for (const [g, ahead] of this.#distances.entries()) {
+    for (let g = 0; g < this.#distances.length; g++) {
+      const ahead = this.#distances[g] ?? 1;
       const offset = g * this.names.length * L;
-      this.#expertsAt(ahead, slot.experts, offset, slot, g);
-      this.#combine(ahead, slot.experts, offset, this.#work.combined, false);
+      this.#expertsAt(ahead, g, 0, slot.experts, offset, slot);
+      this.#combine(g, slot.experts, offset, this.#work.combined);
       slot.combined.set(this.#work.combined, g * L);
       slot.factors[g] = this.#volatility.factor(signal.n - 1 + ahead, ahead);
     }
@@ -181,24 +206,24 @@ export class Ensemble {
   /** z quantiles of each expert for one distance; with a slot, also what they were made from. */
   #expertsAt(
     ahead: number,
+    g: number,
+    part: number,
     into: Float64Array,
     offset: number,
     slot: Pending | null,
-    scored: number,
   ): void {
     const { signal } = this;
     const experts = this.names.length;
     const G = this.#distances.length;
-    const [g, part] = between(this.#distances, ahead);
     const next = part > 0 ? g + 1 : g;
     const factor = this.#volatility.factor(signal.n - 1 + ahead, ahead);
+    const { spreads, shapes } = this.#errors;
     for (let e = 0; e < experts; e++) {
       const location = this.#locations[e];
       const middle = location ? location.at(signal, ahead) : this.#regressed(ahead, g, next, part);
-      if (slot) slot.middles[scored * experts + e] = middle;
+      if (slot) slot.middles[g * experts + e] = middle;
       const row = e * G + g;
       const rowNext = e * G + next;
-      const { spreads, shapes } = this.#errors;
       const near = (1 - part) * (spreads[row] ?? 0) * factor;
       const far = part * (spreads[rowNext] ?? 0) * factor;
       for (let l = 0; l < L; l++) {
@@ -206,8 +231,9 @@ export class Ensemble {
           middle + near * (shapes[row * L + l] ?? 0) + far * (shapes[rowNext * L + l] ?? 0);
       }
     }
-    if (slot) slot.features.set(this.#work.features, scored * this.#work.features.length);
-    if (slot) slot.origins[scored] = signal.mean(2);
+    if (!slot) return;
+    slot.features.set(this.#work.features, g * this.#work.features.length);
+    slot.origins[g] = signal.mean(SLOW);
   }
 
   #regressed(ahead: number, g: number, next: number, part: number): number {
@@ -215,40 +241,41 @@ export class Ensemble {
     writeFeatures(this.signal, ahead, features);
     const near = this.#ridges[g]?.coefficients;
     const far = this.#ridges[next]?.coefficients;
-    let sum = this.signal.mean(2);
+    let sum = this.signal.mean(SLOW);
     for (let i = 0; i < features.length; i++) {
       sum += (features[i] ?? 0) * ((1 - part) * (near?.[i] ?? 0) + part * (far?.[i] ?? 0));
     }
     return sum;
   }
 
-  /** Weighted mean of each quantile, moved by what it was off lately. */
-  #combine(
-    ahead: number,
-    experts: Float64Array,
-    offset: number,
-    into: Float64Array,
-    final: boolean,
-  ): void {
-    const [g, part] = between(this.#distances, ahead);
-    const next = part > 0 ? g + 1 : g;
-    const group = this.#group(g);
-    const factor = final ? this.#volatility.factor(this.signal.n - 1 + ahead, ahead) : 0;
+  /** Weighted mean of each quantile. */
+  #combine(g: number, experts: Float64Array, offset: number, into: Float64Array): void {
+    const count = this.names.length;
+    const row = this.#group(g) * L;
     for (let l = 0; l < L; l++) {
-      const weights = this.#work.weights[group * L + l];
+      const weights = this.#work.weights[row + l];
+      if (!weights) continue;
       let sum = 0;
-      for (let e = 0; e < this.names.length; e++) {
-        const weight = weights?.[e] ?? 0;
+      for (let e = 0; e < count; e++) {
+        const weight = weights[e] ?? 0;
         if (weight > 0) sum += weight * (experts[offset + e * L + l] ?? 0);
-      }
-      if (final) {
-        const near = (1 - part) * (this.#offsets[g * L + l] ?? 0) * (this.#spread[g] ?? 0);
-        const far = part * (this.#offsets[next * L + l] ?? 0) * (this.#spread[next] ?? 0);
-        sum += (near + far) * factor;
       }
       into[l] = sum;
     }
-    if (final) sortRow(into, 0);
+  }
+
+  /** Moves quantiles by what they were off lately, and sorts them. */
+  #shift(ahead: number, g: number, part: number, quantiles: Float64Array): void {
+    const next = part > 0 ? g + 1 : g;
+    const factor = this.#volatility.factor(this.signal.n - 1 + ahead, ahead);
+    const near = (1 - part) * (this.#spread[g] ?? 0) * factor;
+    const far = part * (this.#spread[next] ?? 0) * factor;
+    for (let l = 0; l < L; l++) {
+      const offset =
+        near * (this.#offsets[g * L + l] ?? 0) + far * (this.#offsets[next * L + l] ?? 0);
+      quantiles[l] = (quantiles[l] ?? 0) + offset;
+    }
+    sortRow(quantiles, 0);
   }
 
   #score(origin: number, g: number, count: number): void {

@@ -5,7 +5,7 @@ export function autocorrelation(values: Float64Array, lagMax: number): Float64Ar
   const real = new Float64Array(size);
   const imaginary = new Float64Array(size);
   let mean = 0;
-  for (const value of values) mean += value;
+  for (let i = 0; i < values.length; i++) mean += values[i] ?? 0;
   mean /= Math.max(1, values.length);
   for (let i = 0; i < values.length; i++) real[i] = (values[i] ?? 0) - mean;
   transform(real, imaginary);
@@ -15,9 +15,11 @@ export function autocorrelation(values: Float64Array, lagMax: number): Float64Ar
   }
   transform(real, imaginary);
   const variance = real[0] ?? 0;
-  return Float64Array.from({ length: lagMax + 1 }, (_, lag) =>
-    variance > 0 ? (real[lag] ?? 0) / variance : 0,
-  );
+  const found = real.slice(0, lagMax + 1);
+  for (let lag = 0; lag <= lagMax; lag++) {
+    found[lag] = variance > 0 ? (found[lag] ?? 0) / variance : 0;
+  }
+  return found;
 }
 
 /** In place; the length is a power of two. */

@@ -30,7 +30,8 @@ export function writeFeatures(signal: Signal, ahead: number, into: Float64Array)
   into[3] = signal.mean(MEDIUM) - origin;
   into[4] = signal.trend(ahead) + signal.seasonal(0, target) - origin;
   let at = BASE;
-  for (const [s, season] of signal.seasons.entries()) {
+  for (let s = 0; s < signal.seasons.length; s++) {
+    const season = signal.seasons[s] ?? 1;
     const seasonal = signal.seasonal(s, target) - origin;
     const before = signal.seasonBefore(target, season);
     into[at] = seasonal;

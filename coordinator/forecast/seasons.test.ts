@@ -24,6 +24,11 @@ test("seasons: finds what no calendar knows (every 50 bins)", () => {
   expect(detectSeasons(wave(900, [50], 1, "odd"), HOUR_MS)).toEqual([50]);
 });
 
+test("seasons: finds the shortest (a timer every 3 bins)", () => {
+  const timer = Float64Array.from({ length: 360 }, (_, t) => (t % 3 === 0 ? 1 : 0));
+  expect(detectSeasons(timer, 60_000)).toEqual([3]);
+});
+
 test("seasons: finds none in noise, in nothing, in a ramp", () => {
   for (const seed of ["a", "b", "c", "d"]) {
     expect(detectSeasons(wave(1000, [], 1, seed), HOUR_MS)).toEqual([]);

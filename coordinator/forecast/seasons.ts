@@ -77,8 +77,9 @@ function strongestPeak(at: (lag: number) => number, lagMax: number): number | nu
 function refined(at: (lag: number) => number, season: number, lagMax: number): number {
   let length = season;
   for (let cycles = 2; cycles <= REFINE_CYCLES && cycles * length + cycles < lagMax; cycles++) {
+    const reach = Math.min(cycles, Math.floor((length - 1) / 2));
     let peak = cycles * length;
-    for (let lag = peak - cycles; lag <= cycles * (length + 1); lag++) {
+    for (let lag = peak - reach; lag <= cycles * length + reach; lag++) {
       if (at(lag) > at(peak)) peak = lag;
     }
     length = Math.round(peak / cycles);
