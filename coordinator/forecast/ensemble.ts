@@ -17,11 +17,11 @@ import { Volatility } from "./volatility.ts";
 const L = LEVELS.length;
 const MEDIAN = LEVELS.indexOf(0.5);
 const GROUPS = 3;
-const ORIGINS_MAX = 1000;
+const ORIGINS_MAX = 1500;
 const SHAPE_GAIN = 1 / 150;
 const SPREAD_GAIN = 0.015;
 const SPREAD_CUT = 5;
-const OFFSET_GAIN = 1 / 500;
+const OFFSET_GAIN = 1 / 200;
 const REGRESSION_PRIOR = 4;
 /** While learning, weights are as of so many forecasts before at most. */
 const WEIGH_EVERY = 4;
