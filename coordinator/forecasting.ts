@@ -66,6 +66,7 @@ function rolling(
   let model: Ensemble | null = null;
   let seen = 0;
   let looked = 0;
+  let fittedMs = startMs;
   const made = origins.map((origin) => {
     const from = Math.max(0, origin - FIT_BINS_MAX);
     const past = {
@@ -80,6 +81,7 @@ function rolling(
     }
     if (model === null || stale) {
       model = Ensemble.fit(past, horizon);
+      fittedMs = past.startMs;
       looked = origin;
     } else {
       for (; seen < origin; seen++) model.update(counts[seen] ?? Number.NaN);
@@ -98,6 +100,7 @@ function rolling(
     recent: [...counts.subarray(-3 * horizon)],
     seasons: [...((last as Ensemble | null)?.signal.seasons ?? [])],
     mix: (last as Ensemble | null)?.mix() ?? {},
+    driftsMs: ((last as Ensemble | null)?.drifts() ?? []).map((t) => fittedMs + t * binMs),
     forecasts: made,
   };
 }

@@ -20,6 +20,8 @@ export type FileForecast = {
   seasons: number[];
   /** Share of each expert at the last origin. */
   mix: Record<string, number>;
+  /** When the series was seen to have left its level. */
+  driftsMs: number[];
   /** By origin: `quantiles[step][level]`. */
   forecasts: { origin: number; startMs: number; quantiles: number[][] }[];
 };
@@ -148,7 +150,9 @@ function seriesText(one: FileForecast, levels: readonly number[]): string {
     ],
   );
   const head = `${one.series}: ${one.bins} bins of ${duration(one.binMs)}, seasons: ${seasons}`;
-  return `${head}\n(${mixText(one.mix)})\n${bins}`;
+  const drift = one.driftsMs.at(-1);
+  const left = drift === undefined ? "" : `last left its level at ${time(drift)}\n`;
+  return `${head}\n(${mixText(one.mix)})\n${left}${bins}`;
 }
 
 /** The 90 % interval as `-`, the middle half as `=`, the median as `|`. */

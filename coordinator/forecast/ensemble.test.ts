@@ -72,7 +72,7 @@ test("ensemble: finds the day and follows it (a daily wave)", () => {
   expect(error).toBeLessThan(9);
 });
 
-test("ensemble: nine in ten are inside the 90 % interval (steady, and ×3 after two seasons)", () => {
+test("ensemble: nine in ten are inside the 90 % interval (steady; two seasons after ×3, which alarms once)", () => {
   const hits = { steady: 0, after: 0 };
   let rounds = 0;
   for (const seed of ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]) {
@@ -88,6 +88,10 @@ test("ensemble: nine in ten are inside the 90 % interval (steady, and ×3 after 
       if (t < step) rounds++;
       fitted.update(actual);
     }
+    const alarms = fitted.drifts();
+    expect(alarms).toHaveLength(1);
+    expect(alarms[0]).toBeGreaterThanOrEqual(step);
+    expect(alarms[0]).toBeLessThan(step + 24);
   }
   expect(hits.steady / rounds).toBeGreaterThan(0.85);
   expect(hits.steady / rounds).toBeLessThan(0.95);

@@ -4,6 +4,7 @@
  * Everything is learned by forecasting the visible past as it was met.
  */
 import { Combination } from "./combination.ts";
+import { Drift } from "./drift.ts";
 import { between, scoredDistances } from "./horizons.ts";
 import { LEVELS } from "./levels.ts";
 import { LOCATIONS } from "./locations.ts";
@@ -59,6 +60,7 @@ class Errors {
 export class Ensemble {
   readonly signal: Signal;
   readonly names: readonly string[];
+  readonly #drift: Drift;
   readonly #distances: readonly number[];
   readonly #stride: number;
   readonly #locations;
@@ -84,6 +86,7 @@ export class Ensemble {
     const spread = startSpread(unit);
     this.#ridges = this.#distances.map(() => new Ridge(seasons.length));
     this.#volatility = new Volatility(seasons[0] ?? 1);
+    this.#drift = new Drift(seasons[0] ?? 1);
     this.#errors = new Errors(experts * G, spread);
     this.#offsets = new Float64Array(G * L);
     this.#spread = new Float64Array(G).fill(spread);
@@ -111,7 +114,11 @@ export class Ensemble {
     const { signal } = this;
     const t = signal.n;
     if (!Number.isNaN(count)) {
-      if (t > 0) this.#volatility.update(t, Math.abs(signal.toZ(count) - this.#nextMiddle()));
+      if (t > 0) {
+        const z = signal.toZ(count);
+        this.#volatility.update(t, Math.abs(z - this.#nextMiddle(MEDIUM)));
+        this.#drift.update(t, z - this.#nextMiddle(SLOW));
+      }
       for (let g = 0; g < this.#distances.length; g++) {
         // Forecast made when `origin` bins had been seen, of bin origin + distance − 1.
         const origin = t - (this.#distances[g] ?? 1) + 1;
@@ -135,6 +142,11 @@ export class Ensemble {
       }
     }
     return out;
+  }
+
+  /** Bins of the past (0 = its first) at which the series was seen to have left its level. */
+  drifts(): readonly number[] {
+    return this.#drift.alarms;
   }
 
   /** What each expert alone says of the next bins, in the order of `names`: rows as `predict`'s. */
@@ -165,10 +177,10 @@ export class Ensemble {
     return Object.fromEntries(this.names.map((name, e) => [name, (sums[e] ?? 0) / total]));
   }
 
-  #nextMiddle(): number {
+  #nextMiddle(gain: number): number {
     const { signal } = this;
-    if (signal.seasons.length === 0) return signal.mean(MEDIUM);
-    return signal.seasonal(0, signal.n) + signal.deviation(0, MEDIUM);
+    if (signal.seasons.length === 0) return signal.mean(gain);
+    return signal.seasonal(0, signal.n) + signal.deviation(0, gain);
   }
 
   #group(g: number): number {
