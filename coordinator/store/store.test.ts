@@ -257,6 +257,10 @@ describe("models", () => {
     expect(store.models.state("bandit")).toEqual({ arms: [3] });
     expect(store.models.state("none")).toBeUndefined();
     expect(store.models.get("none")).toBeNull();
+    expect(store.models.list("aff")).toMatchObject([{ kind: "affinity", version: 7, bytes: 1 }]);
+    expect(store.models.list("other")).toEqual([]);
+    await store.models.remove("affinity");
+    expect(store.models.get("affinity")).toBeNull();
   });
 
   test("a version never changes", async () => {

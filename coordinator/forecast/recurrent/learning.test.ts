@@ -84,7 +84,7 @@ describe("learning", () => {
       yesterdays += pinball(yesterday(counts, at), actual);
     }
     expect(ours).toBeLessThan(0.8 * yesterdays);
-  });
+  }, 120_000);
 
   test("gives the same weights for the same seed, others for another, also in a worker", async () => {
     const short = { ...TRAINING, steps: 10 };
@@ -99,7 +99,7 @@ describe("learning", () => {
     expect(b).toEqual(a);
     expect(c).toEqual(a);
     expect(other.network).not.toEqual(a.network);
-  });
+  }, 120_000);
 
   test("keeps the weights in use when the new ones do worse (a wild learning rate)", async () => {
     const good = await refreshNetwork(request("one"));
@@ -107,7 +107,7 @@ describe("learning", () => {
     const again = await refreshNetwork(request("two", good.network, wild));
     expect(again.network).toBeNull();
     expect(again.loss).toBeGreaterThan(again.lossBefore ?? Number.NaN);
-  });
+  }, 120_000);
 
   test("says nothing when there is nothing to learn from (silent and short series)", async () => {
     const series = [
@@ -116,7 +116,7 @@ describe("learning", () => {
     ];
     const { network } = await refreshNetwork({ ...request("one"), series });
     expect(network).toBeNull();
-  });
+  }, 120_000);
 
   test("ends when it is told to (an abort in the middle)", async () => {
     const controller = new AbortController();
@@ -127,7 +127,7 @@ describe("learning", () => {
     });
     controller.abort(new Error("stopped"));
     await expect(refresh).rejects.toThrow("stopped");
-  });
+  }, 120_000);
 });
 
 function fail(): never {
