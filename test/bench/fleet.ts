@@ -110,12 +110,20 @@ async function bench(options: Options) {
       node: process.version,
     };
   } finally {
-    for (const child of children) child.kill();
+    await Promise.all(children.map(ended));
     abort.abort();
     await running;
     server.closeAllConnections();
     server.close();
   }
+}
+
+/** What ends beside it would blur what is measured next. */
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill();
+  await exit;
 }
 
 function makeSessions(counts: Counts): Sessions {
