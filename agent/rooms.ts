@@ -27,6 +27,10 @@ import { Renewal } from "./trust/renewal.ts";
 import { WarmPool } from "./warm/pool.ts";
 import { ProcessDriver } from "./warm/process.ts";
 
+const MANIFEST_MS_MAX = 30_000;
+/** While the coordinator is away: peers are asked in between. */
+const MANIFEST_AWAY_MS_MAX = 2_000;
+
 export type AgentDeps = {
   config: AgentConfig;
   identity: Identity;
@@ -161,7 +165,10 @@ function makeTransfers(
     {
       ...deps,
       onRefused: (peerId) => refusals.note(peerId),
-      resolveManifest: async (hash) => (await link.request({ kind: "manifest", hash })).manifest,
+      resolveManifest: async (hash) => {
+        const timeoutMs = link.connected ? MANIFEST_MS_MAX : MANIFEST_AWAY_MS_MAX;
+        return (await link.request({ kind: "manifest", hash }, { timeoutMs })).manifest;
+      },
       source,
     },
     {

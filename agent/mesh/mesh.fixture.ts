@@ -29,6 +29,8 @@ export class TestFleet {
   readonly hosts: TestHost[] = [];
   readonly #dirs: string[] = [];
   resolved = 0;
+  /** The coordinator is away: each question to it goes unanswered for so long. */
+  awayMs = 0;
 
   async folder(): Promise<string> {
     const dir = await mkdtemp(join(tmpdir(), "prestage-mesh-"));
@@ -93,9 +95,13 @@ export class TestFleet {
     return signed;
   }
 
-  #resolve(hash: string): SignedManifest {
-    const signed = this.manifests.get(hash);
+  async #resolve(hash: string): Promise<SignedManifest> {
     this.resolved++;
+    if (this.awayMs > 0) {
+      await systemClock.sleep(this.awayMs);
+      throw new PrestageError("UNREACHABLE", "no answer in time");
+    }
+    const signed = this.manifests.get(hash);
     if (!signed) throw new PrestageError("NOT_FOUND", "no such manifest");
     return signed;
   }

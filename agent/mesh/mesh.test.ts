@@ -208,3 +208,17 @@ test("mesh: the manifest comes from a peer when the coordinator is away; other s
   await c.mesh.ensure(signed.hash, ask);
   expect(c.mesh.counters().peerBytes).toBe(2 * MiB);
 });
+
+test("mesh: a holder that comes back is asked for the manifest while the coordinator stays away", async () => {
+  const [a, b] = [await fleet.start("a"), await fleet.start("b")];
+  const dir = await fleet.folder();
+  await writeTree(dir, { f: randomBytes(MiB) });
+  const signed = await fleet.publish(a, dir);
+  fleet.manifests.clear();
+  fleet.awayMs = 200;
+  const whole = b.mesh.ensure(signed.hash, ask);
+  await until(() => fleet.resolved > 1);
+  fleet.enrol([a, b]);
+  await whole;
+  expect(b.mesh.counters().peerBytes).toBe(MiB);
+});

@@ -24,6 +24,8 @@ export type ObtainDeps = {
 };
 
 const ASKED_FOR_MANIFEST_MAX = 3;
+const LOOKS_MAX = 15;
+const AWAY: ReadonlySet<string> = new Set(["UNREACHABLE", "TIMEOUT"]);
 
 export async function obtain(
   manifestHash: string,
@@ -57,24 +59,31 @@ export async function obtain(
   return tree;
 }
 
-/** From a peer that has it, else the coordinator, else any peer: it is checked by its hash. */
+/**
+ * From a peer that has it, else the coordinator, else any peer: it is checked by its hash. While
+ * the coordinator is away a look at it is short, so that a holder that comes back is asked soon.
+ */
 async function findManifest(
   hash: string,
   deps: ObtainDeps,
   signal: AbortSignal,
 ): Promise<{ signed: SignedManifest; manifest: Manifest }> {
-  const holders = deps.transfer.hostsWith(hash);
-  const near = await fromPeers(hash, holders, deps, signal);
-  if (near) return near;
-  try {
-    const signed = await deps.resolveManifest(hash);
-    return { signed, manifest: verifyManifest(signed, hash) };
-  } catch (cause) {
-    const others = deps.connectedHosts().filter((h) => !holders.includes(h));
-    const far = await fromPeers(hash, others, deps, signal);
-    if (far) return far;
-    if (cause instanceof PrestageError) throw cause;
-    throw new PrestageError("UNAVAILABLE", "nobody has the manifest", { cause });
+  for (let look = 1; ; look++) {
+    signal.throwIfAborted();
+    const holders = deps.transfer.hostsWith(hash);
+    const near = await fromPeers(hash, holders, deps, signal);
+    if (near) return near;
+    try {
+      const signed = await deps.resolveManifest(hash);
+      return { signed, manifest: verifyManifest(signed, hash) };
+    } catch (cause) {
+      const others = deps.connectedHosts().filter((h) => !holders.includes(h));
+      const far = await fromPeers(hash, others, deps, signal);
+      if (far) return far;
+      if (!(cause instanceof PrestageError))
+        throw new PrestageError("UNAVAILABLE", "nobody has the manifest", { cause });
+      if (!AWAY.has(cause.code) || look === LOOKS_MAX) throw cause;
+    }
   }
 }
 

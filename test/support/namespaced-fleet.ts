@@ -19,7 +19,7 @@ const UNENROLLED_PEER = new URL("unenrolled-peer.ts", import.meta.url).pathname;
 const COORDINATOR = "control";
 const PORT = 7400;
 const ROUTER_PORT = 7480;
-const ANSWER_MS_MAX = 60_000;
+const ANSWER_MS_MAX = 20_000;
 
 export type AgentStatus = {
   connected: boolean;

@@ -97,6 +97,8 @@ export class TestNetwork {
       const child = execFile("ip", args, options, (_cause, stdout, stderr) => {
         resolve({ exit: child.exitCode ?? -1, stdout, stderr });
       });
+      // One that ended before it read shows by its exit.
+      child.stdin?.on("error", () => child.stdin?.destroy());
       child.stdin?.end(stdin);
     });
   }
