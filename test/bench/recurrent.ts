@@ -145,8 +145,10 @@ function scoreOf(series: Recorded, cut: number, expert: RecurrentExpert): Score 
     const naive = naiveForecast(past.counts, day, HORIZON);
     const smoothed = smoothedForecast(past.counts, day, HORIZON);
     const rows = expert.fit(past).predict(HORIZON);
-    const ours: Forecast = (ahead) =>
-      LEVELS.map((_, k) => rows[(ahead - 1) * LEVELS.length + k] ?? 0);
+    // Where the network sleeps, the other forecast is all there is.
+    const ours: Forecast = Number.isNaN(rows[0] ?? Number.NaN)
+      ? smoothed
+      : (ahead) => LEVELS.map((_, k) => rows[(ahead - 1) * LEVELS.length + k] ?? 0);
     for (let ahead = 1; ahead <= HORIZON; ahead++) {
       const actual = series.values[origin + ahead - 1] ?? 0;
       const mean = ours(ahead).map((q, k) => (q + (smoothed(ahead)[k] ?? 0)) / 2);
