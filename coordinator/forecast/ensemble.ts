@@ -18,7 +18,7 @@ import { Volatility } from "./volatility.ts";
 const L = LEVELS.length;
 const MEDIAN = LEVELS.indexOf(0.5);
 const GROUPS = 3;
-const ORIGINS_MAX = 1500;
+const ORIGINS_MAX = 1010;
 const SHAPE_GAIN = 1 / 150;
 const SPREAD_GAIN = 0.015;
 const SPREAD_CUT = 5;
