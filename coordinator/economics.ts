@@ -11,8 +11,6 @@ export type Economics = {
   leadMinutes: number;
 };
 
-/** A miss before any was measured, seconds. */
-const MISS_SECONDS_GUESS = 2;
 const GB = 1e9;
 const MIB = 2 ** 20;
 
@@ -23,9 +21,8 @@ export function economicsOf(
 ): Economics | null {
   const declared = catalog.workload(workload);
   if (!declared) return null;
-  const { missMs, warmMs } = measured.of(workload);
-  const missSeconds =
-    declared.missCostSeconds ?? (missMs === null ? MISS_SECONDS_GUESS : missMs / 1000);
+  const { warmMs } = measured.of(workload);
+  const missSeconds = declared.missCostSeconds ?? warmMs / 1000;
   return {
     missCost: (missSeconds * catalog.priority(workload)) / 100,
     memoryGb: (declared.environment.resources.memoryMb * MIB) / GB,

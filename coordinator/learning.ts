@@ -95,7 +95,7 @@ export class Learning {
    */
   #reward({ kind, workload, waitedMs, memoryByteMs, bytes }: Outcome): number {
     const { measured, weight } = this.#deps;
-    const missMs = measured.of(workload).missMs ?? 0;
+    const missMs = measured.missMs(workload) ?? 0;
     const latency = kind === "wasted" ? 0 : kind === "hit" ? missMs : -waitedMs;
     const memory = (memoryByteMs / GB / HOUR_MS) * this.#prices.memoryGbHour;
     const moved = kind === "wasted" ? (bytes / GB) * this.#prices.movedGb : 0;

@@ -37,7 +37,6 @@ export type Subject = {
   /** Class priority ÷ 100, bounded. */
   weight: number;
   warmMs: number;
-  missMs: number | null;
   speed: number;
   prices: Prices;
   now: number;
@@ -156,10 +155,10 @@ function warmEconomics(
   leadMs: number,
 ): Economics {
   const { workload, prices, weight } = subject;
+  // The start, and what is not here yet: what data that is here saves is the staging's merit.
   const seconds =
     workload.missCostSeconds ??
-    (subject.missMs ??
-      subject.warmMs + subject.totalBytes / rate(host, subject.speed) / subject.speed) / 1000;
+    (subject.warmMs + missing / rate(host, subject.speed) / subject.speed) / 1000;
   const gb = (workload.environment.resources.memoryMb * 2 ** 20) / GB;
   const missCost = seconds * weight;
   return {

@@ -45,8 +45,6 @@ export type ArtifactNeed = { ref: ArtifactRef; manifestHash: string; bytes: numb
 export type Measured = {
   /** Process start, dummy requests and shadow request together, real milliseconds. */
   warmMs: number;
-  /** What a request that missed has waited lately, real milliseconds; null while unknown. */
-  missMs: number | null;
 };
 
 /** What the bandit set for a category: 1 and 1 where it has said nothing. */

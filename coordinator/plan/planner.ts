@@ -167,7 +167,6 @@ function subjectOf(
     support: input.support(workload.name, category),
     weight: Math.min(WEIGHT_MAX, Math.max(WEIGHT_MIN, priority / 100)),
     warmMs: measured.warmMs,
-    missMs: measured.missMs,
     speed: input.speed,
     prices: input.prices,
     now: input.now,

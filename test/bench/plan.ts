@@ -52,7 +52,7 @@ export function benchPlan({ workloads, categoriesEach, hosts, ticks }: Shape): P
         { ref: { name: `${w}-code`, version: "1" }, manifestHash: `${w}-code`, bytes: 1 << 20 },
         { ref: { name: `${w}-${c}`, version: "1" }, manifestHash: `${w}-${c}`, bytes: 64 << 20 },
       ],
-      measured: () => ({ warmMs: 1500, missMs: null }),
+      measured: () => ({ warmMs: 1500 }),
       affinity: (w, h) => affinity.get(w)?.get(h) ?? 0,
       aggressiveness: () => ({ threshold: 1, lead: 1 }),
       support: () => PROGRAM_ALONE,
