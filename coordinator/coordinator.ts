@@ -339,6 +339,7 @@ export class Coordinator {
       this.#demandClock.now(),
     );
     this.#affinities.sampled(host, report);
+    this.#measured.reported(report.environments);
     if (serving(before) !== serving(report)) this.#planning.publishRoutes();
   }
 

@@ -286,6 +286,8 @@ export const EnvironmentStatus = z.object({
   /** Declared (or measured, if more) memory held now. */
   memoryBytes: Bytes,
   restarts: z.number().int().min(0),
+  /** From launch to the passing verdict, real time; absent before it. */
+  startMs: z.number().min(0).nullish(),
 });
 export type EnvironmentStatus = z.infer<typeof EnvironmentStatus>;
 

@@ -104,6 +104,7 @@ export class Making {
   launch(slot: Slot): void {
     const { signal, controller } = own();
     slot.launching = controller;
+    slot.launchedMs = this.#deps.clock.monotonic();
     const { workload, category, artifacts } = slot;
     this.#deps.start("launch", async () => {
       const done = this.#time("launch");

@@ -42,6 +42,9 @@ describe("a request", () => {
     expect(acquired).toMatchObject({ kind: "made", waitedMs: 160, environment: { orderId: null } });
     expect(h.staged).toMatchObject([{ workload: "shop", category: "red", foreground: true }]);
     expect(h.probes).toEqual(["warmup 10000", "shadow 10000"]);
+    const [{ startMs } = { startMs: null }] = h.pool.list();
+    expect(startMs).toBeGreaterThan(0);
+    expect(startMs).toBeLessThan(acquired.kind === "made" ? acquired.waitedMs : 0); // less staging
     acquired.release();
   });
 

@@ -58,6 +58,8 @@ export type Slot = {
   /** When it became ready: demand clock, and monotonic; null before. */
   readyMs: number | null;
   readyMonotonicMs: number | null;
+  /** When its process was launched, monotonic. */
+  launchedMs: number | null;
   /** Cancels the timer that would drop, retry or cut it. */
   cancelTimer: (() => void) | null;
 };
@@ -99,6 +101,7 @@ export function newSlot(
     failure: null,
     readyMs: null,
     readyMonotonicMs: null,
+    launchedMs: null,
     cancelTimer: null,
   };
 }
@@ -137,7 +140,12 @@ export function statusOf(slot: Slot): EnvironmentStatus {
     planned: slot.keep !== null,
     memoryBytes: holdsMemory(environment.state) ? declaredBytes(slot) : 0,
     restarts: slot.restarts,
+    startMs: startMsOf(slot),
   };
+}
+
+function startMsOf({ launchedMs, readyMonotonicMs }: Slot): number | null {
+  return launchedMs === null || readyMonotonicMs === null ? null : readyMonotonicMs - launchedMs;
 }
 
 /** Why it failed, as the code, text and data of an error. */

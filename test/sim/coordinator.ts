@@ -326,6 +326,7 @@ export class SimCoordinator {
   #report(boot: Boot, host: HostId, report: Report, now: number): void {
     const event = { kind: "report", report: { ...report, stagedBytes: report.staged } } as const;
     boot.fleet.apply(host, event, now);
+    boot.measured.reported(report.environments);
   }
 
   #send(talk: Talk, message: DownMessage): void {
