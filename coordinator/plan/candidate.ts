@@ -37,6 +37,8 @@ export type Subject = {
   /** Class priority ÷ 100, bounded. */
   weight: number;
   warmMs: number;
+  /** Until a miss would have its data where it takes least, real milliseconds. */
+  fetchMs: number;
   speed: number;
   prices: Prices;
   now: number;
@@ -102,6 +104,11 @@ export function missingOf(need: ArtifactNeed, index: HostIndex): number {
   return holding ? Math.max(0, need.bytes - holding.bytesHave) : need.bytes;
 }
 
+/** Until the host would have what is missing there, real milliseconds. */
+export function fetchMs(host: HostView, missing: number, speed: number): number {
+  return missing / rate(host, speed) / speed;
+}
+
 /** Bytes per millisecond of the demand clock that the host gets from peers or origin. */
 function rate(host: HostView, speed: number): number {
   const sample = host.sample;
@@ -117,7 +124,7 @@ export function warmCandidate(
 ): Candidate {
   const stageMs = missing / rate(host, subject.speed);
   const leadMs = (stageMs + subject.warmMs * subject.speed) * subject.aggressiveness.lead;
-  const economics = warmEconomics(subject, host, missing, leadMs);
+  const economics = warmEconomics(subject, missing, leadMs);
   const there = place.environment !== null || place.orderedWarm;
   const decision = decide(subject, economics, there);
   // What is under way is seen through, as in a replay: dropped half-way it would start elsewhere.
@@ -148,17 +155,9 @@ export function warmCandidate(
   };
 }
 
-function warmEconomics(
-  subject: Subject,
-  host: HostView,
-  missing: number,
-  leadMs: number,
-): Economics {
+function warmEconomics(subject: Subject, missing: number, leadMs: number): Economics {
   const { workload, prices, weight } = subject;
-  // The start, and what is not here yet: what data that is here saves is the staging's merit.
-  const seconds =
-    workload.missCostSeconds ??
-    (subject.warmMs + missing / rate(host, subject.speed) / subject.speed) / 1000;
+  const seconds = workload.missCostSeconds ?? (subject.warmMs + subject.fetchMs) / 1000;
   const gb = (workload.environment.resources.memoryMb * 2 ** 20) / GB;
   const missCost = seconds * weight;
   return {

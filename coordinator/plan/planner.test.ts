@@ -249,6 +249,13 @@ describe("planner: data should be there when it is likely to be needed", () => {
   ])("%s", (_, arrivals, expected) => expect(deadline(arrivals)).toBe(expected));
 });
 
+test("planner: a cold arrival costs the same wherever it is weighed (data on b only)", () => {
+  const { orders } = plan(input({ hosts: [host("a"), host("b", { holdings: [held] })] }));
+  const costs = orders.filter((o) => o.kind === "warm").map((o) => o.missCost);
+  expect(costs.length).toBeGreaterThan(1);
+  expect(new Set(costs)).toEqual(new Set([1])); // the start alone: a second
+});
+
 describe("steadiness", () => {
   test("planner: an order that goes on keeps its id and deadline (next minute)", () => {
     const first = plan(input()).orders;

@@ -16,6 +16,7 @@ import type { Workload } from "../../shared/workload.ts";
 import {
   type Candidate,
   type Continued,
+  fetchMs,
   missingBytes,
   neededInMs,
   orderOf,
@@ -139,7 +140,7 @@ function weighWorkload(
     const around = placesOf(world, workload, key, needs ?? [], affinity);
     places.set(key, around);
     if (needs === null || around.length === 0) continue;
-    const subject = subjectOf(world, workload, category, needs, key);
+    const subject = subjectOf(world, workload, category, needs, key, around);
     into.push(...weighCategory(world, subject, around));
   }
 }
@@ -150,6 +151,7 @@ function subjectOf(
   category: string,
   needs: readonly ArtifactNeed[],
   key: string,
+  around: readonly Place[],
 ): Subject {
   const { input } = world;
   const measured = input.measured(workload.name);
@@ -167,6 +169,7 @@ function subjectOf(
     support: input.support(workload.name, category),
     weight: Math.min(WEIGHT_MAX, Math.max(WEIGHT_MIN, priority / 100)),
     warmMs: measured.warmMs,
+    fetchMs: leastFetchMs(world, needs, around),
     speed: input.speed,
     prices: input.prices,
     now: input.now,
@@ -174,6 +177,22 @@ function subjectOf(
     groups: { stage: `stage:${key}`, warm: `warm:${key}` },
     decisions: new Map(),
   };
+}
+
+/** A miss is made where its data is, if anywhere: what its data costs it is the same for all. */
+function leastFetchMs(
+  world: World,
+  needs: readonly ArtifactNeed[],
+  around: readonly Place[],
+): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (const { host } of around) {
+    const view = world.input.hosts[host];
+    const index = world.indexes[host];
+    if (!view?.connected || !index) continue;
+    least = Math.min(least, fetchMs(view, missingBytes(needs, index), world.input.speed));
+  }
+  return Number.isFinite(least) ? least : 0;
 }
 
 /** The hosts weighed for a category, best first. */
