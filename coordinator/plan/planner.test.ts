@@ -250,7 +250,9 @@ describe("planner: data should be there when it is likely to be needed", () => {
 });
 
 test("planner: a cold arrival costs the same wherever it is weighed (data on b only)", () => {
-  const { orders } = plan(input({ hosts: [host("a"), host("b", { holdings: [held] })] }));
+  const workloads = [workload({ missCostSeconds: undefined })];
+  const hosts = [host("a"), host("b", { holdings: [held] })];
+  const { orders } = plan(input({ workloads, hosts }));
   const costs = orders.filter((o) => o.kind === "warm").map((o) => o.missCost);
   expect(costs.length).toBeGreaterThan(1);
   expect(new Set(costs)).toEqual(new Set([1])); // the start alone: a second
