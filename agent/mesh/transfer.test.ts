@@ -76,6 +76,19 @@ test("transfer: a neighbour that says it is in a hurry and gets nothing holds no
   expect(kinds(t.step({ type: "tick" }, 4_000))).toContain("origin");
 });
 
+test("transfer: a second peer is asked when the first falls silent, not while it answers", () => {
+  const t = core();
+  t.step(has("p", Bitmap.full(2)), 0);
+  t.step({ type: "want", want: want(2, { foreground: true }) }, 0);
+  t.step(has("q", Bitmap.full(2)), 10);
+  const [first] = chunks(2);
+  const answer = { type: "answer", hash: first?.hash ?? "", from: "p", result: "ok" } as const;
+  t.step(answer, 1_900);
+  expect(kinds(t.step({ type: "tick" }, 3_000))).toEqual([]);
+  const late = t.step({ type: "tick" }, 4_000).filter((e) => e.type === "request");
+  expect(late.map((e) => e.host)).toEqual(["q"]);
+});
+
 test("transfer: higher priority, then the earlier deadline, goes first", () => {
   const t = core();
   t.step({ type: "neighbours", count: 0 }, 0);

@@ -39,7 +39,7 @@ export type TransferOptions = {
   takeoverMs: number;
   /** Without any answer for so long a peer's requests are given to others. */
   peerTimeoutMs: number;
-  /** When everything is under way, what takes longer than this is asked of a second peer. */
+  /** When everything is under way, what is asked of a peer silent for so long is asked of a second. */
   endgameMs: number;
 };
 
@@ -362,11 +362,13 @@ export class Transfer {
     if (this.#unassigned === 0) this.#endgame(nowMs);
   }
 
-  /** All is under way: asks a second peer for what takes too long. */
+  /** All is under way: asks a second peer for what is asked of one that has fallen silent. */
   #endgame(nowMs: number): void {
     for (const flight of [...this.#flights.values()]) {
       const { chunk, want } = flight;
-      if (chunk.flights.length > 1 || nowMs - flight.sinceMs < this.#o.endgameMs) continue;
+      // Who answers other requests gets to this one: a second answer would come for nothing.
+      const lastMs = Math.max(flight.sinceMs, this.#sources.get(flight.from)?.answeredMs ?? 0);
+      if (chunk.flights.length > 1 || nowMs - lastMs < this.#o.endgameMs) continue;
       const other = this.#sources.pick(chunk, nowMs, (s) => s.local && s.host !== flight.from);
       if (other && this.#allowed(want, nowMs)) this.#launch(chunk, want, other.host, nowMs);
     }
