@@ -303,6 +303,14 @@ export class SimMesh {
     });
   }
 
+  /** A request waits for it by now, however it was asked for: then it is no pre-staging. */
+  #awaited(hash: string): boolean {
+    return [...this.#ensured].some(
+      ([id, ensured]) =>
+        ensured.foreground > 0 && this.#disk.versions.get(id)?.positions.has(hash) === true,
+    );
+  }
+
   #arrived(from: string, hash: string, bytes: number, result: Answer, good: boolean): void {
     const { checker } = this.#run;
     const { id } = this.#spec;
@@ -314,7 +322,7 @@ export class SimMesh {
       this.step({ type: "answer", hash, from, result });
       return;
     }
-    if (background) checker.stagingArrived(id);
+    if (background && !this.#awaited(hash)) checker.stagingArrived(id);
     if (!good && !this.#run.breaks.has("skip-verify")) {
       this.#run.note(`${id} got ${hash.slice(0, 8)} corrupt from ${from}`);
       this.step({ type: "answer", hash, from, result: "bad" });
