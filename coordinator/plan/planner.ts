@@ -169,7 +169,7 @@ function subjectOf(
     support: input.support(workload.name, category),
     weight: Math.min(WEIGHT_MAX, Math.max(WEIGHT_MIN, priority / 100)),
     warmMs: measured.warmMs,
-    fetchMs: leastFetchMs(world, needs, around),
+    fetchMs: leastFetchMs(world, around),
     speed: input.speed,
     prices: input.prices,
     now: input.now,
@@ -180,17 +180,11 @@ function subjectOf(
 }
 
 /** A miss is made where its data is, if anywhere: what its data costs it is the same for all. */
-function leastFetchMs(
-  world: World,
-  needs: readonly ArtifactNeed[],
-  around: readonly Place[],
-): number {
+function leastFetchMs({ input }: World, around: readonly Place[]): number {
   let least = Number.POSITIVE_INFINITY;
-  for (const { host } of around) {
-    const view = world.input.hosts[host];
-    const index = world.indexes[host];
-    if (!view?.connected || !index) continue;
-    least = Math.min(least, fetchMs(view, missingBytes(needs, index), world.input.speed));
+  for (const { host, missingBytes: missing } of around) {
+    const view = input.hosts[host];
+    if (view?.connected) least = Math.min(least, fetchMs(view, missing, input.speed));
   }
   return Number.isFinite(least) ? least : 0;
 }
@@ -214,11 +208,13 @@ function placesOf(
   for (const host of hosts) {
     const index = world.indexes[host];
     if (!index) continue;
-    const held = total === 0 ? 0 : 1 - missingBytes(needs, index) / total;
+    const missing = missingBytes(needs, index);
+    const held = total === 0 ? 0 : 1 - missing / total;
     const spread = spreadOf(keyHash, world.salts[host] ?? 0);
     const before = ordered?.get(host);
     places.push(
       place(host, affinity[host] ?? 0, spread, {
+        missingBytes: missing,
         environment: index.environments.get(key) ?? null,
         held,
         orderedWarm: before?.warm !== undefined,
@@ -235,9 +231,8 @@ function weighCategory(world: World, subject: Subject, around: readonly Place[])
   const weighed: Weighed[] = [];
   for (const one of around) {
     const host = world.input.hosts[one.host];
-    const index = world.indexes[one.host];
-    if (!host || !index) continue;
-    const missing = missingBytes(subject.needs, index);
+    if (!host) continue;
+    const missing = one.missingBytes;
     const stage = mode === "observe" ? null : stageCandidate(subject, one, host, missing);
     const warm = warmCandidate(subject, one, host, missing);
     for (const candidate of stage ? [stage, warm] : [warm])

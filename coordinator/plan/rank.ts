@@ -70,6 +70,8 @@ export type Place = {
   score: number;
   environment: EnvironmentStatus | null;
   ready: boolean;
+  /** Of the category's artifacts, not on the host. */
+  missingBytes: number;
   /** The plan before this one had it there, warm or staged. */
   orderedWarm: boolean;
   orderedStage: boolean;
@@ -79,6 +81,7 @@ export type Place = {
 
 export type PlaceFacts = {
   environment: EnvironmentStatus | null;
+  missingBytes: number;
   /** Share of its bytes that are there, 0..1. */
   held: number;
   orderedWarm: boolean;
@@ -101,6 +104,7 @@ export function place(host: number, affinity: number, spread: number, facts: Pla
     score,
     environment,
     ready,
+    missingBytes: facts.missingBytes,
     orderedWarm: facts.orderedWarm,
     orderedStage: facts.orderedStage,
     committed: facts.orderedWarm && !ready && facts.fresh,
