@@ -203,9 +203,13 @@ export class NamespacedFleet {
     }
   }
 
+  routerUrl(host: string): string {
+    return `http://${this.#network.address(host)}:${ROUTER_PORT}`;
+  }
+
   /** A request through that host's router. */
   ask(host: string, path: string): Promise<Answer> {
-    const url = `http://${this.#network.address(host)}:${ROUTER_PORT}${path}`;
+    const url = this.routerUrl(host) + path;
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const signal = AbortSignal.timeout(ANSWER_MS_MAX);
     const request = get(url, { agent: false, signal }, (response) => {

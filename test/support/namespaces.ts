@@ -3,15 +3,17 @@
  * a link of its own. Needs root and iproute2.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** All namespaces and links made here begin with it, so that left-overs can be told. */
-const PREFIX = "ps-";
-const BRIDGE = `${PREFIX}bridge`;
-const SUBNET = "10.77.0";
+/** All namespaces and links made here begin with it and say whose they are: `ps-PID-`. */
+const PREFIX = `ps-${process.pid.toString(36)}-`;
+const ANY_PREFIX = /^ps-([0-9a-z]+)-/;
+const BRIDGE = `${PREFIX}br`;
+/** One for each process, so that two runs on one machine do not meet. */
+const SUBNET = `10.${64 + ((process.pid >> 8) % 64)}.${process.pid % 256}`;
 /** This process's own address on the bridge. */
 const OUTSIDE = `${SUBNET}.254`;
 const OUTPUT_BYTES_MAX = 16 << 20;
@@ -132,17 +134,28 @@ export async function killed(child: ChildProcess): Promise<void> {
   await gone;
 }
 
-/** Ends what runs in the namespaces of this or an earlier run, then removes them and the bridge. */
+/**
+ * Ends what runs in the namespaces of this process or of one that is gone, then removes them and
+ * their bridges.
+ */
 async function removeAll(): Promise<void> {
   const { stdout } = await run("ip", ["netns", "list"]);
   const names = stdout.split("\n").map((line) => line.split(" ")[0] ?? "");
-  for (const name of names.filter((n) => n.startsWith(PREFIX))) {
+  for (const name of names.filter(isOurs)) {
     const { stdout: pids } = await run("ip", ["netns", "pids", name]);
     for (const pid of pids.split("\n").filter(Boolean)) end(Number(pid));
     await run("ip", ["netns", "delete", name]);
   }
   const { stdout: links } = await run("ip", ["-o", "link", "show", "type", "bridge"]);
-  if (links.includes(`${BRIDGE}:`)) await run("ip", ["link", "delete", BRIDGE]);
+  for (const [, bridge] of links.matchAll(/^\d+: ([^:]+):/gm))
+    if (bridge && isOurs(bridge)) await run("ip", ["link", "delete", bridge]);
+}
+
+function isOurs(name: string): boolean {
+  const owner = ANY_PREFIX.exec(name)?.[1];
+  if (owner === undefined) return false;
+  const pid = Number.parseInt(owner, 36);
+  return pid === process.pid || !existsSync(`/proc/${pid}`);
 }
 
 function end(pid: number): void {
@@ -154,5 +167,5 @@ function end(pid: number): void {
 }
 
 const namespaceOf = (name: string) => `${PREFIX}${name}`;
-/** A link's name has 15 characters at most. */
-const linkOf = (name: string) => `${PREFIX}${name.slice(-9)}`;
+/** A link's name has 15 characters at most, one of them for the inner end's `i`. */
+const linkOf = (name: string) => `${PREFIX}${name.slice(PREFIX.length - 14)}`;
