@@ -69,6 +69,10 @@ export class NamespacedFleet {
     return this.#network.limit(host, megabitsPerSecond);
   }
 
+  shape(host: string, megabitsPerSecond: number): Promise<void> {
+    return this.#network.shape(host, megabitsPerSecond);
+  }
+
   async startCoordinator(): Promise<void> {
     const dataDir = this.dataDir(COORDINATOR);
     await this.#start("coordinator", COORDINATOR, {
@@ -139,7 +143,7 @@ export class NamespacedFleet {
   }
 
   /** Reports come often, so that the test waits for what happens and not for their time. */
-  startAgent(host: string): Promise<void> {
+  startAgent(host: string, settings: object = {}): Promise<void> {
     return this.#start("agent", host, {
       dataDir: this.dataDir(host),
       coordinator: this.url,
@@ -148,7 +152,13 @@ export class NamespacedFleet {
       sampleMs: 1_000,
       reportMs: 250,
       recordsMs: 500,
+      ...settings,
     });
+  }
+
+  /** The process of an agent or the coordinator. */
+  process(name: string): ChildProcess | undefined {
+    return this.#processes.get(name);
   }
 
   /** A libp2p peer that is no member and dials `target`; gives its peer id. */

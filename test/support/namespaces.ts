@@ -75,6 +75,16 @@ export class TestNetwork {
     await run("tc", ["qdisc", "replace", ...link, "tbf", ...shape]);
   }
 
+  /** A link of this rate in both directions. */
+  async shape(name: string, megabitsPerSecond: number): Promise<void> {
+    // Four milliseconds of the link at once, as a switch would let pass.
+    const burst = `${Math.max(64, Math.round(megabitsPerSecond / 2))}kb`;
+    const shape = ["rate", `${megabitsPerSecond}mbit`, "burst", burst, "latency", "30ms"];
+    const inside = ["-n", namespaceOf(name), "qdisc", "replace", "dev", `${linkOf(name)}i`];
+    await run("tc", ["qdisc", "replace", "dev", linkOf(name), "root", "tbf", ...shape]);
+    await run("tc", [...inside, "root", "tbf", ...shape]);
+  }
+
   /** A process of that host; its output goes to the file. */
   start(name: string, command: readonly string[], logFile: string): ChildProcess {
     const log = openSync(logFile, "a", 0o600);
