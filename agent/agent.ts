@@ -5,7 +5,6 @@
  */
 import { categoryKey, type HostSample, type Outcome } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
-import { verifyManifest } from "../shared/manifest.ts";
 import type { DesiredState, MemberList, ModelRef } from "../shared/protocol/bodies.ts";
 import { demandClock } from "../shared/replay.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
@@ -83,7 +82,7 @@ export class Agent {
       await back.done();
       this.#rooms.lastKnown.save();
       await this.#rooms.scorer.close();
-      await this.#rooms.source.close();
+      await this.#rooms.sources.close();
     }
   }
 
@@ -267,17 +266,9 @@ export class Agent {
 
   #local(): LocalApi {
     const { config, log, metrics, identity, software } = this.#deps;
-    const { mesh, link, router, pool, gate } = this.#rooms;
+    const { mesh, link, router, pool, gate, publishing } = this.#rooms;
     const operations: LocalOperations = {
-      publish: async ({ dir, name, version, originUrl, tags }) => {
-        const signed = await mesh.publish(dir, { name, version, originUrl, keep: !originUrl });
-        const { manifestHash } = await link.request(
-          { kind: "publish", manifest: signed, tags },
-          { timeoutMs: 60_000 },
-        );
-        const { bytes, files } = verifyManifest(signed);
-        return { name, version, manifestHash, tags, bytes, files: files.length };
-      },
+      publish: (request, progress, signal) => publishing.publish(request, progress, signal),
       get: (request, progress, signal) => this.#get(request, progress, signal),
       status: () => ({
         host: identity.host,

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { HostId, Name } from "../shared/domain.ts";
 import { ReplaySettings } from "../shared/replay.ts";
+import { SourceLimits, SourceSettings } from "./sources/settings.ts";
 
 export const AgentConfig = z.strictObject({
   dataDir: z.string().min(1).describe("Keys, chunks, activated trees; only the agent writes here."),
@@ -38,6 +39,12 @@ export const AgentConfig = z.strictObject({
         .describe("Disk for chunks and trees. Higher: more fits; lower: more is fetched twice."),
     })
     .prefault({}),
+  sources: z
+    .array(SourceSettings)
+    .max(200)
+    .default([])
+    .describe("Credentials and endpoints of the stores that artifacts come from, by URL."),
+  sourceLimits: SourceLimits.prefault({}),
   environments: z
     .strictObject({
       memoryBytes: z

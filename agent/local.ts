@@ -11,12 +11,17 @@ import { PrestageError } from "../shared/errors.ts";
 import type { Log } from "../shared/runtime/log.ts";
 
 export const PublishRequest = z.strictObject({
-  dir: z.string().min(1),
+  /** A directory of this host, or the URL of a source. */
+  from: z.union([
+    z.strictObject({ dir: z.string().min(1), originUrl: z.string().nullable().default(null) }),
+    z.strictObject({ url: z.string().max(2048), keep: z.boolean().default(true) }),
+  ]),
   name: Name,
-  version: Version,
-  originUrl: z.url().nullable().default(null),
+  /** Null: named after the source's revision. */
+  version: Version.nullable(),
   tags: z.array(Name).max(16).default([]),
 });
+export type PublishRequest = z.infer<typeof PublishRequest>;
 export const GetRequest = z.strictObject({
   name: Name,
   version: Version.nullable().default(null),
@@ -26,7 +31,7 @@ export const GetRequest = z.strictObject({
 export type Progress = (bytesDone: number, bytes: number) => void;
 
 export type LocalOperations = {
-  publish(request: z.infer<typeof PublishRequest>, progress: Progress): Promise<unknown>;
+  publish(request: PublishRequest, progress: Progress, signal: AbortSignal): Promise<unknown>;
   get(
     request: z.infer<typeof GetRequest>,
     progress: Progress,
@@ -102,7 +107,11 @@ export class LocalApi {
       case "GET /status":
         return this.#operations.status();
       case "POST /publish":
-        return this.#operations.publish(parse(PublishRequest, await body(request)), progress);
+        return this.#operations.publish(
+          parse(PublishRequest, await body(request)),
+          progress,
+          signal,
+        );
       case "POST /get":
         return this.#operations.get(parse(GetRequest, await body(request)), progress, signal);
       default:

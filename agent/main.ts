@@ -40,6 +40,7 @@ export async function runAgent(options: { configFile: string; signal: AbortSigna
     metrics: new Metrics(),
     software: softwareVersion(),
     residentBytes: () => process.memoryUsage.rss(),
+    secret: (name) => process.env[name],
     environment: Object.fromEntries(
       INHERITED.flatMap((name) => {
         const value = process.env[name];

@@ -16,9 +16,10 @@ import { Mesh } from "./mesh/mesh.ts";
 import { DemandCounter } from "./observe/demand.ts";
 import { HostSampler } from "./observe/host.ts";
 import { LastKnown } from "./persisted.ts";
+import { Publishing } from "./publishing.ts";
 import { Refusals } from "./refusals.ts";
 import { Scores } from "./scores.ts";
-import { HttpSource } from "./sources/http.ts";
+import { Sources } from "./sources/sources.ts";
 import { StagingGate } from "./staging.ts";
 import { Router } from "./traffic/router.ts";
 import { Prober } from "./traffic/shadow.ts";
@@ -28,6 +29,7 @@ import { WarmPool } from "./warm/pool.ts";
 import { ProcessDriver } from "./warm/process.ts";
 
 const MANIFEST_MS_MAX = 30_000;
+const PUBLISH_MS_MAX = 60_000;
 /** While the coordinator is away: peers are asked in between. */
 const MANIFEST_AWAY_MS_MAX = 2_000;
 
@@ -41,6 +43,8 @@ export type AgentDeps = {
   software: string;
   /** Environment variables that processes of workloads inherit. */
   environment: Record<string, string>;
+  /** An environment variable that the config names; no process of a workload sees it. */
+  secret(name: string): string | undefined;
   /** Resident memory of this process. */
   residentBytes(): number;
 };
@@ -52,7 +56,7 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
   const common = { ...deps, demandClock: demandClock(clock, config.replay) };
   const lastKnown = new LastKnown(config.dataDir, log);
   const counter = new DemandCounter(identity.host);
-  const { link, mesh, artifacts, renewal, source, refusals } = makeTransfers(
+  const { link, mesh, artifacts, renewal, sources, refusals, publishing } = makeTransfers(
     common,
     lastKnown,
     () => {
@@ -126,8 +130,9 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
     scores,
     gate,
     renewal,
-    source,
+    sources,
     refusals,
+    publishing,
   };
 }
 
@@ -158,7 +163,10 @@ function makeTransfers(
     },
     { have: { desired: desired.version, routes: routes.version, members: members.epoch } },
   );
-  const source = new HttpSource(deps, {
+  const sources = new Sources(deps, {
+    settings: config.sources,
+    limits: config.sourceLimits,
+    cacheDir: join(config.dataDir, "sources"),
     fleet: { url: config.coordinator, tls: () => identity.linkTls() },
   });
   const mesh = new Mesh(
@@ -169,7 +177,7 @@ function makeTransfers(
         const timeoutMs = link.connected ? MANIFEST_MS_MAX : MANIFEST_AWAY_MS_MAX;
         return (await link.request({ kind: "manifest", hash }, { timeoutMs })).manifest;
       },
-      source,
+      source: sources,
     },
     {
       dir: join(config.dataDir, "mesh"),
@@ -195,7 +203,14 @@ function makeTransfers(
     unpin: (hash, owner) => mesh.unpin(hash, owner),
     markUsed: (hash) => mesh.markUsed(hash),
   });
-  return { link, mesh, artifacts, renewal, source, refusals };
+  const publishing = new Publishing({
+    ...deps,
+    mesh,
+    sources,
+    announce: (manifest, tags) =>
+      link.request({ kind: "publish", manifest, tags }, { timeoutMs: PUBLISH_MS_MAX }),
+  });
+  return { link, mesh, artifacts, renewal, sources, refusals, publishing };
 }
 
 function multiaddr(address: string, port: number): string {

@@ -199,7 +199,8 @@ function checkPaths(paths: string[]): void {
         throw refuse("file-under-file", "a file is also a folder", { path });
 }
 
-function checkPath(path: string): void {
+/** Throws CORRUPT unless it is a relative path that stays in its folder. */
+export function checkPath(path: string): void {
   if (path.startsWith("/") || /^[A-Za-z]:/.test(path))
     throw refuse("absolute-path", "an absolute path", { path });
   const segments = path.split("/");

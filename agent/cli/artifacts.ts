@@ -6,6 +6,7 @@ import { addCommand, type Call, type Shell } from "../../shared/cli/command.ts";
 import { parseVersion, parseWish } from "../../shared/cli/refs.ts";
 import { bytes } from "../../shared/cli/text.ts";
 import { PrestageError } from "../../shared/errors.ts";
+import { parseSourceUrl } from "../../shared/source-url.ts";
 import { agentDataDir, callAgent } from "./local.ts";
 
 export type Published = { name: string; version: string; manifestHash: string; tags: string[] };
@@ -15,10 +16,18 @@ const dataOption = [
   "data folder of the local agent (default: $PRESTAGE_DATA, else ~/.prestage/agent)",
 ] as const;
 
-/** Cuts, signs and announces a directory through the agent whose data is in `dataDir`. */
-export function publishDirectory(
+export type PublishWish = {
+  from: { dir: string; originUrl: string | null } | { url: string; keep: boolean };
+  name: string;
+  /** Null: named after the source's revision. */
+  version: string | null;
+  tags: string[];
+};
+
+/** Cuts, signs and announces a version through the agent whose data is in `dataDir`. */
+export function publishArtifact(
   dataDir: string,
-  wish: { dir: string; name: string; version: string; originUrl: string | null; tags: string[] },
+  wish: PublishWish,
   options: { signal: AbortSignal; progress?: (bytesDone: number, bytes: number) => void },
 ): Promise<Published> {
   return callAgent<Published>(dataDir, { method: "POST", path: "/publish", body: wish }, options);
@@ -29,48 +38,53 @@ type PublishOptions = {
   version: string;
   tag?: string[];
   origin?: string;
+  list?: string;
+  keep: boolean;
   data?: string;
 };
 
 export function addPublish(program: Command, shell: Shell, group: string): void {
   addCommand<PublishOptions>(program, shell, {
-    usage: "publish <dir>",
+    usage: "publish <source>",
     group,
     summary: "cut, sign and announce an artifact version",
     description:
-      "Makes the tree of files under DIR an immutable, signed version that every host of the " +
-      "fleet can get. With --origin the files stay where they are already served from, and this " +
-      "host keeps no copy.",
+      "Makes a tree of files an immutable, signed version that every host of the fleet can get. " +
+      "SOURCE is a directory, or a URL that the local agent reads: http, https, s3, git, oci, " +
+      "rsync, file (docs/sources.md). This host then seeds it, and hosts that find no peer go to " +
+      "the URL. With --origin the files of a directory stay where they are already served from, " +
+      "and this host keeps no copy. Credentials stand in agent.yaml, never in a URL.",
     examples: [
       ["prestage publish ./model --name llama --version 8b-v3 --tag latest", "this host seeds it"],
       [
         "prestage publish ./tiles --name tiles --version 2026-11 --origin https://cdn.example/tiles/",
         "hosts fetch it from there, and then from one another",
       ],
+      [
+        "prestage publish s3://models/llama/ --name llama --version auto --tag latest",
+        "a version named after what lies there now",
+      ],
     ],
     setup: (command) => {
       command
         .requiredOption("--name <name>", "artifact name")
-        .requiredOption("--version <version>", "version, never published before")
+        .requiredOption("--version <version>", "never published before; auto: after the revision")
         .option("--tag <tag>", "moving tag that now means this version; may be repeated", collect)
-        .option("--origin <url>", "base URL that serves the same files, with ranges")
+        .option("--origin <url>", "of a directory: base URL that serves the same files")
+        .option("--list <file>", "of an http folder: file below it that names the paths")
+        .option("--no-keep", "of a URL: describe it only, and leave the bytes there")
         .option(...dataOption);
     },
     run: async (call) => {
-      const { name, version } = parseVersion(`${call.options.name}@${call.options.version}`);
-      const dir = resolve(call.arg(0));
-      await readdir(dir).catch((cause: unknown) => {
-        throw new PrestageError("USAGE", `${dir} is not a folder that can be read`, { cause });
-      });
+      const { name, version } = call.options;
       const wish = {
-        dir,
-        name,
-        version,
-        originUrl: originUrl(call.options.origin),
+        from: await sourceOf(call),
+        name: parseWish(name).name,
+        version: version === "auto" ? null : parseVersion(`${name}@${version}`).version,
         tags: call.options.tag ?? [],
       };
       const published = await withBar(call, `publishing ${name}@${version}`, (progress) =>
-        publishDirectory(agentDataDir(call.options.data, call.terminal), wish, {
+        publishArtifact(agentDataDir(call.options.data, call.terminal), wish, {
           signal: call.signal,
           progress,
         }),
@@ -78,6 +92,25 @@ export function addPublish(program: Command, shell: Shell, group: string): void 
       call.show(published, () => publishedText(published));
     },
   });
+}
+
+async function sourceOf(call: Call<PublishOptions>): Promise<PublishWish["from"]> {
+  const { origin, list, keep } = call.options;
+  const source = call.arg(0);
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(source)) {
+    if (origin !== undefined)
+      throw new PrestageError("USAGE", "--origin goes with a directory: a URL is its own origin");
+    const url = parseSourceUrl(source);
+    if (list !== undefined) url.hash = new URLSearchParams({ list }).toString();
+    return { url: url.href, keep };
+  }
+  if (list !== undefined || !keep)
+    throw new PrestageError("USAGE", "--list and --no-keep go with a URL");
+  const dir = resolve(source);
+  await readdir(dir).catch((cause: unknown) => {
+    throw new PrestageError("USAGE", `${dir} is not a folder that can be read`, { cause });
+  });
+  return { dir, originUrl: originUrl(origin) };
 }
 
 function publishedText({ name, version, manifestHash, tags }: Published): string {
@@ -88,9 +121,8 @@ function publishedText({ name, version, manifestHash, tags }: Published): string
 /** A base URL: with the slash at its end that file names are put behind. */
 function originUrl(text: string | undefined): string | null {
   if (text === undefined) return null;
-  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
-    throw new PrestageError("USAGE", `--origin ${text}: an http or https URL`);
-  return text.endsWith("/") ? text : `${text}/`;
+  const { href } = parseSourceUrl(text);
+  return href.endsWith("/") ? href : `${href}/`;
 }
 
 const collect = (value: string, before: string[] = []) => [...before, value];
@@ -143,7 +175,9 @@ async function withBar<T>(
 ): Promise<T> {
   const bar = call.progress(label);
   try {
-    return await work((done, size) => bar.update(done, size, `${bytes(done)} of ${bytes(size)}`));
+    return await work((done, size) =>
+      bar.update(done, size, size > 0 ? `${bytes(done)} of ${bytes(size)}` : bytes(done)),
+    );
   } finally {
     bar.end();
   }

@@ -5,11 +5,12 @@ import { createInterface } from "node:readline";
 import { ERRORS, type ErrorCode, PrestageError } from "../../shared/errors.ts";
 import type { Terminal } from "../../shared/runtime/terminal.ts";
 
+type Refusal = { code: string; message: string; remedy?: string };
 type Line<T> = {
   bytesDone?: number;
   bytes?: number;
   result?: T;
-  error?: { code: string; message: string; details?: Record<string, unknown> };
+  error?: Refusal;
 };
 
 /** `--data`, else PRESTAGE_DATA, else where an agent of this user keeps its own. */
@@ -67,7 +68,7 @@ function parse<T>(text: string): Line<T> {
   }
 }
 
-function refusal(error: { code: string; message: string; details?: Record<string, unknown> }) {
-  const code = error.code in ERRORS ? (error.code as ErrorCode) : "UNAVAILABLE";
-  return new PrestageError(code, error.message, { details: error.details ?? {} });
+function refusal({ code: told, message, remedy }: Refusal): PrestageError {
+  const code = told in ERRORS ? (told as ErrorCode) : "UNAVAILABLE";
+  return new PrestageError(code, message, remedy === undefined ? {} : { remedy });
 }

@@ -11,7 +11,8 @@ import { systemClock } from "../../shared/runtime/clock.ts";
 import { createLog } from "../../shared/runtime/log.ts";
 import { Metrics } from "../../shared/runtime/metrics.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
-import { HttpSource } from "../sources/http.ts";
+import { SourceLimits } from "../sources/settings.ts";
+import { Sources } from "../sources/sources.ts";
 import { Mesh } from "./mesh.ts";
 
 export type TestHost = {
@@ -19,7 +20,7 @@ export type TestHost = {
   mesh: Mesh;
   member: Member;
   dir: string;
-  source: HttpSource;
+  source: Sources;
   stop: () => Promise<void>;
 };
 
@@ -47,13 +48,22 @@ export class TestFleet {
     const site = options.site ?? "lab";
     const dir = options.dir ?? (await this.folder());
     const random = systemRandom();
-    const source = new HttpSource({ clock: systemClock, random });
+    const log = createLog({ name: host, level: process.env.MESH_LOG ?? "silent" });
+    const source = new Sources(
+      { clock: systemClock, random, log, secret: () => undefined },
+      {
+        settings: [],
+        limits: SourceLimits.parse({}),
+        cacheDir: join(dir, "sources"),
+        fleet: { url: "https://127.0.0.1:1", tls: () => ({ ca: "", cert: "", key: "" }) },
+      },
+    );
     const mesh = new Mesh(
       {
         identity: { seed, peerId, host, site },
         clock: systemClock,
         random,
-        log: createLog({ name: host, level: process.env.MESH_LOG ?? "silent" }),
+        log,
         metrics: new Metrics(),
         resolveManifest: async (hash) => this.#resolve(hash),
         source,

@@ -4,7 +4,6 @@
  */
 import type { HoldArtifact, Member, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
-import { keyFromSeed, verifyManifest } from "../../shared/manifest.ts";
 import { every } from "../../shared/runtime/clock.ts";
 import { backoffMs } from "../../shared/runtime/retry.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
@@ -24,7 +23,7 @@ import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
 import type { MeshDeps, MeshOptions } from "./mesh-options.ts";
 import { MeshNode } from "./node.ts";
 import { obtain } from "./obtain.ts";
-import { describe, keep } from "./publish.ts";
+import { Seeder } from "./seeder.ts";
 import { Store } from "./store.ts";
 import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
 import type { Tree } from "./trees.ts";
@@ -52,6 +51,7 @@ export class Mesh {
   readonly #transfer: Transfer;
   readonly #fetcher: Fetcher;
   readonly #announcer: Announcer;
+  readonly #seeder: Seeder;
   readonly #metrics: MeshMetrics;
   readonly #newest = new Newest();
   readonly #interests = new Map<string, Interest>();
@@ -101,6 +101,16 @@ export class Mesh {
       publish: (bytes) => this.#node.publish(bytes),
       state: (hash) => this.#said(hash),
       ids: () => new Set([...[...this.#store.all()].map((t) => t.hash), ...this.#interests.keys()]),
+    });
+    this.#seeder = new Seeder({
+      identity,
+      clock,
+      store: this.#store,
+      pin: (hash) => {
+        this.pin(hash, "publish");
+        return () => this.unpin(hash, "publish");
+      },
+      onComplete: (hash) => this.#announcer.completed(hash),
     });
     this.#started.promise.catch(() => null); // `run` throws the same
   }
@@ -201,24 +211,13 @@ export class Mesh {
     }
   }
 
-  /** Cuts, signs and, unless it lies at an origin and need not be kept, stores a directory. */
-  async publish(
-    dir: string,
-    options: { name: string; version: string; originUrl: string | null; keep: boolean },
-  ): Promise<SignedManifest> {
-    const { identity, clock } = this.#deps;
-    const what = { dir, publisher: identity.host, createdMs: clock.now(), ...options };
-    const signed = await describe(what, keyFromSeed(identity.seed));
-    if (options.originUrl !== null && !options.keep) return signed;
-    this.pin(signed.hash, "publish");
-    try {
-      await keep(dir, signed, verifyManifest(signed), this.#store);
-      await this.#store.noteUsed(signed.hash);
-    } finally {
-      this.unpin(signed.hash, "publish");
-    }
-    this.#announcer.completed(signed.hash);
-    return signed;
+  /** A directory as a version of this host; see `Seeder`. */
+  publish(...given: Parameters<Seeder["directory"]>): Promise<SignedManifest> {
+    return this.#seeder.directory(...given);
+  }
+
+  publishStream(...given: Parameters<Seeder["stream"]>): Promise<SignedManifest> {
+    return this.#seeder.stream(...given);
   }
 
   /** A staged version was of use, so it is no waste when it is evicted. */

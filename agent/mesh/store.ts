@@ -4,7 +4,17 @@
  * the quota by dropping whole versions nobody needs, the least recently used first.
  */
 import { hash as digest } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm, statfs, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  statfs,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { type Manifest, SignedManifest } from "../../shared/domain.ts";
@@ -89,6 +99,15 @@ export class Store {
 
   all(): Iterable<Tree> {
     return this.#trees.values();
+  }
+
+  /** A new, empty folder for files on their way in; what is left in it goes at the next start. */
+  incoming(): Promise<string> {
+    return mkdtemp(this.#path("trash", "incoming-"));
+  }
+
+  get quotaBytes(): number {
+    return this.#quotaBytes;
   }
 
   /** Room and files for a version. Throws DISK_FULL when unneeded ones do not make the room. */

@@ -1,153 +1,216 @@
 /**
- * Byte ranges of files that lie as they are under a base URL. The only importer of undici here,
- * loaded with the first fetch: it brings ten megabytes that an idle agent has no use for.
- * Fails with a `PrestageError`: NOT_FOUND when the origin has no such file or range, CORRUPT when
- * it is of another length, UNREACHABLE or TIMEOUT after some attempts.
+ * Files that lie under a URL of a web server: one file, or, when the URL ends with a slash, all
+ * that a listing names. A listing is the file that `#list=` names, one path a line (lines of
+ * `sha256sum` too, whose sums are then checked), or what nginx's `autoindex_format json` answers.
  */
-import type { Agent, request } from "undici";
+import { createHash, hash } from "node:crypto";
+import { z } from "zod";
 import { PrestageError } from "../../shared/errors.ts";
-import type { Clock } from "../../shared/runtime/clock.ts";
-import type { Random } from "../../shared/runtime/random.ts";
-import { backoffMs } from "../../shared/runtime/retry.ts";
+import { shownUrl } from "../../shared/source-url.ts";
+import { readRange, refusal, streamFile, type Validator, validatorOf } from "./ranges.ts";
+import type { RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
+import { bodyText, type WebRequest } from "./web.ts";
 
-export type RangeRequest = { originUrl: string; path: string; offset: number; bytes: number };
-type Body = Awaited<ReturnType<typeof request>>["body"];
+type Listed = { path: string; bytes: number | null; sha256: string | null; state: string | null };
+type Reading = { signal: AbortSignal };
 
-/** The coordinator as an origin (`prestage://coordinator/…`), reached by mutual TLS. */
-export type FleetOrigin = { url: string; tls: () => { ca: string; cert: string; key: string } };
+const LISTING_BYTES_MAX = 16 << 20;
+const FILES_MAX = 20_000;
+const Autoindex = z.array(
+  z.object({
+    name: z.string().min(1),
+    type: z.string(),
+    mtime: z.string().optional(),
+    size: z.number().optional(),
+  }),
+);
 
-const FLEET_SCHEME = "prestage:";
-const RETRYABLE = new Set([408, 425, 429, 500, 502, 503, 504]);
+export class HttpSource implements Source {
+  readonly #deps: SourceDeps;
 
-export class HttpSource {
-  readonly #deps: { clock: Clock; random: Random };
-  readonly #attempts: number;
-  readonly #connections: number;
-  #agent: Agent | undefined;
-  readonly #fleet: FleetOrigin | undefined;
-  #coordinator: { agent: Agent; cert: string } | undefined;
-
-  constructor(
-    deps: { clock: Clock; random: Random },
-    {
-      connections = 8,
-      attempts = 4,
-      fleet,
-    }: { connections?: number; attempts?: number; fleet?: FleetOrigin } = {},
-  ) {
+  constructor(deps: SourceDeps) {
     this.#deps = deps;
-    this.#attempts = attempts;
-    this.#connections = connections;
-    this.#fleet = fleet;
   }
 
-  async fetchRange(range: RangeRequest, { signal }: { signal: AbortSignal }): Promise<Uint8Array> {
-    for (let attempt = 0; ; attempt++) {
-      signal.throwIfAborted();
-      try {
-        return await this.#once(range, signal);
-      } catch (cause) {
-        signal.throwIfAborted();
-        const error = asPrestageError(cause, range);
-        const final = error.code !== "UNREACHABLE" && error.code !== "TIMEOUT";
-        if (final || attempt + 1 >= this.#attempts) throw error;
-        await this.#deps.clock.sleep(backoffMs(attempt, this.#deps.random), { signal });
+  fetchRange(range: RangeRequest, { signal }: Reading): Promise<Uint8Array> {
+    const url = below(new URL(range.originUrl), range.path);
+    return readRange(this.#deps.web, this.#asked(url, signal), range);
+  }
+
+  async snapshot(url: URL, { signal }: Reading): Promise<Snapshot> {
+    const originUrl = new URL(url);
+    originUrl.hash = "";
+    if (!isFolder(url)) {
+      originUrl.pathname = url.pathname.slice(0, url.pathname.lastIndexOf("/") + 1);
+      const state = await this.#stateOf(url, signal);
+      const path = nameOf(url);
+      const file = this.#file(url, { path, bytes: null, sha256: null, state: null }, state);
+      return {
+        revision: state ?? "",
+        originUrl: originUrl.href,
+        pinned: false,
+        files: (async function* () {
+          yield file;
+        })(),
+      };
+    }
+    const { listed, revision } = await this.#list(url, signal);
+    return {
+      revision,
+      originUrl: originUrl.href,
+      pinned: false,
+      files: this.#files(originUrl, listed),
+    };
+  }
+
+  async revision(url: URL, { signal }: Reading): Promise<string> {
+    if (isFolder(url)) return (await this.#list(url, signal)).revision;
+    const state = await this.#stateOf(url, signal);
+    if (state !== null) return state;
+    throw new PrestageError("UNAVAILABLE", `${url.host} tells neither ETag nor Last-Modified`, {
+      remedy: "Without them a change cannot be noticed: publish it by hand with --version.",
+    });
+  }
+
+  async close(): Promise<void> {}
+
+  #asked(url: URL, signal: AbortSignal): WebRequest {
+    const { credentials } = this.#deps;
+    const settings = credentials.settings(url);
+    const asked = { url, signal, caFile: settings?.caFile };
+    if (!settings?.auth) return asked;
+    return {
+      ...asked,
+      authorize: async ({ headers }) => {
+        const authorization = await credentials.authorization(url);
+        return authorization === null ? headers : { ...headers, authorization };
+      },
+    };
+  }
+
+  /** By HEAD: what tells this state of the file from others; null when the server does not say. */
+  #stateOf(url: URL, signal: AbortSignal): Promise<Validator> {
+    const asked: WebRequest = { ...this.#asked(url, signal), method: "HEAD" };
+    return this.#deps.web.ask(asked, async (answer) => {
+      if (answer.status !== 200) throw await refusal(answer, asked);
+      await answer.body.dump();
+      return validatorOf(answer);
+    });
+  }
+
+  async *#files(base: URL, listed: Listed[]): AsyncGenerator<SourceFile> {
+    for (const entry of listed) yield this.#file(below(base, entry.path), entry, null);
+  }
+
+  #file(url: URL, { path, bytes, sha256 }: Listed, state: Validator): SourceFile {
+    const { web } = this.#deps;
+    return {
+      path,
+      bytes,
+      executable: false,
+      read: ({ signal }) => {
+        const pieces = streamFile(web, this.#asked(url, signal), state);
+        return sha256 === null ? pieces : summed(pieces, sha256, path);
+      },
+    };
+  }
+
+  async #list(url: URL, signal: AbortSignal): Promise<{ listed: Listed[]; revision: string }> {
+    const name = new URLSearchParams(url.hash.slice(1)).get("list");
+    const base = new URL(url);
+    base.hash = "";
+    const listed =
+      name === null ? await this.#walk(base, signal) : await this.#named(base, name, signal);
+    if (listed.length > FILES_MAX)
+      throw new PrestageError("TOO_LARGE", `${shownUrl(url)} lists over ${FILES_MAX} files`);
+    listed.sort((a, b) => (a.path < b.path ? -1 : 1));
+    const state = listed.map((f) => `${f.path}\0${f.sha256 ?? f.state ?? ""}`).join("\n");
+    return { listed, revision: hash("sha256", state, "hex") };
+  }
+
+  /** What a file of the server names, relative to the folder. */
+  async #named(base: URL, name: string, signal: AbortSignal): Promise<Listed[]> {
+    const text = await this.#text(below(base, name), signal);
+    const listed: Listed[] = [];
+    for (const line of text.split(/\r?\n/)) {
+      if (line.trim() === "" || line.startsWith("#")) continue;
+      const [, sha256, summed] = /^([0-9a-f]{64}) [ *](.+)$/.exec(line) ?? [];
+      const path = (summed ?? line).trim().replace(/^\.\//, "");
+      listed.push({ path, bytes: null, sha256: sha256 ?? null, state: null });
+      if (listed.length > FILES_MAX) break;
+    }
+    for (const entry of listed)
+      if (entry.sha256 === null) entry.state = await this.#stateOf(below(base, entry.path), signal);
+    return listed;
+  }
+
+  /** What nginx lists as JSON, folders below included. */
+  async #walk(base: URL, signal: AbortSignal): Promise<Listed[]> {
+    const listed: Listed[] = [];
+    const folders = [""];
+    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+      const text = await this.#text(folder === "" ? base : below(base, `${folder}/`), signal);
+      for (const { name, type, mtime, size } of autoindex(text, base)) {
+        const path = folder === "" ? name : `${folder}/${name}`;
+        if (type === "directory") folders.push(path);
+        else if (type === "file")
+          listed.push({ path, bytes: size ?? null, sha256: null, state: `${mtime} ${size}` });
       }
+      if (listed.length > FILES_MAX || folders.length > FILES_MAX) break;
     }
+    return listed;
   }
 
-  async close(): Promise<void> {
-    await this.#agent?.destroy();
-    await this.#coordinator?.agent.destroy();
-  }
-
-  async #once(range: RangeRequest, signal: AbortSignal): Promise<Uint8Array> {
-    const { offset, bytes } = range;
-    const asked = fileUrl(range);
-    const ours = asked.protocol === FLEET_SCHEME;
-    const url = ours ? new URL(asked.pathname, this.#fleet?.url) : asked;
-    const undici = await import("undici");
-    const { statusCode, headers, body } = await undici.request(url, {
-      dispatcher: ours ? this.#coordinatorAgent(undici.Agent) : this.#originAgent(undici.Agent),
-      signal,
-      headers: { range: `bytes=${offset}-${offset + bytes - 1}`, "accept-encoding": "identity" },
+  #text(url: URL, signal: AbortSignal): Promise<string> {
+    const asked = this.#asked(url, signal);
+    return this.#deps.web.ask(asked, async (answer) => {
+      if (answer.status !== 200) throw await refusal(answer, asked);
+      return bodyText(answer, LISTING_BYTES_MAX);
     });
-    if (statusCode === 206) {
-      const got = /^bytes (\d+)-(\d+)\//.exec(String(headers["content-range"] ?? ""));
-      const right = got && Number(got[1]) === offset && Number(got[2]) === offset + bytes - 1;
-      if (right) return take(body, 0, bytes);
-      return refuse(body, "CORRUPT", "the origin answered another range", range, statusCode);
-    }
-    // A server that knows no ranges sends the whole file: read up to the end of ours.
-    if (statusCode === 200) return take(body, offset, bytes);
-    if (RETRYABLE.has(statusCode))
-      return refuse(body, "UNREACHABLE", "the origin is not able to answer", range, statusCode);
-    return refuse(body, "NOT_FOUND", "the origin refused the range", range, statusCode);
-  }
-
-  #originAgent(Pool: typeof Agent): Agent {
-    this.#agent ??= new Pool({
-      connections: this.#connections,
-      keepAliveTimeout: 30_000,
-      connectTimeout: 5_000,
-      headersTimeout: 15_000,
-      bodyTimeout: 15_000,
-    });
-    return this.#agent;
-  }
-
-  /** Of the certificate in force: a renewed one gets new connections. */
-  #coordinatorAgent(Pool: typeof Agent): Agent {
-    if (!this.#fleet) throw new PrestageError("UNAVAILABLE", "no coordinator to fetch from");
-    const { ca, cert, key } = this.#fleet.tls();
-    if (this.#coordinator?.cert !== cert) {
-      void this.#coordinator?.agent.close();
-      this.#coordinator = { cert, agent: new Pool({ connect: { ca, cert, key } }) };
-    }
-    return this.#coordinator.agent;
   }
 }
 
-/** `originUrl` with the path's segments below it; its query stays. */
-function fileUrl({ originUrl, path }: RangeRequest): URL {
-  const url = new URL(originUrl);
+/** `base` with the path's segments below it; its query stays. */
+export function below(base: URL, path: string): URL {
+  const url = new URL(base);
+  url.hash = "";
   const encoded = path.split("/").map(encodeURIComponent).join("/");
   url.pathname = `${url.pathname.replace(/\/+$/, "")}/${encoded}`;
   return url;
 }
 
-/** `bytes` bytes of the body after the first `skip`. */
-async function take(body: Body, skip: number, bytes: number): Promise<Uint8Array> {
-  const result = Buffer.allocUnsafeSlow(bytes);
-  let passed = 0;
-  let held = 0;
-  for await (const piece of body) {
-    const part: Buffer = piece.subarray(Math.min(piece.length, Math.max(0, skip - passed)));
-    held += part.copy(result, held, 0, Math.min(part.length, bytes - held));
-    passed += piece.length;
-    // Leaving the loop ends the connection, so only a body that has more than asked for is left.
-    if (passed > skip + bytes) break;
+const isFolder = (url: URL) => url.pathname.endsWith("/");
+
+function nameOf(url: URL): string {
+  return decodeURIComponent(url.pathname.slice(url.pathname.lastIndexOf("/") + 1));
+}
+
+function autoindex(text: string, base: URL): z.infer<typeof Autoindex> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    json = null; // told below, like any other answer that is no listing
   }
-  if (held === bytes) return result;
-  throw new PrestageError("CORRUPT", "the origin's file is shorter than the manifest says");
+  const parsed = Autoindex.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw new PrestageError("USAGE", `${shownUrl(base)} answers no listing that can be read`, {
+    remedy: "Name a file that lists the paths with --list, or let nginx `autoindex_format json`.",
+  });
 }
 
-async function refuse(
-  body: Body,
-  code: "CORRUPT" | "UNREACHABLE" | "NOT_FOUND",
-  message: string,
-  range: RangeRequest,
-  status: number,
-): Promise<never> {
-  await body.dump({ limit: 16_384 });
-  throw new PrestageError(code, message, { details: { status, path: range.path } });
-}
-
-function asPrestageError(cause: unknown, { path }: RangeRequest): PrestageError {
-  if (cause instanceof PrestageError) return cause;
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
-  const timedOut = code.includes("TIMEOUT");
-  const message = timedOut ? "the origin took too long" : "the origin cannot be reached";
-  const details = { path, cause: code };
-  return new PrestageError(timedOut ? "TIMEOUT" : "UNREACHABLE", message, { cause, details });
+async function* summed(
+  pieces: AsyncIterable<Uint8Array>,
+  sha256: string,
+  path: string,
+): AsyncGenerator<Uint8Array> {
+  const sum = createHash("sha256");
+  for await (const piece of pieces) {
+    sum.update(piece);
+    yield piece;
+  }
+  if (sum.digest("hex") !== sha256)
+    throw new PrestageError("CORRUPT", `${path} is not what its sum in the list says`, {
+      details: { path },
+    });
 }

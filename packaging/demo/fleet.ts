@@ -4,7 +4,7 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Published, publishDirectory } from "../../agent/cli/artifacts.ts";
+import { type Published, publishArtifact } from "../../agent/cli/artifacts.ts";
 import type { Enroll } from "../../agent/cli/join.ts";
 import { ApiClient } from "../../coordinator/cli/client.ts";
 import { type Access, readAccess } from "../../coordinator/cli/context.ts";
@@ -138,13 +138,12 @@ export class Fleet {
     signal: AbortSignal,
   ): Promise<Published> {
     const wish = {
-      dir: join(origin.root, name),
+      from: { dir: join(origin.root, name), originUrl: `${origin.url}/${name}/` },
       name,
       version: ARTIFACT_VERSION,
-      originUrl: `${origin.url}/${name}/`,
       tags: [],
     };
-    return publishDirectory(join(this.#options.dir, host), wish, { signal });
+    return publishArtifact(join(this.#options.dir, host), wish, { signal });
   }
 
   status(signal: AbortSignal): Promise<Status> {

@@ -28,6 +28,12 @@ describe("examples", () => {
     expect(EventsRequest.parse(JSON.parse(json)).events.length).toBe(1);
   });
 
+  test("what docs/sources.md shows is what the agent takes", () => {
+    const text = textOf("../../docs/sources.md");
+    const [, block = ""] = /```yaml\n(.*?)```/s.exec(text) ?? [];
+    expect(readYaml(block, "sources.md", AgentConfig).sources.length).toBeGreaterThan(1);
+  });
+
   test("agent.yaml is what the agent takes", () => {
     expect(readYaml(textOf("agent.yaml"), "agent.yaml", AgentConfig).host).toBe("shop-17");
   });

@@ -1,0 +1,91 @@
+/** Directories and the content of URLs as signed, announced versions. */
+import { hash } from "node:crypto";
+import type { SignedManifest } from "../shared/domain.ts";
+import { PrestageError } from "../shared/errors.ts";
+import { verifyManifest } from "../shared/manifest.ts";
+import { parseSourceUrl, shownUrl } from "../shared/source-url.ts";
+import type { Progress, PublishRequest } from "./local.ts";
+import type { Mesh } from "./mesh/mesh.ts";
+import type { SourceLimits } from "./sources/settings.ts";
+import type { Sources } from "./sources/sources.ts";
+
+export type Published = {
+  name: string;
+  version: string;
+  manifestHash: string;
+  tags: string[];
+  bytes: number;
+  files: number;
+};
+export type PublishingDeps = {
+  mesh: Pick<Mesh, "publish" | "publishStream">;
+  sources: Pick<Sources, "snapshot" | "revision">;
+  config: { sourceLimits: SourceLimits };
+  announce(manifest: SignedManifest, tags: string[]): Promise<{ manifestHash: string }>;
+};
+type What = { name: string; version: string | null; tags: string[] };
+
+export class Publishing {
+  readonly #deps: PublishingDeps;
+
+  constructor(deps: PublishingDeps) {
+    this.#deps = deps;
+  }
+
+  publish(request: PublishRequest, progress: Progress, signal: AbortSignal): Promise<Published> {
+    const { from, ...what } = request;
+    return "url" in from
+      ? this.fromUrl(from.url, { ...what, keep: from.keep }, progress, signal)
+      : this.#directory(from.dir, from.originUrl, what);
+  }
+
+  /** Throws CONFLICT when it changed meanwhile; then nothing was announced. */
+  async fromUrl(
+    url: string,
+    { name, version, tags, keep }: What & { keep: boolean },
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<Published> {
+    const { mesh, sources, config } = this.#deps;
+    const { revision, originUrl, pinned, files } = await sources.snapshot(url, { signal });
+    const signed = await mesh.publishStream(files, {
+      name,
+      version: version ?? versionOf(revision),
+      originUrl,
+      keep,
+      bytesMax: config.sourceLimits.artifactBytes,
+      signal,
+      progress: (done) => progress(done, 0),
+    });
+    const known = !pinned && revision !== "";
+    if (known && (await sources.revision(url, { signal })) !== revision)
+      throw new PrestageError("CONFLICT", `${shownUrl(parseSourceUrl(url))} changed meanwhile`, {
+        remedy: "Publish it again when nobody writes to it.",
+      });
+    return this.#announce(signed, tags);
+  }
+
+  async #directory(dir: string, originUrl: string | null, what: What): Promise<Published> {
+    const { name, version, tags } = what;
+    if (version === null) throw new PrestageError("USAGE", "a directory has no revision", NAME_IT);
+    const origin = originUrl === null ? null : parseSourceUrl(originUrl).href;
+    const options = { name, version, originUrl: origin, keep: origin === null };
+    return this.#announce(await this.#deps.mesh.publish(dir, options), tags);
+  }
+
+  async #announce(signed: SignedManifest, tags: string[]): Promise<Published> {
+    const { name, version, bytes, files } = verifyManifest(signed);
+    const { manifestHash } = await this.#deps.announce(signed, tags);
+    return { name, version, manifestHash, tags, bytes, files: files.length };
+  }
+}
+
+const NAME_IT = { remedy: "Give a --version." };
+
+/** A version's name for a revision: the first digits of a commit or digest, else of its hash. */
+export function versionOf(revision: string): string {
+  if (revision === "")
+    throw new PrestageError("USAGE", "the source does not tell its revision", NAME_IT);
+  const digest = /^(?:sha256:)?([0-9a-f]{40,64})$/.exec(revision)?.[1];
+  return (digest ?? hash("sha256", revision, "hex")).slice(0, 12);
+}

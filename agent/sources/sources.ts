@@ -1,0 +1,94 @@
+/**
+ * Where artifacts come from, by the scheme of their URL. What a kind of source needs is loaded
+ * with its first use: an idle agent has no use for it.
+ */
+import { join } from "node:path";
+import { PrestageError } from "../../shared/errors.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
+import type { Log } from "../../shared/runtime/log.ts";
+import type { Random } from "../../shared/runtime/random.ts";
+import {
+  isSourceScheme,
+  parseSourceUrl,
+  type SourceScheme,
+  schemeOf,
+} from "../../shared/source-url.ts";
+import { Credentials } from "./credentials.ts";
+import { FLEET_SCHEME, type FleetOrigin, fetchFromFleet } from "./fleet.ts";
+import type { SourceLimits, SourceSettings } from "./settings.ts";
+import type { RangeRequest, Snapshot, Source, SourceDeps } from "./source.ts";
+import { Web } from "./web.ts";
+
+type Reading = { signal: AbortSignal };
+type Make = (deps: SourceDeps) => Promise<Source>;
+
+const http: Make = async (deps) => new (await import("./http.ts")).HttpSource(deps);
+
+/** Each kind of source by the schemes it stands for. */
+const KINDS: readonly { name: string; schemes: readonly SourceScheme[]; make: Make }[] = [
+  { name: "http", schemes: ["http", "https"], make: http },
+];
+
+export class Sources {
+  readonly #deps: Omit<SourceDeps, "cacheDir">;
+  readonly #cacheDir: string;
+  readonly #fleet: FleetOrigin;
+  readonly #made = new Map<string, Promise<Source>>();
+
+  constructor(
+    deps: {
+      clock: Clock;
+      random: Random;
+      log: Log;
+      /** An environment variable that the settings name. */
+      secret: (name: string) => string | undefined;
+    },
+    options: {
+      settings: readonly SourceSettings[];
+      limits: SourceLimits;
+      cacheDir: string;
+      fleet: FleetOrigin;
+    },
+  ) {
+    const { clock, random, log } = deps;
+    const { limits, settings } = options;
+    const credentials = new Credentials(settings, deps.secret);
+    const web = new Web({ clock, random }, { stallMs: limits.stallMs });
+    this.#deps = { clock, random, log, credentials, web, limits };
+    this.#cacheDir = options.cacheDir;
+    this.#fleet = options.fleet;
+  }
+
+  async fetchRange(range: RangeRequest, options: Reading): Promise<Uint8Array> {
+    const scheme = schemeOf(new URL(range.originUrl));
+    if (scheme === FLEET_SCHEME) return fetchFromFleet(this.#deps.web, this.#fleet, range, options);
+    return (await this.#source(scheme)).fetchRange(range, options);
+  }
+
+  async snapshot(url: string, options: Reading): Promise<Snapshot> {
+    const parsed = parseSourceUrl(url);
+    return (await this.#source(schemeOf(parsed))).snapshot(parsed, options);
+  }
+
+  async revision(url: string, options: Reading): Promise<string> {
+    const parsed = parseSourceUrl(url);
+    return (await this.#source(schemeOf(parsed))).revision(parsed, options);
+  }
+
+  async close(): Promise<void> {
+    for (const source of this.#made.values()) await (await source).close();
+    await this.#deps.web.close();
+  }
+
+  #source(scheme: string): Promise<Source> {
+    const kind = KINDS.find((k) => k.schemes.some((s) => s === scheme));
+    if (!kind || !isSourceScheme(scheme))
+      throw new PrestageError("USAGE", `${scheme}:// is no source of artifacts here`);
+    let source = this.#made.get(kind.name);
+    if (!source) {
+      source = kind.make({ ...this.#deps, cacheDir: join(this.#cacheDir, kind.name) });
+      this.#made.set(kind.name, source);
+    }
+    return source;
+  }
+}
