@@ -55,6 +55,7 @@ const HOUSEKEEPING_MS = 600_000;
 const DAY_MS = 86_400_000;
 const BANDIT = "bandit";
 const PREWARM = "prewarm";
+const FORECAST = "forecast";
 const CLI_FILE = "cli.json";
 /** Artifacts that only the coordinator publishes, such as models. */
 const RESERVED = "prestage-";
@@ -154,6 +155,7 @@ export class Coordinator {
         stages,
         eventEffect: (...asked) => this.#signals.eventEffect(...asked),
         outlook: (...asked) => this.#experts.outlook(...asked),
+        forecastState: store.models.state(FORECAST),
         affinity: (workload, host) => this.#affinities.score(workload, host),
         aggressiveness: (workload, category) => this.#tuning.arm(workload, category),
         support: (workload, category, now) => this.#prewarming.support(workload, category, now),
@@ -246,8 +248,12 @@ export class Coordinator {
       tasks.stop(cause);
       throw cause;
     } finally {
-      await tasks.done();
-      this.#store.close();
+      try {
+        await tasks.done();
+        await this.#saveForecasts();
+      } finally {
+        this.#store.close();
+      }
     }
   }
 
@@ -411,8 +417,11 @@ export class Coordinator {
   async #relearnIfDue(signal: AbortSignal): Promise<void> {
     if (this.#clock.monotonic() < this.#relearnDueMs) return;
     this.#relearnDueMs = Number.POSITIVE_INFINITY;
-    if (this.#relearn) this.#planning.relearn();
-    this.#relearn = false;
+    if (this.#relearn) {
+      this.#relearn = false;
+      await this.#planning.relearn(signal);
+      await this.#saveForecasts();
+    }
     const { memoryRatio } = this.#config.plan;
     const now = this.#demandClock.now();
     if (await this.#prewarming.relearn(memoryRatio, now, signal)) this.#reprice();
@@ -431,6 +440,11 @@ export class Coordinator {
     if (memoryGbHour !== null) this.#planning.prices = { ...this.#planning.prices, memoryGbHour };
   }
 
+  async #saveForecasts(): Promise<void> {
+    const state = this.#planning.forecastState();
+    if (state) await this.#store.models.setState(FORECAST, state);
+  }
+
   async #housekeep(): Promise<void> {
     const beforeMs = this.#demandClock.now() - this.#config.plan.historyDays * DAY_MS;
     this.#history.prune(beforeMs);
@@ -439,6 +453,7 @@ export class Coordinator {
     this.#prewarming.retain(new Set(keys));
     await this.#store.models.setState(BANDIT, this.#tuning.state());
     await this.#store.models.setState(PREWARM, this.#prewarming.state());
+    await this.#saveForecasts();
     await this.#store.demand.prune(beforeMs);
     await this.#store.imports.prune(beforeMs);
     await this.#importing.dropLeftOver();

@@ -4,7 +4,6 @@
  */
 import { categoryKey, type Forecast } from "../shared/domain.ts";
 import type { ArrivalCurve } from "./forecast/arrivals.ts";
-import type { Calibration } from "./forecast/calibration.ts";
 import { countQuantiles } from "./forecast/counts.ts";
 import { Forecaster } from "./forecast/forecaster.ts";
 import type { DemandSource } from "./forecast/source.ts";
@@ -51,8 +50,22 @@ export class EventForecaster {
     return adjustForecast(base, effect, countQuantiles);
   }
 
-  calibration(): Calibration {
-    return this.base.calibration();
+  /** See `Forecaster.medians`. */
+  medians(
+    of: { workload: string; category: string },
+    nowMs: number,
+    bins: number,
+  ): Float64Array | null {
+    const medians = this.base.medians(of, nowMs, bins);
+    const startMs = Math.floor(nowMs / MINUTE_MS) * MINUTE_MS;
+    const effect = this.#effectOf(of.workload, of.category, startMs, MINUTE_MS, bins);
+    return medians?.map((median, i) => median * Math.exp(effect?.logEffect[i] ?? 0)) ?? null;
+  }
+
+  /** Reads and fits before the first update, so that it has little left to do. */
+  prepare(history: DemandSource, of: { workload: string; category: string }, nowMs: number): void {
+    this.base.read(withoutEvents(history, this.#effectOf));
+    this.base.prepare(of, nowMs);
   }
 }
 

@@ -64,7 +64,7 @@ describe("experts of users", () => {
       toMs: startMs + MINUTES * MINUTE_MS,
     }).counts,
   });
-  const outlook = () => experts.outlook("w/waves", past(), true).get("model:shops");
+  const outlook = () => experts.outlook("w/waves", past()).get("model:shops");
   const asked = () => expect.poll(outlook, { timeout: 60_000, interval: 100 }).toBeDefined();
 
   test("a model exported from PyTorch joins, is asked each minute and forecasts", async () => {
@@ -79,8 +79,6 @@ describe("experts of users", () => {
       off += Math.abs((rows[ahead * LEVELS.length + 4] ?? 0) - mean) / 12;
     }
     expect(off).toBeLessThan(14);
-    // Of a host it knows nothing.
-    expect([...experts.outlook("w/waves", past(), false).keys()]).toEqual(["recurrent"]);
   }, 120_000);
 
   test("is there again after a restart, and has a share in the forecast", async () => {

@@ -74,12 +74,11 @@ export class Experts {
   }
 
   /** See `Outlook`. */
-  outlook(key: string, past: Past, whole: boolean): Map<string, Float64Array> {
+  outlook(key: string, past: Past): Map<string, Float64Array> {
     const rows = new Map<string, Float64Array>();
     const fromMs = past.startMs + past.counts.length * past.binMs;
-    // What users' models were asked about is the demand of all hosts.
-    const own = whole ? this.#imported.outlook(key, fromMs, past.binMs) : [];
-    for (const [name, answer] of own) rows.set(`model:${name}`, answer);
+    for (const [name, answer] of this.#imported.outlook(key, fromMs, past.binMs))
+      rows.set(`model:${name}`, answer);
     if (this.recurrent.awake) rows.set("recurrent", this.recurrent.fit(past).predict(AHEAD_MAX));
     return rows;
   }

@@ -5,18 +5,15 @@
 import type { Forecast, HostId, Lease, Order, Plan, RouteTable } from "../shared/domain.ts";
 import { categoryKey } from "../shared/domain.ts";
 import type { DesiredState as DesiredMessage, ModelRef } from "../shared/protocol/bodies.ts";
-import { type Clock, every } from "../shared/runtime/clock.ts";
+import { every } from "../shared/runtime/clock.ts";
 import type { Log } from "../shared/runtime/log.ts";
 import type { Counter, Gauge, Histogram, Metrics } from "../shared/runtime/metrics.ts";
 import type { Catalog } from "./catalog.ts";
 import type { CoordinatorConfig } from "./config.ts";
-import type { DemandHistory } from "./demand/history.ts";
-import { type EventEffectOf, EventForecaster } from "./event-forecaster.ts";
 import type { Fleet, HostSummary, LivenessOptions } from "./fleet/hosts.ts";
 import type { ArrivalCurve } from "./forecast/arrivals.ts";
 import type { Calibration } from "./forecast/calibration.ts";
-import { Forecaster } from "./forecast/forecaster.ts";
-import type { Outlook } from "./forecast/model.ts";
+import { Foresight, type ForesightDeps, type ForesightState } from "./foresight.ts";
 import type { MeasuredCosts } from "./measured.ts";
 import { STAGE_HORIZON_MS } from "./plan/candidate.ts";
 import type { Support } from "./plan/decide.ts";
@@ -38,19 +35,13 @@ import type { ExplicitStages } from "./stages.ts";
 
 export type Expected = { workload: string; category: string; hazardPerMinute: readonly number[] };
 
-export type PlanningDeps = {
-  clock: Clock;
-  demandClock: Clock;
+export type PlanningDeps = ForesightDeps & {
   log: Log;
   metrics: Metrics;
   fleet: Fleet;
-  history: DemandHistory;
   catalog: Catalog;
   measured: MeasuredCosts;
   stages: ExplicitStages;
-  eventEffect: EventEffectOf;
-  /** Experts of the forecast that live elsewhere. */
-  outlook: Outlook;
   affinity(workload: string, host: HostSummary): number;
   aggressiveness(workload: string, category: string): Aggressiveness;
   support(workload: string, category: string, now: number): Support;
@@ -67,13 +58,7 @@ export type PlanningDeps = {
 
 /** Times a lease is renewed in its life. */
 const RENEWALS = 3;
-/** Bins ahead by which a coming peak is seen. */
-const PEAK_BINS = 5;
-const MEDIAN = 3;
 const MINUTE_MS = 60_000;
-/** Minutes of imported history that forecasts are scored on, and categories × minutes at most. */
-const SCORED_MINUTES = 240;
-const SCORED_STEPS_MAX = 20_000;
 
 export class Planning {
   readonly #deps: PlanningDeps;
@@ -83,7 +68,7 @@ export class Planning {
   readonly #tickSeconds: Histogram;
   readonly #orders: Gauge<"kind">;
   readonly #ticks: Counter;
-  readonly #curves = new Map<string, { minute: number; seen: number; curve: ArrivalCurve }>();
+  readonly #foresight: Foresight;
   #desired: ReadonlyMap<HostId, DesiredState> = new Map();
   #book: LeaseBook = EMPTY_BOOK;
   #leases: ReadonlyMap<HostId, Lease> = new Map();
@@ -95,16 +80,14 @@ export class Planning {
   #granted = { need: "", atMs: 0 };
   #homes: ReadonlyMap<string, HostId[]> = new Map();
   #peaks = new Map<HostId, number>();
-  #forecaster: EventForecaster;
   #plan: Plan = { version: 0, madeMs: 0, orders: [] };
-  #updatedMinute = -1;
   /** Until history calibrates it. */
   prices: Prices;
   paused = false;
 
   constructor(deps: PlanningDeps, config: CoordinatorConfig) {
     this.#deps = deps;
-    this.#forecaster = this.#newForecaster();
+    this.#foresight = new Foresight(deps);
     this.#config = config;
     this.#speed = config.replay?.speed ?? 1;
     // A number no earlier start has used: an agent that comes back must not take it for its own.
@@ -138,6 +121,7 @@ export class Planning {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    await this.#foresight.prepare(signal);
     await every(this.#deps.clock, this.#config.plan.tickMs, signal, () => this.tick());
   }
 
@@ -180,45 +164,26 @@ export class Planning {
   }
 
   forecast(workload: string, category: string, host: HostId | null, bins: number): Forecast {
-    const now = this.#deps.demandClock.now();
-    return this.#forecaster.forecast(workload, category, host, now, bins);
+    return this.#foresight.forecast(workload, category, host, bins);
   }
 
   calibration(): Calibration {
-    return this.#forecaster.calibration();
+    return this.#foresight.calibration();
   }
 
-  /**
-   * Learns the whole history anew: after an import, what was learned is of another past. The end
-   * of it is learned minute by minute, so that the forecasts for it can be scored at once.
-   */
-  relearn(): void {
-    const { history, demandClock } = this.#deps;
-    this.#forecaster = this.#newForecaster();
-    this.#updatedMinute = -1;
-    const open = Math.floor(demandClock.now() / MINUTE_MS);
-    const categories = Math.max(1, history.keys().length);
-    const minutes = Math.min(SCORED_MINUTES, Math.floor(SCORED_STEPS_MAX / categories));
-    for (let back = minutes; back > 0; back--)
-      this.#forecaster.update(history, (open - back) * MINUTE_MS);
-    this.tick();
-  }
-
-  #newForecaster(): EventForecaster {
-    const { eventEffect, outlook } = this.#deps;
-    return new EventForecaster(eventEffect, new Forecaster({ outlook }));
-  }
-
-  /** The arrival curve, remade when its minute is over or a request came. */
   curve(workload: string, category: string, now: number): ArrivalCurve {
-    const key = categoryKey(workload, category);
-    const minute = Math.floor(now / MINUTE_MS);
-    const seen = this.#deps.history.lastArrivalMs(workload, category) ?? 0;
-    const known = this.#curves.get(key);
-    if (known && known.minute === minute && known.seen === seen) return known.curve;
-    const curve = this.#forecaster.arrival(workload, category, now);
-    this.#curves.set(key, { minute, seen, curve });
-    return curve;
+    return this.#foresight.curve(workload, category, now);
+  }
+
+  /** What a planner that is started later is given, to go on forecasting as this one would. */
+  forecastState(): ForesightState | null {
+    return this.#foresight.state();
+  }
+
+  /** After an import: what was learned is of another past. */
+  async relearn(signal: AbortSignal): Promise<void> {
+    await this.#foresight.relearn(signal);
+    this.tick();
   }
 
   categories(workload: string): string[] {
@@ -233,13 +198,12 @@ export class Planning {
   /** Forecasts learn a minute when it is over, not before. */
   #learn(now: number): void {
     const { history } = this.#deps;
-    const minute = Math.floor(now / MINUTE_MS);
-    if (minute !== this.#updatedMinute) {
-      this.#forecaster.update(history, now);
-      this.#updatedMinute = minute;
-      this.#curves.clear();
-      this.#peaks = this.#forecastPeaks(now);
-      this.#deps.minute(minute, this.#expected(now), this.prices);
+    if (this.#foresight.update(now)) {
+      const perSecond = this.#speed / 60;
+      this.#peaks = new Map(
+        [...this.#foresight.peaks(now)].map(([host, perMinute]) => [host, perMinute * perSecond]),
+      );
+      this.#deps.minute(Math.floor(now / MINUTE_MS), this.#expected(now), this.prices);
     }
     this.#byWorkload = Map.groupBy(history.keys(), (k) => k.workload)
       .entries()
@@ -258,20 +222,6 @@ export class Planning {
       const { hazardPerMinute } = this.curve(workload, category, now);
       yield { workload, category, hazardPerMinute };
     }
-  }
-
-  /** Forecast requests per second (real time) entering at each host in the next minutes. */
-  #forecastPeaks(now: number): Map<HostId, number> {
-    const { history } = this.#deps;
-    const peaks = new Map<HostId, number>();
-    for (const { workload, category } of history.keys()) {
-      const { quantiles } = this.#forecaster.forecast(workload, category, null, now, PEAK_BINS);
-      const median = Math.max(0, ...quantiles.map((q) => q[MEDIAN] ?? 0));
-      if (median === 0) continue;
-      for (const [host, share] of history.hostShare(workload, category))
-        peaks.set(host, (peaks.get(host) ?? 0) + (median * share * this.#speed) / 60);
-    }
-    return peaks;
   }
 
   #stepThrottle(views: readonly HostSummary[], now: number): void {

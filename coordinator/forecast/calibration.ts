@@ -8,7 +8,7 @@ import { pinballLoss, type Quantiles } from "./counts.ts";
 
 const COVERAGE = 0.9;
 /** How fast the logarithm of the width follows. */
-const STEP = 0.05;
+const STEP = 0.02;
 const WIDTH_LOG_MAX = 2;
 const WIDTH_LOG_MIN = -0.7;
 

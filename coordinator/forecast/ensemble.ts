@@ -99,7 +99,9 @@ export class Ensemble {
       features: new Float64Array(features),
       experts: new Float64Array(experts * L),
       awake: new Uint8Array(experts),
+      /** As of now, for those who ask; and as of some forecasts ago, for learning. */
       weights: Array.from({ length: GROUPS * L }, () => new Float64Array(experts)),
+      learning: Array.from({ length: GROUPS * L }, () => new Float64Array(experts)),
       combined: new Float64Array(L),
     };
   }
@@ -131,11 +133,11 @@ export class Ensemble {
 
   predict(horizon: number): Float64Array {
     const out = new Float64Array(horizon * L);
-    this.#weigh();
+    this.#weigh(this.#work.weights);
     for (let ahead = 1; ahead <= horizon; ahead++) {
       const [g, part] = between(this.#distances, ahead);
       this.#expertsAt(ahead, g, part, this.#work.experts, 0, null);
-      this.#combine(g, this.#work.experts, 0, this.#work.combined);
+      this.#combine(this.#work.weights, g, this.#work.experts, 0, this.#work.combined);
       this.#shift(ahead, g, part, this.#work.combined);
       for (let l = 0; l < L; l++) {
         out[(ahead - 1) * L + l] = this.signal.toCount(this.#work.combined[l] ?? 0);
@@ -168,7 +170,7 @@ export class Ensemble {
 
   /** Share of each expert, over all levels and distances. */
   mix(): Record<string, number> {
-    this.#weigh();
+    this.#weigh(this.#work.weights);
     const sums = this.names.map(() => 0);
     for (const weights of this.#work.weights) {
       for (let e = 0; e < sums.length; e++) sums[e] = (sums[e] ?? 0) + (weights[e] ?? 0);
@@ -187,8 +189,8 @@ export class Ensemble {
     return Math.min(GROUPS - 1, Math.floor((g * GROUPS) / this.#distances.length));
   }
 
-  #weigh(): void {
-    const { awake, weights } = this.#work;
+  #weigh(weights: readonly Float64Array[]): void {
+    const { awake } = this.#work;
     for (let e = 0; e < this.names.length; e++) {
       awake[e] = Number.isNaN(this.#locations[e]?.at(this.signal, 1) ?? 0) ? 0 : 1;
     }
@@ -201,7 +203,7 @@ export class Ensemble {
   #putAside(): void {
     const { signal } = this;
     const turn = signal.n / this.#stride;
-    if (turn % WEIGH_EVERY === 1 || turn < WEIGH_EVERY) this.#weigh();
+    if (turn % WEIGH_EVERY === 1 || turn < WEIGH_EVERY) this.#weigh(this.#work.learning);
     const slot = this.#pending[turn % this.#slots];
     if (!slot) return;
     slot.origin = signal.n;
@@ -209,7 +211,7 @@ export class Ensemble {
       const ahead = this.#distances[g] ?? 1;
       const offset = g * this.names.length * L;
       this.#expertsAt(ahead, g, 0, slot.experts, offset, slot);
-      this.#combine(g, slot.experts, offset, this.#work.combined);
+      this.#combine(this.#work.learning, g, slot.experts, offset, this.#work.combined);
       slot.combined.set(this.#work.combined, g * L);
       slot.factors[g] = this.#volatility.factor(signal.n - 1 + ahead, ahead);
     }
@@ -261,11 +263,17 @@ export class Ensemble {
   }
 
   /** Weighted mean of each quantile. */
-  #combine(g: number, experts: Float64Array, offset: number, into: Float64Array): void {
+  #combine(
+    all: readonly Float64Array[],
+    g: number,
+    experts: Float64Array,
+    offset: number,
+    into: Float64Array,
+  ): void {
     const count = this.names.length;
     const row = this.#group(g) * L;
     for (let l = 0; l < L; l++) {
-      const weights = this.#work.weights[row + l];
+      const weights = all[row + l];
       if (!weights) continue;
       let sum = 0;
       for (let e = 0; e < count; e++) {

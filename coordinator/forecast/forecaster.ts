@@ -4,6 +4,7 @@
  */
 import { categoryKey, DEMAND_BIN_MS, type Forecast } from "../../shared/domain.ts";
 import { assert } from "../../shared/runtime/assert.ts";
+import { AnchoredEnsembles } from "./anchored.ts";
 import {
   type ArrivalOptions,
   type ArrivalState,
@@ -11,20 +12,29 @@ import {
   type ArrivalCurve as Curve,
 } from "./arrivals.ts";
 import type { Calibration as Calibrated } from "./calibration.ts";
+import { LEVELS } from "./levels.ts";
 import type { Outlook } from "./model.ts";
-import { QuantileForecasts, type QuantileState } from "./quantiles.ts";
+import {
+  HALF_NAMES,
+  HALVES,
+  type Half,
+  type Look,
+  QuantileForecasts,
+  type QuantileState,
+} from "./quantiles.ts";
 import type { DemandSource } from "./source.ts";
-
-/** Each category's forecasts are scored once in so many minutes, the categories in turn. */
-const SCORE_EVERY_BINS = 64;
+import type { Watched } from "./watch.ts";
 
 export type ArrivalCurve = Curve;
 export type Calibration = Calibrated;
-export type ForecasterState = { version: 1; arrivals: ArrivalState; quantiles: QuantileState };
+type CategoryOf = { workload: string; category: string };
+export type ForecasterState = { version: 2; arrivals: ArrivalState; quantiles: QuantileState };
 
 export type ForecasterOptions = ArrivalOptions & {
-  /** Bins of the past that the quantile models are fitted to. */
+  /** Bins of the past that ensembles are fitted to. */
   fitBins: number;
+  /** Bins of the past that the other experts look at. */
+  lookBins: number;
   /** Whether the quantile models are scored; false where only arrivals are asked for. */
   scoring: boolean;
   /** Experts that are not fitted here. */
@@ -34,6 +44,7 @@ export type ForecasterOptions = ArrivalOptions & {
 export class Forecaster {
   readonly #options: ForecasterOptions;
   readonly #arrivals: Arrivals;
+  readonly #ensembles: AnchoredEnsembles;
   readonly #quantiles: QuantileForecasts;
   #source: DemandSource | null = null;
 
@@ -43,13 +54,20 @@ export class Forecaster {
       lateMinutes: 15,
       learnStepsMax: 1_500_000,
       rememberMinutesMax: 9 * 1440,
-      fitBins: 3 * 1440,
+      fitBins: 8 * 1440,
+      lookBins: 3 * 1440,
       scoring: true,
       outlook: () => new Map(),
       ...options,
     };
     this.#quantiles = new QuantileForecasts(this.#options.outlook);
+    this.#ensembles = new AnchoredEnsembles(this.#options);
     this.#arrivals = new Arrivals(DEMAND_BIN_MS, this.#options);
+  }
+
+  /** What is read until the next update. */
+  read(history: DemandSource): void {
+    this.#source = history;
   }
 
   /** Learns every bin that has ended by `nowMs`; call once a minute, and after an import. */
@@ -78,34 +96,68 @@ export class Forecaster {
     nowMs: number,
     horizonBins: number,
   ): Forecast {
-    const share =
-      host === null ? null : (this.#source?.hostShare(workload, category).get(host) ?? 0);
-    const past = this.#past({ workload, category }, host, nowMs);
-    const { hazardPerMinute } = this.arrival(workload, category, nowMs);
-    const key = categoryKey(workload, category);
+    const share = host === null ? 1 : (this.#source?.hostShare(workload, category).get(host) ?? 0);
+    const look = this.#look({ workload, category }, nowMs);
     return {
       workload,
       category,
       host,
       madeMs: nowMs,
-      startMs: past.startMs + past.counts.length * past.binMs,
-      binMs: past.binMs,
-      ...this.#quantiles.forecast(key, past, hazardPerMinute, horizonBins, share),
+      startMs: Math.floor(nowMs / DEMAND_BIN_MS) * DEMAND_BIN_MS,
+      binMs: DEMAND_BIN_MS,
+      ...this.#quantiles.forecast(categoryKey(workload, category), look, horizonBins, share),
     };
+  }
+
+  /**
+   * Medians of the same bins, cheaply: by the category's ensemble as it is at hand. Null when there
+   * is none.
+   */
+  medians({ workload, category }: CategoryOf, nowMs: number, bins: number): Float64Array | null {
+    const key = categoryKey(workload, category);
+    const read = (from: number, to: number) => this.#read({ workload, category }, from, to);
+    const ensemble = this.#ensembles.atHand(key, read, Math.floor(nowMs / DEMAND_BIN_MS));
+    if (!ensemble) return null;
+    const { lead } = this.#ensembles;
+    const rows = ensemble.predict(bins + lead);
+    const at = LEVELS.indexOf(0.5);
+    return Float64Array.from(
+      { length: bins },
+      (_, i) => rows[(i + lead) * LEVELS.length + at] ?? 0,
+    );
+  }
+
+  /** Makes the category's ensemble ready, where that is due: some 20 ms. */
+  prepare(of: CategoryOf, nowMs: number): void {
+    if (!this.#source) return;
+    const read = (from: number, to: number) => this.#read(of, from, to);
+    this.#ensembles.at(
+      categoryKey(of.workload, of.category),
+      read,
+      Math.floor(nowMs / DEMAND_BIN_MS),
+    );
   }
 
   calibration(): Calibration {
     return this.#quantiles.calibration();
   }
 
-  /** JSON-able; one restored from it goes on, from its next update, as if it had not stopped. */
-  state(): ForecasterState {
-    return { version: 1, arrivals: this.#arrivals.state(), quantiles: this.#quantiles.state() };
+  /** How the category's forecasts have done lately; null before one was scored. */
+  watched({ workload, category }: CategoryOf): Watched | null {
+    return this.#quantiles.watched(categoryKey(workload, category));
   }
 
-  restore(state: ForecasterState): void {
+  /** JSON-able; one restored from it goes on, from its next update, as if it had not stopped. */
+  state(): ForecasterState {
+    return { version: 2, arrivals: this.#arrivals.state(), quantiles: this.#quantiles.state() };
+  }
+
+  /** False, and nothing is changed, when the state is of another version. */
+  restore(state: ForecasterState): boolean {
+    if (state.version !== 2) return false;
     this.#arrivals.restore(state.arrivals);
     this.#quantiles.restore(state.quantiles);
+    return true;
   }
 
   /** Scores what has settled and puts new forecasts aside. */
@@ -115,36 +167,53 @@ export class Forecaster {
       .keys()
       .map((of) => ({ ...of, key: categoryKey(of.workload, of.category) }))
       .sort((a, b) => (a.key < b.key ? -1 : 1));
-    this.#quantiles.forget(new Set(keys.map((of) => of.key)));
+    const known = new Set(keys.map((of) => of.key));
+    this.#quantiles.forget(known);
+    this.#ensembles.forget(known);
     for (const { key, ...of } of keys) {
-      const waiting = this.#quantiles.waiting(key);
-      if (waiting && waiting.startBin + waiting.bins <= open - this.#options.settleMinutes) {
-        const fromMs = waiting.startBin * DEMAND_BIN_MS;
-        const toMs = fromMs + waiting.bins * DEMAND_BIN_MS;
-        const range = { fromMs, toMs };
-        this.#quantiles.close(key, history.series(of.workload, of.category, null, range).counts);
-      }
-      if ((open + turnOf(key)) % SCORE_EVERY_BINS !== 0) continue;
-      const past = this.#past(of, null, nowMs);
-      if (past.counts.length === 0) continue;
-      const { hazardPerMinute } = this.arrival(of.workload, of.category, nowMs);
-      this.#quantiles.open(key, past, hazardPerMinute);
+      const turn = turnOf(key);
+      const due = HALF_NAMES.filter((half) => (open + turn) % HALVES[half].everyBins === 0);
+      for (const half of HALF_NAMES) this.#close(key, half, of, open);
+      if (due.length === 0) continue;
+      const look = this.#look(of, nowMs);
+      if (look.past.counts.length === 0) continue;
+      for (const half of due) this.#quantiles.open(key, half, look);
     }
   }
 
-  /** The bins that have ended, from the category's first on but no more than the models need. */
-  #past(of: { workload: string; category: string }, host: string | null, nowMs: number) {
-    const toMs = Math.floor(nowMs / DEMAND_BIN_MS) * DEMAND_BIN_MS;
-    const nothing = { startMs: toMs, binMs: DEMAND_BIN_MS, counts: new Float64Array(0) };
-    if (!this.#source) return nothing;
-    const range = { fromMs: toMs - this.#options.fitBins * DEMAND_BIN_MS, toMs };
-    const series = this.#source.series(of.workload, of.category, host, range);
-    const first = series.counts.findIndex((count) => count > 0);
-    if (first < 0) return nothing;
+  #close(key: string, half: Half, of: CategoryOf, open: number): void {
+    const start = this.#quantiles.waiting(key, half);
+    if (start === null || start + HALVES[half].span > open - this.#options.settleMinutes) return;
+    this.#quantiles.close(key, half, this.#read(of, start, start + HALVES[half].span));
+  }
+
+  #look(of: CategoryOf, nowMs: number): Look {
+    const key = categoryKey(of.workload, of.category);
+    const open = Math.floor(nowMs / DEMAND_BIN_MS);
+    const read = (from: number, to: number) => this.#read(of, from, to);
+    const ensemble = this.#ensembles.at(key, read, open);
+    const { lead } = this.#ensembles;
     return {
-      startMs: series.startMs + first * DEMAND_BIN_MS,
+      past: this.#past(of, open),
+      hazards: this.arrival(of.workload, of.category, nowMs).hazardPerMinute,
+      own: ensemble && ((bins) => ensemble.predict(bins + lead).subarray(lead * LEVELS.length)),
+    };
+  }
+
+  #read({ workload, category }: CategoryOf, from: number, to: number): Float64Array {
+    const range = { fromMs: from * DEMAND_BIN_MS, toMs: to * DEMAND_BIN_MS };
+    return this.#source?.series(workload, category, null, range).counts ?? new Float64Array(0);
+  }
+
+  /** The bins that have ended, from the category's first on but no more than experts look at. */
+  #past(of: CategoryOf, open: number) {
+    const from = open - this.#options.lookBins;
+    const counts = this.#read(of, from, open);
+    const first = counts.findIndex((count) => count > 0);
+    return {
+      startMs: (first < 0 ? open : from + first) * DEMAND_BIN_MS,
       binMs: DEMAND_BIN_MS,
-      counts: series.counts.subarray(first),
+      counts: first < 0 ? new Float64Array(0) : counts.subarray(first),
     };
   }
 }
@@ -153,5 +222,5 @@ export class Forecaster {
 function turnOf(key: string): number {
   let hash = 0;
   for (let i = 0; i < key.length; i++) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) >>> 0;
-  return hash % SCORE_EVERY_BINS;
+  return hash % HALVES.far.everyBins;
 }

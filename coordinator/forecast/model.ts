@@ -1,4 +1,4 @@
-/** The seam of every quantile model: `fit` on the past, `predict` the bins after it. */
+/** The seam of every quantile model: what it is given and what it answers. */
 import type { Quantiles } from "./counts.ts";
 
 /** Counts of the past, oldest first, no gaps. */
@@ -13,16 +13,6 @@ export type Fitted = {
 
 /**
  * Experts that are not fitted here: by name, rows of `LEVELS` for the bins after the past, as many
- * as they can speak of. `whole`: the past is that of all hosts.
+ * as they can speak of.
  */
-export type Outlook = (
-  key: string,
-  past: Past,
-  whole: boolean,
-) => ReadonlyMap<string, Float64Array>;
-
-export type Model = {
-  readonly name: string;
-  /** Null when the past has nothing this model could go by. */
-  fit(past: Past): Fitted | null;
-};
+export type Outlook = (key: string, past: Past) => ReadonlyMap<string, Float64Array>;

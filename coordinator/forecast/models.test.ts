@@ -2,12 +2,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import { countQuantiles, normalQuantile, pinballLoss } from "./counts.ts";
-import { levelModel } from "./level.ts";
 import { fastLog } from "./log.ts";
-import type { Model } from "./model.ts";
 import { fitOccurrence, occurrence } from "./occurrence.ts";
 import { PooledTable } from "./pooled.ts";
-import { seasonModel } from "./season.ts";
 
 const MINUTE = 60_000;
 const pastOf = (counts: ArrayLike<number>, binMs = MINUTE) => ({
@@ -87,62 +84,7 @@ describe("counts", () => {
   });
 });
 
-describe("models", () => {
-  const rising: [string, Model][] = [
-    ["level", levelModel("level", 10)],
-    ["season", seasonModel],
-  ];
-  test.each(rising)("%s: quantiles rise and are finite (any past)", (_, model) => {
-    const past = fc.array(fc.nat(1000), { maxLength: 400 });
-    fc.assert(
-      fc.property(past, fc.nat(600), (counts, ahead) => {
-        const quantiles = model.fit(pastOf(counts))?.predict(ahead) ?? [];
-        for (const [i, quantile] of quantiles.entries()) {
-          expect(Number.isFinite(quantile)).toBe(true);
-          expect(quantile).toBeGreaterThanOrEqual(quantiles[i - 1] ?? 0);
-        }
-      }),
-    );
-  });
-
-  test("level: follows a step within a few half-lives", () => {
-    const counts = Array.from({ length: 200 }, (_, i) => (i < 100 ? 10 : 50));
-    const median = levelModel("level", 10).fit(pastOf(counts))?.predict(0)[MEDIAN] ?? 0;
-    expect(median).toBeGreaterThan(45);
-  });
-
-  test("level: is wider farther ahead (a wandering level)", () => {
-    const random = seededRandom("walk");
-    let level = 500;
-    const counts = Array.from({ length: 2000 }, () => {
-      level = Math.max(0, level + 10 * random.normal());
-      return Math.round(level);
-    });
-    const fitted = levelModel("level", 10).fit(pastOf(counts));
-    const width = (ahead: number) => {
-      const quantiles = fitted?.predict(ahead) ?? [];
-      return (quantiles[6] ?? 0) - (quantiles[0] ?? 0);
-    };
-    expect(width(59)).toBeGreaterThan(1.5 * width(0));
-  });
-
-  test("season: foretells the time of day (three days of a daily curve, one a fifth busier)", () => {
-    const rate = (t: number) => 100 + 80 * Math.sin((2 * Math.PI * t) / 1440);
-    const counts = Array.from({ length: 3 * 1440 }, (_, t) =>
-      Math.round(rate(t) * (t < 2880 ? 1 : 1.2)),
-    );
-    const fitted = seasonModel.fit(pastOf(counts));
-    for (const ahead of [0, 360, 1080]) {
-      const median = fitted?.predict(ahead)[MEDIAN] ?? 0;
-      expect(median).toBeGreaterThan(1.05 * rate(ahead));
-      expect(median).toBeLessThan(1.3 * rate(ahead));
-    }
-  });
-
-  test("season: says nothing before two cycles", () => {
-    expect(seasonModel.fit(pastOf(new Array<number>(100).fill(1)))).toBeNull();
-  });
-
+describe("occurrence", () => {
   test("occurrence: is the hazard first, the general rate once something may have come", () => {
     const probabilities = occurrence([0, 1, 0, 0], 0.2, 6);
     expect(probabilities[0]).toBe(0);

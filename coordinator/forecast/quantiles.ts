@@ -1,7 +1,7 @@
 /**
  * Quantile forecasts: the experts' quantiles, mixed by how well each has done for the category and
- * widened until they hold. Every category is scored about once an hour, in turn: a forecast is
- * made and put aside, and compared when its bins have settled.
+ * widened until they hold. Categories are scored in turn: a forecast is made and put aside, and
+ * compared when its bins have settled. Near and far bins have a mix and a width each.
  */
 import { QUANTILE_LEVELS } from "../../shared/domain.ts";
 import {
@@ -11,39 +11,58 @@ import {
   nextWidth,
   widened,
 } from "./calibration.ts";
-import { pinballLoss, type Quantiles, ZERO_QUANTILES } from "./counts.ts";
-import { levelModel } from "./level.ts";
+import { normalQuantile, pinballLoss, type Quantiles, ZERO_QUANTILES } from "./counts.ts";
 import { LEVELS } from "./levels.ts";
 import { Mix, type MixState } from "./mix.ts";
-import type { Fitted, Model, Outlook, Past } from "./model.ts";
+import type { Fitted, Outlook, Past } from "./model.ts";
 import { activeRate, fitOccurrence, OCCURRENCE, occurrence } from "./occurrence.ts";
-import { seasonModel } from "./season.ts";
+import { Watch, type Watched, type WatchState } from "./watch.ts";
 
-const MODELS: readonly Model[] = [levelModel("recent", 10), levelModel("level", 120), seasonModel];
-/** Bins ahead that are scored; those up to `NEAR_BINS` have their own mix. */
-const SCORED_BINS = [0, 1, 2, 4, 9, 19, 39, 59];
-const SCORED_SPAN = Math.max(...SCORED_BINS) + 1;
-const NEAR_BINS = 5;
-/** What an expert from elsewhere counts for, against 1, until it has shown what it is worth. */
+/** Bins ahead that are scored, up to which they reach, and how often one is put aside. */
+export const HALVES = {
+  near: { aheads: [0, 1, 2, 4], span: 5, everyBins: 16 },
+  far: { aheads: [9, 19, 39, 59], span: 60, everyBins: 64 },
+} as const;
+export type Half = keyof typeof HALVES;
+export const HALF_NAMES: readonly Half[] = ["near", "far"];
+const NEAR_BINS = HALVES.near.span;
+export const ENSEMBLE = "ensemble";
+const DAY_BINS = 1440;
+/** What experts count for, against 1, until they have shown what they are worth. */
 const STRANGER_START = 0.01;
 /** Experts with less are not asked. */
 const WEIGHT_MIN = 1e-3;
+/** A category starts with what has worked for others of its age in bins and share of busy bins. */
+const AGES = [120, 1440, Number.POSITIVE_INFINITY] as const;
+const RATES = [0.1, 0.4, 0.9, Number.POSITIVE_INFINITY] as const;
+const MEDIAN = (QUANTILE_LEVELS as readonly number[]).indexOf(0.5);
+const NORMAL = QUANTILE_LEVELS.map(normalQuantile);
 
-/**
- * A forecast put aside: quantiles by expert (and of the mix) for each of `SCORED_BINS`, of an
- * expert up to its reach.
- */
-type Pending = { startBin: number; experts: Record<string, Quantiles[]>; mixed: Quantiles[] };
+/** What is known of a category when a forecast is made. */
+export type Look = {
+  past: Past;
+  /** P(request) in the bins after the past, given that none came before in them. */
+  hazards: readonly number[];
+  /** Rows of `LEVELS` of the category's own ensemble for the bins after the past; null: none. */
+  own: ((bins: number) => Float64Array) | null;
+};
 
-type Scores = { near: Mix; far: Mix; widthLog: number; pending: Pending | null };
+/** Quantiles by expert (and of the mix) for each of the half's aheads. */
+type Pending = {
+  startBin: number;
+  kind: number;
+  experts: Record<string, Quantiles[]>;
+  mixed: Quantiles[];
+  naive: number[];
+};
+type HalfScores = { mix: Mix; widthLog: number; pending: Pending | null };
+type Scores = Record<Half, HalfScores> & { watch: Watch };
+type HalfState = { mix: MixState; widthLog: number; pending: Pending | null };
 
 export type QuantileState = {
-  pooled: { near: MixState; far: MixState };
+  pooled: Record<Half, MixState[]>;
   calibration: CalibrationState;
-  categories: Record<
-    string,
-    { near: MixState; far: MixState; widthLog: number; pending: Pending | null }
-  >;
+  categories: Record<string, Record<Half, HalfState> & { watch: WatchState }>;
 };
 
 export type QuantileForecast = {
@@ -53,7 +72,7 @@ export type QuantileForecast = {
 };
 
 export class QuantileForecasts {
-  #pooled = { near: new Mix(), far: new Mix() };
+  #pooled = { near: newPool(), far: newPool() };
   #categories = new Map<string, Scores>();
   readonly #calibration = new CalibrationCounter();
   readonly #outlook: Outlook;
@@ -62,81 +81,70 @@ export class QuantileForecasts {
     this.#outlook = outlook;
   }
 
-  /**
-   * Of the bins after the past; hazards are those of the same bins, given idleness. `share`: of
-   * all hosts' demand, null for all of it.
-   */
-  forecast(
-    key: string,
-    past: Past,
-    hazards: readonly number[],
-    bins: number,
-    share: number | null = null,
-  ): QuantileForecast {
-    const probabilities = occurrence(hazards, activeRate(past), bins).map(
-      (probability) => 1 - (1 - probability) ** (share ?? 1),
-    );
-    const experts = fitAll(past, probabilities, this.#outlook(key, past, share === null));
-    const mixture = this.#mixture(key, experts);
+  /** Of the bins after the past. `share`: of all hosts' demand. */
+  forecast(key: string, look: Look, bins: number, share = 1): QuantileForecast {
+    const { experts, probabilities } = this.#fitAll(key, look, bins);
+    const mixture = this.#mixture(key, experts, kindOf(look.past));
     return {
-      quantiles: Array.from({ length: bins }, (_, ahead) => mixture.predict(ahead)),
-      arrivalProbability: probabilities,
+      quantiles: Array.from({ length: bins }, (_, ahead) =>
+        share === 1 ? mixture.predict(ahead) : thinned(mixture.predict(ahead), share),
+      ),
+      arrivalProbability: probabilities.map((probability) => 1 - (1 - probability) ** share),
       mix: Object.fromEntries(bins <= NEAR_BINS ? mixture.near : mixture.far),
     };
   }
 
   /** Puts a forecast of the category aside to be scored, unless one waits already. */
-  open(key: string, past: Past, hazards: readonly number[]): void {
+  open(key: string, half: Half, look: Look): void {
     const scores = this.#scoresOf(key);
-    if (scores.pending) return;
-    const probabilities = occurrence(hazards, activeRate(past), SCORED_SPAN);
-    const experts = fitAll(past, probabilities, this.#outlook(key, past, true));
-    const mixture = this.#mixture(key, experts);
+    if (scores[half].pending) return;
+    const { aheads, span } = HALVES[half];
+    const { experts } = this.#fitAll(key, look, span);
+    const { past } = look;
+    const kind = kindOf(past);
+    const mixture = this.#mixture(key, experts, kind);
     const byExpert = [...experts].map(([name, fitted]) => [
       name,
-      SCORED_BINS.filter((ahead) => speaks(fitted, ahead)).map((ahead) => fitted.predict(ahead)),
+      aheads.filter((ahead) => speaks(fitted, ahead)).map((ahead) => fitted.predict(ahead)),
     ]);
-    scores.pending = {
+    scores[half].pending = {
       startBin: Math.round(past.startMs / past.binMs) + past.counts.length,
+      kind,
       experts: Object.fromEntries(byExpert),
-      mixed: SCORED_BINS.map((ahead) => mixture.predict(ahead)),
+      mixed: aheads.map((ahead) => mixture.predict(ahead)),
+      naive: aheads.map((ahead) => naive(past, ahead)),
     };
   }
 
   /** First bin of the forecast that waits to be scored; null when none does. */
-  waiting(key: string): { startBin: number; bins: number } | null {
-    const pending = this.#categories.get(key)?.pending;
-    return pending ? { startBin: pending.startBin, bins: SCORED_SPAN } : null;
+  waiting(key: string, half: Half): number | null {
+    return this.#categories.get(key)?.[half].pending?.startBin ?? null;
   }
 
   /** Scores the waiting forecast against the counts of its bins, all settled. */
-  close(key: string, counts: Float64Array): void {
-    const scores = this.#categories.get(key);
+  close(key: string, half: Half, counts: Float64Array): void {
+    const all = this.#categories.get(key);
+    const scores = all?.[half];
     const pending = scores?.pending;
-    if (!scores || !pending) return;
+    if (!all || !scores || !pending) return;
     scores.pending = null;
-    for (const half of ["near", "far"] as const) {
-      const losses = new Map<string, number>();
-      const last = SCORED_BINS.findLastIndex((ahead) => ahead < NEAR_BINS === (half === "near"));
-      for (const [name, quantiles] of Object.entries(pending.experts)) {
-        // Who cannot speak of the whole half sleeps in it.
-        if (quantiles.length <= last) continue;
-        let loss = 0;
-        for (const [i, ahead] of SCORED_BINS.entries()) {
-          if (ahead < NEAR_BINS !== (half === "near")) continue;
-          loss += pinballLoss(quantiles[i] ?? ZERO_QUANTILES, counts[ahead] ?? 0);
-        }
-        losses.set(name, loss);
-      }
-      scores[half].learn(losses);
-      this.#pooled[half].learn(losses);
+    const { aheads } = HALVES[half];
+    const losses = new Map<string, number>();
+    for (const [name, quantiles] of Object.entries(pending.experts)) {
+      // Who cannot speak of the whole half sleeps in it.
+      if (quantiles.length < aheads.length) continue;
+      let loss = 0;
+      for (const [i, ahead] of aheads.entries())
+        loss += pinballLoss(quantiles[i] ?? ZERO_QUANTILES, counts[ahead] ?? 0);
+      losses.set(name, loss);
     }
-    for (const [i, ahead] of SCORED_BINS.entries()) {
-      const inside = this.#calibration.score(
-        pending.mixed[i] ?? ZERO_QUANTILES,
-        counts[ahead] ?? 0,
-      );
+    scores.mix.learn(losses);
+    this.#pooled[half][pending.kind]?.learn(losses);
+    for (const [i, ahead] of aheads.entries()) {
+      const [quantiles, actual] = [pending.mixed[i] ?? ZERO_QUANTILES, counts[ahead] ?? 0];
+      const inside = this.#calibration.score(quantiles, actual);
       scores.widthLog = nextWidth(scores.widthLog, inside);
+      all.watch.learn(quantiles, pending.naive[i] ?? 0, actual);
     }
   }
 
@@ -150,25 +158,43 @@ export class QuantileForecasts {
     return this.#calibration.read();
   }
 
+  /** Null before a forecast of the category was scored. */
+  watched(key: string): Watched | null {
+    return this.#categories.get(key)?.watch.read() ?? null;
+  }
+
   state(): QuantileState {
-    const categories = [...this.#categories].map(([key, { near, far, widthLog, pending }]) => [
+    const half = ({ mix, widthLog, pending }: HalfScores): HalfState => ({
+      mix: mix.state(),
+      widthLog,
+      pending,
+    });
+    const categories = [...this.#categories].map(([key, { near, far, watch }]) => [
       key,
-      { near: near.state(), far: far.state(), widthLog, pending },
+      { near: half(near), far: half(far), watch: watch.state() },
     ]);
     return {
-      pooled: { near: this.#pooled.near.state(), far: this.#pooled.far.state() },
+      pooled: {
+        near: this.#pooled.near.map((mix) => mix.state()),
+        far: this.#pooled.far.map((mix) => mix.state()),
+      },
       calibration: this.#calibration.state(),
       categories: Object.fromEntries(categories),
     };
   }
 
   restore({ pooled, calibration, categories }: QuantileState): void {
-    this.#pooled = { near: Mix.restore(pooled.near), far: Mix.restore(pooled.far) };
+    this.#pooled = { near: pooled.near.map(Mix.restore), far: pooled.far.map(Mix.restore) };
     this.#calibration.restore(calibration);
+    const half = ({ mix, widthLog, pending }: HalfState): HalfScores => ({
+      mix: Mix.restore(mix),
+      widthLog,
+      pending,
+    });
     this.#categories = new Map(
-      Object.entries(categories).map(([key, { near, far, widthLog, pending }]) => [
+      Object.entries(categories).map(([key, { near, far, watch }]) => [
         key,
-        { near: Mix.restore(near), far: Mix.restore(far), widthLog, pending },
+        { near: half(near), far: half(far), watch: new Watch(watch) },
       ]),
     );
   }
@@ -176,13 +202,29 @@ export class QuantileForecasts {
   #scoresOf(key: string): Scores {
     const known = this.#categories.get(key);
     if (known) return known;
-    const scores = { near: new Mix(), far: new Mix(), widthLog: 0, pending: null };
+    const half = (): HalfScores => ({ mix: new Mix(), widthLog: 0, pending: null });
+    const scores = { near: half(), far: half(), watch: new Watch() };
     this.#categories.set(key, scores);
     return scores;
   }
 
+  #fitAll(key: string, { past, hazards, own }: Look, bins: number) {
+    const probabilities = occurrence(hazards, activeRate(past), bins);
+    const experts = new Map<string, Fitted>();
+    for (const [name, rows] of this.#outlook(key, past)) {
+      const one = fromRows(rows);
+      if (one) experts.set(name, one);
+    }
+    const fitted = own ? fromRows(own(bins)) : null;
+    // Of bins as far ahead as can be asked for.
+    if (fitted) experts.set(ENSEMBLE, { predict: fitted.predict });
+    const sparse = fitOccurrence(past, probabilities);
+    if (sparse) experts.set(OCCURRENCE, sparse);
+    return { experts, probabilities };
+  }
+
   /** The experts as one, in the category's shares and widened as it needs. */
-  #mixture(key: string, experts: ReadonlyMap<string, Fitted>) {
+  #mixture(key: string, experts: ReadonlyMap<string, Fitted>, kind: number) {
     const scores = this.#categories.get(key);
     const names = [...experts.keys()];
     const start = new Map(
@@ -190,31 +232,35 @@ export class QuantileForecasts {
         .filter(([, { reach }]) => reach !== undefined)
         .map(([name]) => [name, STRANGER_START]),
     );
-    const near = (scores?.near ?? new Mix()).weights(names, this.#pooled.near, start);
-    const far = (scores?.far ?? new Mix()).weights(names, this.#pooled.far, start);
-    const predict = (ahead: number) =>
-      widened(mixed(experts, ahead < NEAR_BINS ? near : far, ahead), scores?.widthLog ?? 0);
+    const weights = (half: Half) =>
+      (scores?.[half].mix ?? new Mix()).weights(
+        names,
+        this.#pooled[half][kind] ?? new Mix(),
+        start,
+      );
+    const [near, far] = [weights("near"), weights("far")];
+    const predict = (ahead: number) => {
+      const half = ahead < NEAR_BINS ? "near" : "far";
+      const shares = half === "near" ? near : far;
+      return widened(mixed(experts, shares, ahead), scores?.[half].widthLog ?? 0);
+    };
     return { near, far, predict };
   }
 }
 
-function fitAll(
-  past: Past,
-  probabilities: readonly number[],
-  outlook: ReturnType<Outlook>,
-): Map<string, Fitted> {
-  const fitted = new Map<string, Fitted>();
-  for (const [name, rows] of outlook) {
-    const one = fromRows(rows);
-    if (one) fitted.set(name, one);
-  }
-  for (const model of MODELS) {
-    const one = model.fit(past);
-    if (one) fitted.set(model.name, one);
-  }
-  const sparse = fitOccurrence(past, probabilities);
-  if (sparse) fitted.set(OCCURRENCE, sparse);
-  return fitted;
+function newPool(): Mix[] {
+  return Array.from({ length: AGES.length * RATES.length }, () => new Mix());
+}
+
+function kindOf(past: Past): number {
+  const rate = activeRate(past);
+  const age = AGES.findIndex((below) => past.counts.length < below);
+  return age * RATES.length + RATES.findIndex((below) => rate < below);
+}
+
+/** The same minute a day before, else the last one. */
+function naive({ counts }: Past, ahead: number): number {
+  return counts[counts.length + ahead - DAY_BINS] ?? counts.at(-1) ?? 0;
 }
 
 /** Where `LEVELS` has those of the API. */
@@ -248,4 +294,18 @@ function mixed(
     }
   }
   return total === 0 ? sums : sums.map((sum) => sum / total);
+}
+
+/**
+ * When each request falls to a host with probability `share`: the spread of the whole, and that of
+ * the binomial about the median, as if both were normal.
+ */
+export function thinned(quantiles: Quantiles, share: number): Quantiles {
+  const middle = share * (quantiles[MEDIAN] ?? 0);
+  const chance = middle * (1 - share);
+  return quantiles.map((quantile, j) => {
+    const [part, z] = [share * quantile - middle, NORMAL[j] ?? 0];
+    const away = Math.sqrt(part * part + z * z * chance);
+    return Math.max(0, j < MEDIAN ? middle - away : middle + away);
+  });
 }

@@ -123,6 +123,7 @@ export class SimCoordinator {
         stages,
         eventEffect: () => null,
         outlook: () => new Map(),
+        forecastState: null,
         affinity: (workload, host) => this.#run.affinity(workload, host.id),
         aggressiveness: () => ({ threshold: 1, lead: 1 }),
         support: () => PROGRAM_ALONE,

@@ -1,0 +1,142 @@
+/**
+ * One ensemble per category, each a function of the history alone: fitted to the days before an
+ * anchor, then taken on minute by minute. Anchors are fixed by the clock and the category's own
+ * beginning, so one that was never stopped and one that starts now hold the same.
+ */
+import { Ensemble } from "./ensemble.ts";
+
+const DAY = 1440;
+/** A young category is fitted anew when it is that old, and each time twice as old, in bins. */
+const YOUNG = 30;
+const YOUNG_TIMES = 7;
+/** With fewer bins that have a request, or a smaller share of them, there is no ensemble. */
+const ACTIVE_MIN = 16;
+const ACTIVE_SHARE_MIN = 0.05;
+/** Bins ahead that errors are learned for; farther ones go by the last of these. */
+const HORIZON = 64;
+
+/** Counts of the bins from `from` to before `to`. */
+export type ReadBins = (from: number, to: number) => Float64Array;
+
+export type AnchoredOptions = {
+  /** Bins before the anchor that are fitted to; more costs time at each fit. */
+  fitBins: number;
+  /** The newest bins, which may be incomplete, are not learned. */
+  settleMinutes: number;
+  /** Learned bins that are looked at again; one that has changed means a new fit. */
+  lateMinutes: number;
+};
+
+type Entry = {
+  /** Day's anchor that `birth` was looked for at. */
+  day: number;
+  /** First bin with a request; null when there is none. */
+  birth: number | null;
+  anchor: number;
+  /** First bin that is not learned. */
+  end: number;
+  /** First bin the ensemble was fitted to. */
+  from: number;
+  ensemble: Ensemble | null;
+  /** The last bins as they were learned. */
+  recent: Float64Array;
+};
+
+export class AnchoredEnsembles {
+  readonly #options: AnchoredOptions;
+  #entries = new Map<string, Entry>();
+  /** Fits made so far. */
+  fits = 0;
+
+  constructor(options: AnchoredOptions) {
+    this.#options = options;
+  }
+
+  /** Up to the last settled bin; null for a category that is too young or too sparse. */
+  at(key: string, read: ReadBins, open: number): Ensemble | null {
+    const end = open - this.#options.settleMinutes;
+    const known = this.#entries.get(key);
+    const entry = known && this.#goesOn(key, known, read, end) ? known : this.#fit(key, read, end);
+    this.#entries.set(key, entry);
+    return entry.ensemble;
+  }
+
+  /** As `at`, but where a new fit is due the old one answers; undefined before the first. */
+  atHand(key: string, read: ReadBins, open: number): Ensemble | null | undefined {
+    const known = this.#entries.get(key);
+    if (known) this.#goesOn(key, known, read, open - this.#options.settleMinutes);
+    return known?.ensemble;
+  }
+
+  /** Bins from the ensemble's last to the one under way. */
+  get lead(): number {
+    return this.#options.settleMinutes;
+  }
+
+  forget(known: ReadonlySet<string>): void {
+    for (const key of this.#entries.keys()) if (!known.has(key)) this.#entries.delete(key);
+  }
+
+  /** Takes the entry on to `end`; false when it has to be fitted anew. */
+  #goesOn(key: string, entry: Entry, read: ReadBins, end: number): boolean {
+    if (end < entry.end || dayOf(key, end) !== entry.day) return false;
+    const late = entry.recent.length;
+    const counts = read(entry.end - late, end);
+    for (let i = 0; i < late; i++) if (counts[i] !== entry.recent[i]) return false;
+    if (entry.birth === null) {
+      const first = counts.subarray(late).findIndex((count) => count > 0);
+      if (first >= 0) entry.birth = entry.end + first;
+    }
+    if (anchorOf(entry, end) !== entry.anchor) return false;
+    if (entry.ensemble) for (const count of counts.subarray(late)) entry.ensemble.update(count);
+    entry.recent = counts.slice(counts.length - late);
+    entry.end = end;
+    return true;
+  }
+
+  #fit(key: string, read: ReadBins, end: number): Entry {
+    const { fitBins, lateMinutes } = this.#options;
+    const day = dayOf(key, end);
+    const begin = day - fitBins;
+    const counts = read(begin, end);
+    const first = counts.findIndex((count) => count > 0);
+    const birth = first < 0 ? null : begin + first;
+    const anchor = anchorOf({ day, birth }, end);
+    const from = Math.max(birth ?? anchor, anchor - fitBins);
+    const past = counts.subarray(from - begin, anchor - begin);
+    const ensemble = worthwhile(past) ? fitted(past, from, counts.subarray(anchor - begin)) : null;
+    if (ensemble) this.fits++;
+    const recent = read(end - lateMinutes, end);
+    return { day, birth, anchor, end, from, ensemble, recent };
+  }
+}
+
+function fitted(past: Float64Array, from: number, since: Float64Array): Ensemble {
+  const ensemble = Ensemble.fit({ startMs: from * 60_000, binMs: 60_000, counts: past }, HORIZON);
+  for (const count of since) ensemble.update(count);
+  return ensemble;
+}
+
+function worthwhile(past: Float64Array): boolean {
+  let active = 0;
+  for (const count of past) if (count > 0) active++;
+  return active >= ACTIVE_MIN && active >= ACTIVE_SHARE_MIN * past.length;
+}
+
+/** Where the day of a category began; each has its own hour, so that fits are spread. */
+function dayOf(key: string, end: number): number {
+  let hash = 0;
+  for (let i = 0; i < key.length; i++) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) >>> 0;
+  const turn = hash % DAY;
+  return Math.floor((end - turn) / DAY) * DAY + turn;
+}
+
+function anchorOf({ day, birth }: Pick<Entry, "day" | "birth">, end: number): number {
+  if (birth === null) return day;
+  let anchor = day;
+  for (let i = 0; i < YOUNG_TIMES; i++) {
+    const at = birth + YOUNG * 2 ** i;
+    if (at <= end && at > anchor) anchor = at;
+  }
+  return anchor;
+}

@@ -1,0 +1,158 @@
+/**
+ * What the coordinator expects: keeps the forecaster up to date with the history, minute by minute,
+ * over restarts and imports.
+ */
+import { categoryKey, type Forecast, type HostId } from "../shared/domain.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
+import type { DemandHistory } from "./demand/history.ts";
+import { type EventEffectOf, EventForecaster } from "./event-forecaster.ts";
+import type { ArrivalCurve } from "./forecast/arrivals.ts";
+import type { Calibration } from "./forecast/calibration.ts";
+import { Forecaster, type ForecasterState } from "./forecast/forecaster.ts";
+import type { Outlook } from "./forecast/model.ts";
+
+export type ForesightDeps = {
+  clock: Clock;
+  demandClock: Clock;
+  history: DemandHistory;
+  eventEffect: EventEffectOf;
+  /** Experts of the forecast that live elsewhere. */
+  outlook: Outlook;
+  /** `state()` of an earlier start, as it was saved. */
+  forecastState: unknown;
+};
+
+/** `minute`: up to which it has learned. */
+export type ForesightState = { minute: number; forecaster: ForecasterState };
+
+const MINUTE_MS = 60_000;
+/** Minutes of history that are gone through one by one, and categories × minutes at most. */
+const PLAYED_MINUTES = 240;
+const PLAYED_STEPS_MAX = 20_000;
+/** Between two turns of the event loop. */
+const SLICE_MS = 100;
+/** Bins ahead by which a coming peak is seen. */
+const PEAK_BINS = 5;
+const MEDIAN = 3;
+
+export class Foresight {
+  readonly #deps: ForesightDeps;
+  readonly #curves = new Map<string, { minute: number; seen: number; curve: ArrivalCurve }>();
+  #forecaster: EventForecaster;
+  #minute = -1;
+
+  constructor(deps: ForesightDeps) {
+    this.#deps = deps;
+    this.#forecaster = this.#newForecaster();
+    const saved = deps.forecastState as ForesightState | null | undefined;
+    const known = saved && saved.minute * MINUTE_MS <= deps.demandClock.now();
+    if (known && this.#forecaster.base.restore(saved.forecaster)) this.#minute = saved.minute;
+  }
+
+  /** Fits what the first update needs, in slices: for a thousand categories half a minute. */
+  async prepare(signal: AbortSignal): Promise<void> {
+    const first = this.#firstToLearn(Math.floor(this.#deps.demandClock.now() / MINUTE_MS));
+    await this.#fit(this.#forecaster, first * MINUTE_MS, signal);
+  }
+
+  /** Learns a minute when it is over, not before; true when one was. */
+  update(now: number): boolean {
+    const minute = Math.floor(now / MINUTE_MS);
+    if (minute === this.#minute) return false;
+    for (let at = this.#firstToLearn(minute); at < minute; at++)
+      this.#forecaster.update(this.#deps.history, at * MINUTE_MS);
+    this.#forecaster.update(this.#deps.history, now);
+    this.#minute = minute;
+    this.#curves.clear();
+    return true;
+  }
+
+  /**
+   * Learns the whole history anew: after an import, what was learned is of another past. The end
+   * of it is learned minute by minute, so that the forecasts for it can be scored at once.
+   */
+  async relearn(signal: AbortSignal): Promise<void> {
+    const { history, demandClock, clock } = this.#deps;
+    const fresh = this.#newForecaster();
+    const open = Math.floor(demandClock.now() / MINUTE_MS);
+    const minutes = this.#playable();
+    await this.#fit(fresh, (open - minutes) * MINUTE_MS, signal);
+    for (let back = minutes; back > 0; back--) {
+      fresh.update(history, (open - back) * MINUTE_MS);
+      if (back % 20 === 0) await clock.sleep(0, { signal });
+    }
+    this.#forecaster = fresh;
+    this.#minute = open - 1;
+  }
+
+  forecast(workload: string, category: string, host: HostId | null, bins: number): Forecast {
+    const now = this.#deps.demandClock.now();
+    return this.#forecaster.forecast(workload, category, host, now, bins);
+  }
+
+  calibration(): Calibration {
+    return this.#forecaster.base.calibration();
+  }
+
+  /** The arrival curve, remade when its minute is over or a request came. */
+  curve(workload: string, category: string, now: number): ArrivalCurve {
+    const key = categoryKey(workload, category);
+    const minute = Math.floor(now / MINUTE_MS);
+    const seen = this.#deps.history.lastArrivalMs(workload, category) ?? 0;
+    const known = this.#curves.get(key);
+    if (known && known.minute === minute && known.seen === seen) return known.curve;
+    const curve = this.#forecaster.arrival(workload, category, now);
+    this.#curves.set(key, { minute, seen, curve });
+    return curve;
+  }
+
+  /** Forecast requests per minute of demand time entering at each host in the next minutes. */
+  peaks(now: number): Map<HostId, number> {
+    const { history } = this.#deps;
+    const peaks = new Map<HostId, number>();
+    for (const { workload, category } of history.keys()) {
+      const medians =
+        this.#forecaster.medians({ workload, category }, now, PEAK_BINS) ??
+        this.#forecaster
+          .forecast(workload, category, null, now, PEAK_BINS)
+          .quantiles.map((quantiles) => quantiles[MEDIAN] ?? 0);
+      const median = Math.max(0, ...medians);
+      if (median === 0) continue;
+      for (const [host, share] of history.hostShare(workload, category))
+        peaks.set(host, (peaks.get(host) ?? 0) + median * share);
+    }
+    return peaks;
+  }
+
+  /** JSON-able: one that is given it at its start goes on as this one would. Null: knows nothing. */
+  state(): ForesightState | null {
+    if (this.#minute < 0) return null;
+    return { minute: this.#minute, forecaster: this.#forecaster.base.state() };
+  }
+
+  #newForecaster(): EventForecaster {
+    const { eventEffect, outlook } = this.#deps;
+    return new EventForecaster(eventEffect, new Forecaster({ outlook }));
+  }
+
+  /** What an earlier start left out is gone through minute by minute, as it would have done. */
+  #firstToLearn(minute: number): number {
+    return this.#minute < 0 ? minute : Math.max(this.#minute + 1, minute - this.#playable());
+  }
+
+  #playable(): number {
+    const categories = Math.max(1, this.#deps.history.keys().length);
+    return Math.min(PLAYED_MINUTES, Math.floor(PLAYED_STEPS_MAX / categories));
+  }
+
+  async #fit(forecaster: EventForecaster, nowMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, history } = this.#deps;
+    let sinceMs = clock.monotonic();
+    for (const of of history.keys()) {
+      forecaster.prepare(history, of, nowMs);
+      if (clock.monotonic() - sinceMs < SLICE_MS) continue;
+      await clock.sleep(0, { signal });
+      sinceMs = clock.monotonic();
+    }
+  }
+}
