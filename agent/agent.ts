@@ -108,7 +108,7 @@ export class Agent {
     const { lastKnown, mesh, router, pool, gate } = this.#rooms;
     const { members, routes, desired } = lastKnown.value;
     const { lease, paused, throttled, model } = desired;
-    mesh.setMembers(members.members);
+    if (members.epoch > 0) mesh.setMembers(members.members, members.publishers);
     router.setRoutes(routes);
     router.setWorkloads(desired.workloads);
     mesh.setHold(desired.hold);
@@ -145,7 +145,7 @@ export class Agent {
 
   #takeMembers(list: MemberList): void {
     this.#rooms.lastKnown.update({ members: list });
-    this.#rooms.mesh.setMembers(list.members);
+    this.#rooms.mesh.setMembers(list.members, list.publishers);
   }
 
   /** Fetches and loads the affinity model in the background; a bad one is refused and logged. */
@@ -268,7 +268,7 @@ export class Agent {
     const { config, log, metrics, identity, software } = this.#deps;
     const { mesh, link, router, pool, gate, publishing } = this.#rooms;
     const operations: LocalOperations = {
-      publish: (request, progress, signal) => publishing.publish(request, progress, signal),
+      publish: (...given) => publishing.publish(...given),
       get: (request, progress, signal) => this.#get(request, progress, signal),
       status: () => ({
         host: identity.host,

@@ -8,7 +8,9 @@ import { join } from "node:path";
 import { z } from "zod";
 import { Name, Version } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
+import { PublicKey } from "../shared/publishers.ts";
 import type { Log } from "../shared/runtime/log.ts";
+import { secret } from "../shared/runtime/random.ts";
 
 export const PublishRequest = z.strictObject({
   /** A directory of this host, or the URL of a source. */
@@ -20,6 +22,8 @@ export const PublishRequest = z.strictObject({
   /** Null: named after the source's revision. */
   version: Version.nullable(),
   tags: z.array(Name).max(16).default([]),
+  /** Of the key that signs at the caller's; null: this host signs. */
+  publicKey: PublicKey.nullable().default(null),
 });
 export type PublishRequest = z.infer<typeof PublishRequest>;
 export const GetRequest = z.strictObject({
@@ -28,10 +32,17 @@ export const GetRequest = z.strictObject({
   tag: Name.nullable().default(null),
 });
 
+export type AskSignature = (body: string) => Promise<string>;
 export type Progress = (bytesDone: number, bytes: number) => void;
 
 export type LocalOperations = {
-  publish(request: PublishRequest, progress: Progress, signal: AbortSignal): Promise<unknown>;
+  /** `signature` asks the caller to sign a body. */
+  publish(
+    request: PublishRequest,
+    progress: Progress,
+    signature: AskSignature,
+    signal: AbortSignal,
+  ): Promise<unknown>;
   get(
     request: z.infer<typeof GetRequest>,
     progress: Progress,
@@ -47,6 +58,8 @@ export class LocalApi {
   readonly #operations: LocalOperations;
   readonly #log: Log;
   readonly #socket: string;
+  /** Signatures that callers owe. */
+  readonly #owed = new Map<string, (signature: string) => void>();
 
   constructor(deps: { operations: LocalOperations; log: Log }, options: { dataDir: string }) {
     this.#operations = deps.operations;
@@ -90,7 +103,9 @@ export class LocalApi {
     const line = (value: unknown) => response.write(`${JSON.stringify(value)}\n`);
     const progress: Progress = (bytesDone, bytes) => line({ bytesDone, bytes });
     try {
-      line({ result: await this.#dispatch(request, progress, gone.signal) });
+      const signature: AskSignature = (unsigned) =>
+        this.#owe((id) => line({ sign: { id, body: unsigned } }), gone.signal);
+      line({ result: await this.#dispatch(request, { progress, signature }, gone.signal) });
     } catch (cause) {
       if (gone.signal.aborted) return;
       line({ error: asError(cause) });
@@ -98,9 +113,31 @@ export class LocalApi {
     response.end();
   }
 
+  async #owe(ask: (id: string) => void, signal: AbortSignal): Promise<string> {
+    const id = secret(12);
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    this.#owed.set(id, resolve);
+    ask(id);
+    try {
+      return await promise;
+    } finally {
+      this.#owed.delete(id);
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  #settle({ id, signature }: z.infer<typeof Signature>): { taken: boolean } {
+    const resolve = this.#owed.get(id);
+    if (!resolve) throw new PrestageError("NOT_FOUND", "no publication waits for this signature");
+    resolve(signature);
+    return { taken: true };
+  }
+
   async #dispatch(
     request: IncomingMessage,
-    progress: Progress,
+    { progress, signature }: { progress: Progress; signature: AskSignature },
     signal: AbortSignal,
   ): Promise<unknown> {
     switch (`${request.method} ${request.url}`) {
@@ -110,8 +147,11 @@ export class LocalApi {
         return this.#operations.publish(
           parse(PublishRequest, await body(request)),
           progress,
+          signature,
           signal,
         );
+      case "POST /signature":
+        return this.#settle(parse(Signature, await body(request)));
       case "POST /get":
         return this.#operations.get(parse(GetRequest, await body(request)), progress, signal);
       default:
@@ -119,6 +159,11 @@ export class LocalApi {
     }
   }
 }
+
+export const Signature = z.strictObject({
+  id: z.string().max(64),
+  signature: z.string().regex(/^[A-Za-z0-9_-]{86}$/),
+});
 
 function parse<S extends z.ZodType>(schema: S, value: unknown): z.infer<S> {
   const result = schema.safeParse(value);

@@ -14,11 +14,16 @@ import {
   RouteTable,
 } from "../shared/domain.ts";
 import { ModelRef } from "../shared/protocol/bodies.ts";
+import { HOSTS_PUBLISH, Publisher } from "../shared/publishers.ts";
 import type { Log } from "../shared/runtime/log.ts";
 import { Workload } from "../shared/workload.ts";
 
 const Persisted = z.object({
-  members: z.object({ epoch: z.number(), members: z.array(Member) }),
+  members: z.object({
+    epoch: z.number(),
+    members: z.array(Member),
+    publishers: z.array(Publisher).default(() => [...HOSTS_PUBLISH]),
+  }),
   routes: RouteTable,
   desired: z.object({
     version: z.number(),
@@ -38,7 +43,7 @@ const Persisted = z.object({
 export type Persisted = z.infer<typeof Persisted>;
 
 const nothing = (): Persisted => ({
-  members: { epoch: 0, members: [] },
+  members: { epoch: 0, members: [], publishers: [] },
   routes: { version: 0, entries: [] },
   desired: {
     version: 0,

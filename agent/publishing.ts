@@ -2,10 +2,11 @@
 import { hash } from "node:crypto";
 import type { SignedManifest } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
-import { verifyManifest } from "../shared/manifest.ts";
+import { manifestBody, manifestHash, verifyManifest } from "../shared/manifest.ts";
 import { parseSourceUrl, shownUrl } from "../shared/source-url.ts";
-import type { Progress, PublishRequest } from "./local.ts";
+import type { AskSignature, Progress, PublishRequest } from "./local.ts";
 import type { Mesh } from "./mesh/mesh.ts";
+import type { Sign } from "./mesh/publish.ts";
 import type { SourceLimits } from "./sources/settings.ts";
 import type { Sources } from "./sources/sources.ts";
 
@@ -23,7 +24,13 @@ export type PublishingDeps = {
   config: { sourceLimits: SourceLimits };
   announce(manifest: SignedManifest, tags: string[]): Promise<{ manifestHash: string }>;
 };
-type What = { name: string; version: string | null; tags: string[] };
+type What = {
+  name: string;
+  version: string | null;
+  tags: string[];
+  /** Absent: this host signs. */
+  sign?: Sign | undefined;
+};
 
 export class Publishing {
   readonly #deps: PublishingDeps;
@@ -32,8 +39,14 @@ export class Publishing {
     this.#deps = deps;
   }
 
-  publish(request: PublishRequest, progress: Progress, signal: AbortSignal): Promise<Published> {
-    const { from, ...what } = request;
+  publish(
+    request: PublishRequest,
+    progress: Progress,
+    signature: AskSignature,
+    signal: AbortSignal,
+  ): Promise<Published> {
+    const { from, publicKey, ...rest } = request;
+    const what = { ...rest, sign: publicKey === null ? undefined : signer(publicKey, signature) };
     return "url" in from
       ? this.fromUrl(from.url, { ...what, keep: from.keep }, progress, signal)
       : this.#directory(from.dir, from.originUrl, what);
@@ -42,7 +55,7 @@ export class Publishing {
   /** Throws CONFLICT when it changed meanwhile; then nothing was announced. */
   async fromUrl(
     url: string,
-    { name, version, tags, keep }: What & { keep: boolean },
+    { name, version, tags, keep, sign }: What & { keep: boolean },
     progress: Progress,
     signal: AbortSignal,
   ): Promise<Published> {
@@ -53,6 +66,7 @@ export class Publishing {
       version: version ?? versionOf(revision),
       originUrl,
       keep,
+      sign,
       bytesMax: config.sourceLimits.artifactBytes,
       signal,
       progress: (done) => progress(done, 0),
@@ -66,10 +80,10 @@ export class Publishing {
   }
 
   async #directory(dir: string, originUrl: string | null, what: What): Promise<Published> {
-    const { name, version, tags } = what;
+    const { name, version, tags, sign } = what;
     if (version === null) throw new PrestageError("USAGE", "a directory has no revision", NAME_IT);
     const origin = originUrl === null ? null : parseSourceUrl(originUrl).href;
-    const options = { name, version, originUrl: origin, keep: origin === null };
+    const options = { name, version, originUrl: origin, keep: origin === null, sign };
     return this.#announce(await this.#deps.mesh.publish(dir, options), tags);
   }
 
@@ -78,6 +92,16 @@ export class Publishing {
     const { manifestHash } = await this.#deps.announce(signed, tags);
     return { name, version, manifestHash, tags, bytes, files: files.length };
   }
+}
+
+/** A key that is not here: its owner is asked to sign each body. */
+function signer(publicKey: string, signature: AskSignature): Sign {
+  return async (manifest) => {
+    const body = manifestBody(manifest);
+    const signed = { body, hash: manifestHash(body), signature: await signature(body), publicKey };
+    verifyManifest(signed);
+    return signed;
+  };
 }
 
 const NAME_IT = { remedy: "Give a --version." };

@@ -2,6 +2,7 @@
  * Affinity as the conductor sees it: scores for the planner, what requests took for the network,
  * and each new network published for the agents.
  */
+import type { KeyObject } from "node:crypto";
 import type { HostId, Outcome } from "../shared/domain.ts";
 import type { ModelRef, Report } from "../shared/protocol/bodies.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
@@ -30,13 +31,13 @@ const STATE = "affinity-trainer";
 export class Affinities {
   readonly #deps: AffinityDeps;
   readonly #learner: AffinityLearner;
-  readonly #options: { dataDir: string };
+  readonly #options: { dataDir: string; signingKey: KeyObject };
   readonly #latest = new Map<HostId, Report>();
   /** Agents' own scores: host → workload → score. */
   readonly #own = new Map<HostId, Map<string, number>>();
   model: ModelRef | null = null;
 
-  constructor(deps: AffinityDeps, options: { dataDir: string }) {
+  constructor(deps: AffinityDeps, options: { dataDir: string; signingKey: KeyObject }) {
     this.#deps = deps;
     this.#options = options;
     this.#learner = new AffinityLearner(deps);
@@ -102,7 +103,7 @@ export class Affinities {
     this.model = await publishModel(
       store,
       { version, onnx, meta },
-      { dataDir: this.#options.dataDir, nowMs: clock.now() },
+      { ...this.#options, nowMs: clock.now() },
     );
     log.info({ version, manifestHash: this.model.manifestHash }, "affinity model published");
   }

@@ -8,6 +8,7 @@ import { categoryKey, type HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import { verifyManifest } from "../shared/manifest.ts";
 import type { Hello, ReplyBody, Report, RequestBody } from "../shared/protocol/bodies.ts";
+import { publisherRefusal } from "../shared/publishers.ts";
 import { demandClock } from "../shared/replay.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
 import type { Log } from "../shared/runtime/log.ts";
@@ -31,6 +32,7 @@ import { type Expected, Planning } from "./planning.ts";
 import { Prewarming } from "./prewarming.ts";
 import { Signalling } from "./signalling.ts";
 import { ExplicitStages } from "./stages.ts";
+import type { ArtifactRow } from "./store/artifacts.ts";
 import { Store } from "./store/store.ts";
 import { Trust } from "./trust/trust.ts";
 import { Tuning } from "./tuning.ts";
@@ -57,8 +59,6 @@ const BANDIT = "bandit";
 const PREWARM = "prewarm";
 const FORECAST = "forecast";
 const CLI_FILE = "cli.json";
-/** Artifacts that only the coordinator publishes, such as models. */
-const RESERVED = "prestage-";
 
 export class Coordinator {
   readonly #config: CoordinatorConfig;
@@ -100,7 +100,7 @@ export class Coordinator {
     const measured = this.#measured;
     this.#affinities = new Affinities(
       { ...common, history: this.#history },
-      { dataDir: config.dataDir },
+      { dataDir: config.dataDir, signingKey: trust.signingKey },
     );
     this.#experts = new Experts(
       { ...common, history: this.#history },
@@ -275,12 +275,12 @@ export class Coordinator {
   }
 
   #followTrust(): void {
-    const announce = ({ epoch, members }: ReturnType<Trust["members"]>) => {
+    const announce = (list: ReturnType<Trust["members"]>) => {
       const now = this.#demandClock.now();
-      for (const { host, site } of members)
+      for (const { host, site } of list.members)
         if (!this.#fleet.get(host) || this.#fleet.get(host)?.revoked)
           this.#fleet.apply(host, { kind: "enrolled", site }, now);
-      this.#sessions.setMembers(epoch, members);
+      this.#sessions.setMembers(list);
     };
     this.#trust.onMembers(announce);
     announce(this.#trust.members());
@@ -366,11 +366,14 @@ export class Coordinator {
             `${name}${version ? `@${version}` : `:${tag}`} is not published`,
           );
         const ref = { name: row.name, version: row.version };
+        this.#requireTrusted(row);
         return { kind: "resolve", ref, manifestHash: row.hash };
       }
       case "manifest": {
         const manifest = artifacts.manifest(body.hash);
-        if (!manifest) throw new PrestageError("NOT_FOUND", `no manifest ${body.hash}`);
+        const facts = artifacts.facts(body.hash);
+        if (!manifest || !facts) throw new PrestageError("NOT_FOUND", `no manifest ${body.hash}`);
+        this.#requireTrusted(facts);
         return { kind: "manifest", manifest };
       }
       case "model":
@@ -387,6 +390,11 @@ export class Coordinator {
     }
   }
 
+  #requireTrusted({ publicKey, name, version }: ArtifactRow): void {
+    const reason = this.#trust.publishers.policy().judge(publicKey, name);
+    if (reason) throw publisherRefusal(reason, `${name}@${version}`);
+  }
+
   /** A host publishes only as itself; a version never changes. */
   async #publish(
     host: HostId,
@@ -394,8 +402,7 @@ export class Coordinator {
   ): Promise<ReplyBody> {
     const manifest = verifyManifest(signed);
     const { name, version, bytes, createdMs, publisher, originUrl, files } = manifest;
-    if (name.startsWith(RESERVED))
-      throw new PrestageError("FORBIDDEN", `names that begin with ${RESERVED} are the fleet's own`);
+    this.#trust.publishers.checkPublication(host, signed.publicKey, name);
     if (publisher !== host)
       throw new PrestageError("FORBIDDEN", `${host} cannot publish as ${publisher}`);
     const facts = { name, version, bytes, createdMs, publisher, originUrl, files: files.length };

@@ -3,8 +3,8 @@
  * is this coordinator, so that agents take it like any other version: one from here, the others
  * from each other.
  */
-import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createHash, type KeyObject } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   AFFINITY_ARTIFACT,
@@ -20,17 +20,17 @@ import type { Store } from "./store/store.ts";
 export type ModelOptions = {
   dataDir: string;
   nowMs: number;
+  signingKey: KeyObject;
 };
 
 /** Agents reach the coordinator as the one they are enrolled with; the gateway serves the path. */
 const MODELS_URL = "prestage://coordinator/models/";
-const KEY_FILE = "publisher.key";
 
 /** Durable when it resolves. A version that is there already stays as it is. */
 export async function publishModel(
   store: Store,
   model: { version: number; onnx: Uint8Array; meta: AffinityModelMeta },
-  { dataDir, nowMs }: ModelOptions,
+  { dataDir, nowMs, signingKey }: ModelOptions,
 ): Promise<ModelRef> {
   const version = String(model.version);
   const ref = { name: AFFINITY_ARTIFACT, version };
@@ -54,17 +54,7 @@ export async function publishModel(
   const originUrl = `${MODELS_URL}${version}/`;
   const createdMs = Math.round(nowMs);
   const facts = { ...ref, createdMs, bytes, originUrl, publisher: "coordinator" };
-  const signed = signManifest({ ...facts, files }, publisherKey(dataDir));
+  const signed = signManifest({ ...facts, files }, signingKey);
   await store.artifacts.put(signed, { ...facts, files: files.length }, []);
   return { ref, manifestHash: signed.hash };
-}
-
-/** The coordinator's own signing key, made once (0600). */
-function publisherKey(dataDir: string): KeyObject {
-  const file = join(dataDir, KEY_FILE);
-  if (existsSync(file)) return createPrivateKey(readFileSync(file, "utf8"));
-  const { privateKey } = generateKeyPairSync("ed25519");
-  const pem = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
-  writeFileSync(file, pem, { mode: 0o600 });
-  return privateKey;
 }

@@ -24,6 +24,7 @@ import type { EventsQuery, EventsRemoval, EventsRequest } from "../shared/api-si
 import type { HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { Report } from "../shared/protocol/bodies.ts";
+import { publisherRefusal } from "../shared/publishers.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { secret } from "../shared/runtime/random.ts";
 import type { WorkloadsFile } from "../shared/workload.ts";
@@ -38,7 +39,15 @@ import type { Signalling } from "./signalling.ts";
 import type { ExplicitStages } from "./stages.ts";
 import type { Store } from "./store/store.ts";
 import type { Trust } from "./trust/trust.ts";
-import { environmentCounts, hostChecks, hostView, signalCheck, totals, why } from "./views.ts";
+import {
+  environmentCounts,
+  hostChecks,
+  hostView,
+  publisherCheck,
+  signalCheck,
+  totals,
+  why,
+} from "./views.ts";
 
 export type OperationsDeps = {
   clock: Clock;
@@ -85,6 +94,15 @@ export function makeOperations(deps: OperationsDeps, startedMs: number): Operati
     revokeApiToken: async (name, by) => {
       await trust.access.revoke(name, by);
       return { tokens: trust.access.list() };
+    },
+    publishers: () => ({ publishers: trust.publishers.views() }),
+    trustPublisher: async (request, by) => {
+      await trust.publishers.trust(request, by);
+      return { publishers: trust.publishers.views() };
+    },
+    distrustPublisher: async (name, by) => {
+      await trust.publishers.distrust(name, by);
+      return { publishers: trust.publishers.views() };
     },
     ca: () => trust.caPem,
     enroll: (request, address) => trust.enroll(request, address),
@@ -187,6 +205,8 @@ function makeChanging(deps: OperationsDeps) {
     stage: async ({ ref, hosts }: StageRequest): Promise<StageStatus> => {
       const row = store.artifacts.resolve(ref.name, { version: ref.version });
       if (!row) throw new PrestageError("NOT_FOUND", `${ref.name}@${ref.version} is not published`);
+      const reason = deps.trust.publishers.policy().judge(row.publicKey, ref.name);
+      if (reason) throw publisherRefusal(reason, `${ref.name}@${ref.version}`);
       const stage = {
         id: `stage-${secret(6)}`,
         ref,
@@ -242,6 +262,20 @@ function holders({ reports }: OperationsDeps, hash: string): HostId[] {
     .map(([host]) => host);
 }
 
+/** Versions whose signer counts no more, and the hosts that still have them. */
+function distrustedHeld(deps: OperationsDeps): { what: string; reason: string; hosts: HostId[] }[] {
+  const policy = deps.trust.publishers.policy();
+  return deps.store.artifacts.list().flatMap(({ name, version, hash, publicKey }) => {
+    const reason = policy.judge(publicKey, name);
+    if (!reason) return [];
+    const held = [...deps.reports].filter(([, r]) =>
+      r.holdings.some((h) => h.manifestHash === hash),
+    );
+    const hosts = held.map(([host]) => host);
+    return hosts.length > 0 ? [{ what: `${name}@${version}`, reason, hosts }] : [];
+  });
+}
+
 function status(deps: OperationsDeps, startedMs: number): Status {
   const { clock, demandClock, fleet, catalog, planning, store, trust } = deps;
   const hosts = fleet.all().filter((h) => !h.revoked);
@@ -276,7 +310,8 @@ function status(deps: OperationsDeps, startedMs: number): Status {
   };
 }
 
-function doctor({ fleet, planning, catalog, store, signals, clock }: OperationsDeps): DoctorView {
+function doctor(deps: OperationsDeps): DoctorView {
+  const { fleet, planning, catalog, store, signals, clock } = deps;
   const unpublished = catalog.workloads
     .filter(
       (w) => w.category.from === "fixed" && catalog.needs(w.name, w.category.default) === null,
@@ -286,6 +321,7 @@ function doctor({ fleet, planning, catalog, store, signals, clock }: OperationsD
   return {
     checks: [
       ...hostChecks(fleet.all(), planning.throttled),
+      publisherCheck(distrustedHeld(deps)),
       {
         name: "artifacts",
         status: unpublished.length === 0 ? "ok" : "fail",

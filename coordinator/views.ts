@@ -215,6 +215,18 @@ export function signalCheck(
   });
 }
 
+/** What a distrusted key signed stays on a host as long as an environment runs from it. */
+export function publisherCheck(
+  held: readonly { what: string; reason: string; hosts: readonly string[] }[],
+): Check {
+  const bad = held.map(({ what, reason, hosts }) => `${what} (${reason}) on ${hosts.join(" ")}`);
+  return check("publishers", bad, "nothing in use is signed by a key that is not trusted", {
+    status: "warn",
+    remedy:
+      "It is fetched and started no more; publish it anew with a trusted key, or see `prestage publishers`.",
+  });
+}
+
 function hours(ms: number): string {
   return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
 }

@@ -1,6 +1,6 @@
 /** Commands against a real coordinator and real agents, as processes of their own. */
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -128,6 +128,38 @@ describe("commands and a fleet", () => {
     expect(got.stdout).toBe(`${copy}\n`);
     expect(await readFile(join(copy, "tile.bin"), "utf8")).toHaveLength(3_000_000);
     expect((await run(["get", "tiles@1", "-o", copy, ...data("b")])).exit).toBe(5);
+  });
+
+  test("a publisher's key signs only what it is trusted with, and until it is distrusted", async () => {
+    const dir = join(folder, "maps");
+    await mkdir(dir);
+    await writeFile(join(dir, "map.bin"), "m".repeat(300_000));
+    const key = join(folder, "ci.key");
+    const { publicKey } = await json<{ publicKey: string }>(["publisher-key", "ci", "-o", key]);
+    expect((await stat(key)).mode & 0o777).toBe(0o600);
+    const data = (host: string) => ["--data", join(folder, host)];
+    const publish = (name: string, version: string) =>
+      run(["publish", dir, "--name", name, "--version", version, "--key", key, ...data("a")]);
+    const stage = (ref: string) =>
+      run(["stage", ref, "--hosts", "all", "--wait", "--timeout", "100s"]);
+
+    const early = await publish("maps-eu", "1");
+    expect([early.exit, early.errors]).toEqual([3, expect.stringContaining("on no trust list")]);
+    await json(["publishers", "trust", "ci", "--key", publicKey, "--names", "maps-*"]);
+    expect((await publish("tiles-eu", "1")).errors).toContain("may not publish this name");
+    expect((await publish("maps-eu", "1")).exit).toBe(0);
+    expect((await stage("maps-eu@1")).exit).toBe(0);
+    expect((await run(["publishers"])).stdout).toMatch(/^ci +yes +maps-\* +1 /m);
+
+    expect((await publish("maps-us", "1")).exit).toBe(0);
+    await json(["publishers", "distrust", "ci"]);
+    expect((await publish("maps-us", "2")).errors).toContain("distrusted");
+    expect((await stage("maps-us@1")).errors).toContain("distrusted");
+    await until("dropped", async () => {
+      const { hosts } = await json<HostList>(["hosts"]);
+      return hosts.every((h) => h.holdings.every(({ ref }) => !ref.name.startsWith("maps-")));
+    });
+    expect((await run(["audit"])).stdout).toMatch(/publisher\.distrust +ci/);
   });
 
   test("refuse to publish other bytes under the same version", async () => {

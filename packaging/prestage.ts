@@ -100,6 +100,20 @@ const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
   },
   { names: ["import"], add: addImports },
   {
+    names: ["publisher-key"],
+    add: async (program, shell) => {
+      const { addPublisherKey } = await import("../agent/cli/publisher-key.ts");
+      addPublisherKey(program, shell, TRUST);
+    },
+  },
+  {
+    names: ["publishers"],
+    add: async (program, shell) => {
+      const { addPublishers } = await import("../coordinator/cli/publishers.ts");
+      addPublishers(program, shell, TRUST);
+    },
+  },
+  {
     names: ["join-token", "token", "audit"],
     add: async (program, shell) => {
       const { addTrust } = await import("../coordinator/cli/trust.ts");

@@ -89,17 +89,29 @@ export function manifestHash(body: string): string {
 
 /** Signs with an Ed25519 key. Throws the same refusals as verifying. */
 export function signManifest(manifest: Manifest, key: KeyObject): SignedManifest {
+  const body = manifestBody(manifest);
+  const signature = signBody(body, key);
+  return { body, hash: manifestHash(body), signature, publicKey: publicKeyOf(key) };
+}
+
+/** What is to be signed. Throws the same refusals as verifying. */
+export function manifestBody(manifest: Manifest): string {
   checkMeaning(manifest);
   const body = canonicalManifest(manifest);
   if (Buffer.byteLength(body) > MANIFEST_BYTES_MAX)
     throw refuse("too-long", `body over ${MANIFEST_BYTES_MAX} bytes`);
-  const publicKey = createPublicKey(key).export({ format: "jwk" }).x;
-  return {
-    body,
-    hash: manifestHash(body),
-    signature: sign(null, Buffer.from(body), key).toString("base64url"),
-    publicKey: publicKey ?? "",
-  };
+  return body;
+}
+
+/** Ed25519, base64url. */
+export function signBody(body: string, key: KeyObject): string {
+  return sign(null, Buffer.from(body), key).toString("base64url");
+}
+
+/** Raw, base64url. */
+export function publicKeyOf(key: KeyObject): string {
+  const publicKey = key.type === "private" ? createPublicKey(key) : key;
+  return publicKey.export({ format: "jwk" }).x ?? "";
 }
 
 /**

@@ -8,6 +8,7 @@ import { bytes } from "../../shared/cli/text.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { parseSourceUrl } from "../../shared/source-url.ts";
 import { agentDataDir, callAgent } from "./local.ts";
+import { readKey } from "./publisher-key.ts";
 
 export type Published = { name: string; version: string; manifestHash: string; tags: string[] };
 
@@ -22,13 +23,15 @@ export type PublishWish = {
   /** Null: named after the source's revision. */
   version: string | null;
   tags: string[];
+  /** Of the key that signs; absent: the agent's host does. */
+  publicKey?: string;
 };
 
 /** Cuts, signs and announces a version through the agent whose data is in `dataDir`. */
 export function publishArtifact(
   dataDir: string,
   wish: PublishWish,
-  options: { signal: AbortSignal; progress?: (bytesDone: number, bytes: number) => void },
+  options: Parameters<typeof callAgent>[2],
 ): Promise<Published> {
   return callAgent<Published>(dataDir, { method: "POST", path: "/publish", body: wish }, options);
 }
@@ -40,6 +43,7 @@ type PublishOptions = {
   origin?: string;
   list?: string;
   keep: boolean;
+  key?: string;
   data?: string;
 };
 
@@ -73,20 +77,24 @@ export function addPublish(program: Command, shell: Shell, group: string): void 
         .option("--origin <url>", "of a directory: base URL that serves the same files")
         .option("--list <file>", "of an http folder: file below it that names the paths")
         .option("--no-keep", "of a URL: describe it only, and leave the bytes there")
+        .option("--key <file>", "sign with this publisher's key, not as the host")
         .option(...dataOption);
     },
     run: async (call) => {
       const { name, version } = call.options;
+      const signing = call.options.key === undefined ? null : await readKey(call.options.key);
       const wish = {
         from: await sourceOf(call),
         name: parseWish(name).name,
         version: version === "auto" ? null : parseVersion(`${name}@${version}`).version,
         tags: call.options.tag ?? [],
+        ...(signing ? { publicKey: signing.publicKey } : {}),
       };
       const published = await withBar(call, `publishing ${name}@${version}`, (progress) =>
         publishArtifact(agentDataDir(call.options.data, call.terminal), wish, {
           signal: call.signal,
           progress,
+          sign: signing ? (body) => signing.sign(body, wish) : undefined,
         }),
       );
       call.show(published, () => publishedText(published));

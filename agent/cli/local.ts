@@ -10,6 +10,7 @@ type Line<T> = {
   bytesDone?: number;
   bytes?: number;
   result?: T;
+  sign?: { id: string; body: string };
   error?: Refusal;
 };
 
@@ -22,7 +23,12 @@ export function agentDataDir(option: string | undefined, terminal: Terminal): st
 export async function callAgent<T>(
   dataDir: string,
   operation: { method: "GET" | "POST"; path: string; body?: unknown },
-  options: { signal: AbortSignal; progress?: (bytesDone: number, bytes: number) => void },
+  options: {
+    signal: AbortSignal;
+    progress?: (bytesDone: number, bytes: number) => void;
+    /** Signs what the agent cut, base64url; throws to refuse. */
+    sign?: ((body: string) => string) | undefined;
+  },
 ): Promise<T> {
   const answer = await open(dataDir, operation, options.signal);
   const lines = createInterface({ input: answer, crlfDelay: Number.POSITIVE_INFINITY });
@@ -30,6 +36,11 @@ export async function callAgent<T>(
     const line = parse<T>(text);
     if (line.error) throw refusal(line.error);
     if ("result" in line) return line.result as T;
+    if (line.sign && options.sign) {
+      const body = { id: line.sign.id, signature: options.sign(line.sign.body) };
+      await callAgent(dataDir, { method: "POST", path: "/signature", body }, options);
+      continue;
+    }
     options.progress?.(line.bytesDone ?? 0, line.bytes ?? 0);
   }
   options.signal.throwIfAborted();

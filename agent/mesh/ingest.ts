@@ -2,13 +2,14 @@
  * A tree that comes as a stream, file by file: each piece is cut, hashed and written as it
  * arrives, so that nothing is read twice and the files become the version's own by renaming.
  */
-import { hash, type KeyObject } from "node:crypto";
+import { hash } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Chunk, Manifest, ManifestFile, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
-import { checkPath, signManifest } from "../../shared/manifest.ts";
+import { checkPath } from "../../shared/manifest.ts";
 import { CHUNK_BYTES_MAX, cut } from "./chunker.ts";
+import type { Sign } from "./publish.ts";
 import type { Store } from "./store.ts";
 
 export type IncomingFile = {
@@ -39,7 +40,7 @@ const BUFFER_BYTES = 4 << 20;
 export async function ingest(
   files: AsyncIterable<IncomingFile>,
   { keep, bytesMax, signal, progress, ...what }: Stream & { publisher: string; createdMs: number },
-  key: KeyObject,
+  sign: Sign,
   store: Store,
   seed: (
     signed: SignedManifest,
@@ -51,7 +52,7 @@ export async function ingest(
   try {
     const taken = await takeFiles(files, { dir, bytesMax: room, signal, progress });
     const bytes = taken.reduce((sum, f) => sum + f.bytes, 0);
-    const signed = signManifest({ ...what, files: taken, bytes }, key);
+    const signed = await sign({ ...what, files: taken, bytes });
     if (dir === null) return signed;
     return await seed(signed, (manifest) => adoptFiles(dir, signed, manifest, store));
   } finally {

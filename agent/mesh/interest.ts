@@ -31,6 +31,12 @@ export class Interest {
     this.manifestHash = manifestHash;
   }
 
+  /** What stood in its way may be gone. */
+  retry(): void {
+    this.retryAtMs = 0;
+    this.code = null;
+  }
+
   get wanted(): boolean {
     return this.holds.length > 0 || this.waiters.size > 0;
   }
@@ -56,5 +62,34 @@ export class Interest {
   rejectAll(cause: unknown): void {
     for (const waiter of this.waiters) waiter.reject(cause);
     this.waiters.clear();
+  }
+
+  /** An order that counts no more before it was done; null when it was. */
+  withdrawn(
+    hold: HoldArtifact,
+    tree: { active: boolean; bytesHave: number } | undefined,
+  ): OrderState | null {
+    const state = this.orderState(hold, tree);
+    return state.state === "done" ? null : { ...state, state: "withdrawn" };
+  }
+}
+
+/** Who waits for the transfer core to have all chunks of a version. */
+export class Completions {
+  readonly #resolvers = new Map<string, () => void>();
+
+  complete(manifestHash: string): void {
+    this.#resolvers.get(manifestHash)?.();
+  }
+
+  wait(manifestHash: string, signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#resolvers.set(manifestHash, resolve);
+    return promise.finally(() => {
+      signal.removeEventListener("abort", onAbort);
+      this.#resolvers.delete(manifestHash);
+    });
   }
 }

@@ -1,4 +1,5 @@
 /** What the mesh shows to Prometheus. */
+import type { PublisherReason } from "../../shared/publishers.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
 
 export type MeshCounters = {
@@ -21,6 +22,7 @@ export class MeshMetrics {
   readonly #bytes;
   readonly #chunks;
   readonly #refused;
+  readonly #refusedManifests;
   readonly #used;
   #last: MeshCounters | null = null;
 
@@ -39,10 +41,19 @@ export class MeshMetrics {
       name: "prestage_mesh_refused_peers_total",
       help: "Connections of peers that are not enrolled",
     });
+    this.#refusedManifests = metrics.counter<"reason">({
+      name: "prestage_mesh_refused_manifests_total",
+      help: "Manifests whose signature does not count: key unknown, distrusted, or of other names",
+      labelNames: ["reason"],
+    });
     this.#used = metrics.gauge({
       name: "prestage_mesh_store_bytes",
       help: "Bytes of the quota taken by artifact versions, partial ones whole",
     });
+  }
+
+  refusedManifest(reason: PublisherReason): void {
+    this.#refusedManifests.inc({ reason });
   }
 
   refused(): void {

@@ -215,6 +215,7 @@ test("mesh: a holder that comes back is asked for the manifest while the coordin
   await writeTree(dir, { f: randomBytes(MiB) });
   const signed = await fleet.publish(a, dir);
   fleet.manifests.clear();
+  fleet.enrol([b]);
   fleet.awayMs = 200;
   const whole = b.mesh.ensure(signed.hash, ask);
   await until(() => fleet.resolved > 1);

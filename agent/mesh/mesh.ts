@@ -4,6 +4,7 @@
  */
 import type { HoldArtifact, Member, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
+import { HOSTS_PUBLISH, type Publisher } from "../../shared/publishers.ts";
 import { every } from "../../shared/runtime/clock.ts";
 import { backoffMs } from "../../shared/runtime/retry.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
@@ -18,12 +19,14 @@ import {
   decodeHoldings,
   encodeHoldings,
 } from "./gossip.ts";
-import { Interest, type OrderState, type Waiter } from "./interest.ts";
+import { type Holding, holdingOf, Pins } from "./holding.ts";
+import { Completions, Interest, type OrderState, type Waiter } from "./interest.ts";
 import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
 import type { MeshDeps, MeshOptions } from "./mesh-options.ts";
 import { MeshNode } from "./node.ts";
 import { obtain } from "./obtain.ts";
 import { Seeder } from "./seeder.ts";
+import { Signers } from "./signers.ts";
 import { Store } from "./store.ts";
 import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
 import type { Tree } from "./trees.ts";
@@ -35,13 +38,6 @@ const ASK_AROUND_MS = 3_000;
 /** A caller that waits gives up when nothing came and nothing is under way for so long. */
 const UNAVAILABLE_MS = 10_000;
 const WITHDRAWN_MAX = 200;
-export type Holding = {
-  manifestHash: string;
-  ref: { name: string; version: string };
-  bytesHave: number;
-  bytes: number;
-  active: boolean;
-};
 export class Mesh {
   readonly #deps: MeshDeps;
   readonly #group = new TaskGroup();
@@ -53,10 +49,11 @@ export class Mesh {
   readonly #announcer: Announcer;
   readonly #seeder: Seeder;
   readonly #metrics: MeshMetrics;
+  readonly #signers: Signers;
   readonly #newest = new Newest();
   readonly #interests = new Map<string, Interest>();
-  readonly #pins = new Map<string, Set<string>>();
-  readonly #completions = new Map<string, () => void>();
+  readonly #pins = new Pins();
+  readonly #completions = new Completions();
   readonly #withdrawn = new Map<string, OrderState>();
   readonly #started = Promise.withResolvers<void>();
   #members = new Map<string, Member>();
@@ -67,6 +64,7 @@ export class Mesh {
     this.#deps = deps;
     const { clock, log, identity } = deps;
     this.#metrics = new MeshMetrics(deps.metrics);
+    this.#signers = new Signers((reason) => this.#metrics.refusedManifest(reason));
     this.#store = new Store(
       { clock, log, isProtected: (hash) => this.#isProtected(hash) },
       { dir: options.dir, quotaBytes: options.quotaBytes },
@@ -88,7 +86,7 @@ export class Mesh {
         source: deps.source,
         onComplete: (hash) => {
           this.#announcer.completed(hash);
-          this.#completions.get(hash)?.();
+          this.#completions.complete(hash);
         },
         onChanged: (hash) => this.#announcer.changed(hash),
       },
@@ -103,6 +101,7 @@ export class Mesh {
       ids: () => new Set([...[...this.#store.all()].map((t) => t.hash), ...this.#interests.keys()]),
     });
     this.#seeder = new Seeder({
+      signers: this.#signers,
       identity,
       clock,
       store: this.#store,
@@ -125,6 +124,7 @@ export class Mesh {
     signal.addEventListener("abort", stop, { once: true });
     try {
       await this.#store.open();
+      await this.#signers.load(this.#store);
       await this.#node.start();
       this.#ready = true;
       this.#group.start("node", (inner) => this.#node.run(inner));
@@ -153,9 +153,12 @@ export class Mesh {
     return this.#node.addresses();
   }
 
-  /** The allow-list; who is no longer on it is cut off at once. */
-  setMembers(members: Member[]): void {
+  /** The allow-list, and whose signatures count; who is no longer on it is cut off at once. */
+  setMembers(members: Member[], publishers: readonly Publisher[] = HOSTS_PUBLISH): void {
     const { host, site } = this.#deps.identity;
+    const peers = members.map((m) => m.peerId);
+    if (this.#signers.setPolicy(publishers, peers))
+      for (const i of this.#interests.values()) i.retry();
     const before = this.#members;
     this.#members = new Map(members.filter((m) => m.host !== host).map((m) => [m.host, m]));
     this.#node.setMembers([...this.#members.values()]);
@@ -227,14 +230,11 @@ export class Mesh {
 
   /** Keeps a version from eviction until the same owner unpins it. */
   pin(manifestHash: string, owner: string): void {
-    const owners = this.#pins.get(manifestHash) ?? new Set();
-    this.#pins.set(manifestHash, owners.add(owner));
+    this.#pins.add(manifestHash, owner);
   }
 
   unpin(manifestHash: string, owner: string): void {
-    const owners = this.#pins.get(manifestHash);
-    owners?.delete(owner);
-    if (owners?.size === 0) this.#pins.delete(manifestHash);
+    this.#pins.remove(manifestHash, owner);
   }
 
   /** Where the activated tree is; null when it is not here whole. */
@@ -244,13 +244,7 @@ export class Mesh {
   }
 
   holdings(): Holding[] {
-    return [...this.#store.all()].map((tree) => ({
-      manifestHash: tree.hash,
-      ref: { name: tree.manifest.name, version: tree.manifest.version },
-      bytesHave: tree.bytesHave,
-      bytes: tree.manifest.bytes,
-      active: tree.active,
-    }));
+    return [...this.#store.all()].map(holdingOf);
   }
 
   orderStates(): OrderState[] {
@@ -308,7 +302,8 @@ export class Mesh {
   }
 
   #isProtected(hash: string): boolean {
-    return this.#interests.get(hash)?.wanted || this.#pins.has(hash);
+    const wanted = this.#interests.get(hash)?.wanted && !this.#signers.reason(hash);
+    return wanted || this.#pins.has(hash);
   }
 
   #interest(manifestHash: string): Interest {
@@ -335,6 +330,7 @@ export class Mesh {
       for (const id of this.#transfer.sourceless(nowMs))
         this.#group.start(`ask around ${id}`, (signal) => this.#askAround(id, signal));
     }
+    this.#dropDistrusted();
     this.#metrics.update(this.counters(), this.#store.usedBytes);
   }
 
@@ -349,6 +345,7 @@ export class Mesh {
       return;
     }
     if (!this.#ready) return;
+    if (this.#distrusted(interest)) return;
     if (interest.running) {
       this.#adjust(interest, tree);
       return;
@@ -357,7 +354,7 @@ export class Mesh {
       this.#done(interest, tree);
       return;
     }
-    if (this.#deps.clock.monotonic() < interest.retryAtMs) return;
+    if (!this.#signers.ready || this.#deps.clock.monotonic() < interest.retryAtMs) return;
     const running = new AbortController();
     interest.running = running;
     this.#group.start(`obtain ${manifestHash}`, async (stopped) => {
@@ -382,9 +379,10 @@ export class Mesh {
       transfer: this.#transfer,
       fetcher: this.#fetcher,
       exchange: this.#exchange,
+      signers: this.#signers,
       resolveManifest: this.#deps.resolveManifest,
       connectedHosts: () => this.#node.connectedHosts,
-      completed: (hash: string, signal: AbortSignal) => this.#completed(hash, signal),
+      completed: (hash: string, signal: AbortSignal) => this.#completions.wait(hash, signal),
     };
   }
 
@@ -405,6 +403,26 @@ export class Mesh {
     interest.waiters.clear();
   }
 
+  /** Nothing more of it is fetched or given out; what runs from it goes on. */
+  #distrusted(interest: Interest): boolean {
+    const refusal = this.#signers.refusal(interest.manifestHash);
+    if (!refusal) return false;
+    interest.running?.abort(refusal);
+    interest.code = refusal.code;
+    this.#fetcher.dispatch({ type: "unwant", id: interest.manifestHash });
+    interest.rejectAll(refusal);
+    return true;
+  }
+
+  #dropDistrusted(): void {
+    const busy = (hash: string) => this.#pins.has(hash) || this.#interests.get(hash)?.running;
+    for (const tree of [...this.#store.all()]) {
+      if (busy(tree.hash) || !this.#signers.forgetDistrusted(tree.hash)) continue;
+      this.#deps.log.info({ manifestHash: tree.hash }, "version of a distrusted signer dropped");
+      this.#group.start(`drop ${tree.hash}`, () => this.#store.remove(tree));
+    }
+  }
+
   #failed(interest: Interest, cause: unknown): void {
     const { log, random, clock } = this.#deps;
     interest.code = cause instanceof PrestageError ? cause.code : "UNAVAILABLE";
@@ -415,22 +433,10 @@ export class Mesh {
     interest.rejectAll(cause);
   }
 
-  #completed(hash: string, signal: AbortSignal): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    this.#completions.set(hash, resolve);
-    return promise.finally(() => {
-      signal.removeEventListener("abort", onAbort);
-      this.#completions.delete(hash);
-    });
-  }
-
   #withdraw(hold: HoldArtifact): void {
     const interest = this.#interests.get(hold.manifestHash);
-    const state = interest?.orderState(hold, this.#store.get(hold.manifestHash));
-    if (state && state.state !== "done")
-      this.#withdrawn.set(hold.orderId, { ...state, state: "withdrawn" });
+    const state = interest?.withdrawn(hold, this.#store.get(hold.manifestHash));
+    if (state) this.#withdrawn.set(hold.orderId, state);
     const oldest = this.#withdrawn.keys().next();
     if (this.#withdrawn.size > WITHDRAWN_MAX && !oldest.done) this.#withdrawn.delete(oldest.value);
   }
@@ -479,7 +485,7 @@ export class Mesh {
   async #serve(kind: Kind, hash: string): Promise<Uint8Array | null> {
     if (kind === "chunk") return this.#store.readChunk(hash);
     const tree = this.#store.get(hash);
-    if (!tree) return null;
+    if (!tree || this.#signers.reason(hash)) return null;
     if (kind === "holdings") return encodeHoldings(tree.have);
     const signed = await this.#store.signedManifest(hash);
     return signed && Buffer.from(JSON.stringify(signed));

@@ -4,9 +4,9 @@
  */
 import type { Manifest, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
-import { verifyManifest } from "../../shared/manifest.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Fetcher } from "./fetcher.ts";
+import type { Signers } from "./signers.ts";
 import type { Store } from "./store.ts";
 import type { Transfer } from "./transfer.ts";
 import type { Tree } from "./trees.ts";
@@ -17,6 +17,7 @@ export type ObtainDeps = {
   transfer: Transfer;
   fetcher: Fetcher;
   exchange: Exchange;
+  signers: Signers;
   resolveManifest: (hash: string) => Promise<SignedManifest>;
   connectedHosts: () => string[];
   /** Resolves when the transfer core says that all chunks are there. */
@@ -53,6 +54,8 @@ export async function obtain(
       fetcher.dispatch({ type: "want", want });
       await whole;
     }
+    const refusal = deps.signers.refusal(manifestHash);
+    if (refusal) throw refusal;
     if (tree.have.complete) await store.activate(tree);
   }
   await store.saveMeta(manifestHash);
@@ -75,7 +78,7 @@ async function findManifest(
     if (near) return near;
     try {
       const signed = await deps.resolveManifest(hash);
-      return { signed, manifest: verifyManifest(signed, hash) };
+      return { signed, manifest: deps.signers.accept(signed, hash) };
     } catch (cause) {
       const others = deps.connectedHosts().filter((h) => !holders.includes(h));
       const far = await fromPeers(hash, others, deps, signal);
@@ -100,7 +103,7 @@ async function fromPeers(
     if (!reply.ok) continue;
     try {
       const signed: SignedManifest = JSON.parse(Buffer.from(reply.bytes).toString("utf8"));
-      return { signed, manifest: verifyManifest(signed, hash) };
+      return { signed, manifest: deps.signers.accept(signed, hash) };
     } catch {
       // A wrong answer is as good as none: the next is asked.
     }

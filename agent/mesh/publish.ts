@@ -1,12 +1,10 @@
 /** A directory as a signed, immutable version. */
 
-import type { KeyObject } from "node:crypto";
 import { constants } from "node:fs";
 import { copyFile, lstat, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Manifest, ManifestFile, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
-import { signManifest } from "../../shared/manifest.ts";
 import { chunkFile } from "./chunker.ts";
 import type { Store } from "./store.ts";
 
@@ -18,9 +16,11 @@ export type Publication = {
   createdMs: number;
   publisher: string;
 };
+/** Signs a manifest: this host's key, or a publisher's that never comes here. */
+export type Sign = (manifest: Manifest) => SignedManifest | Promise<SignedManifest>;
 
 /** Cuts and hashes every file. Throws USAGE on what no manifest can hold (links, devices). */
-export async function describe(p: Publication, key: KeyObject): Promise<SignedManifest> {
+export async function describe(p: Publication, sign: Sign): Promise<SignedManifest> {
   const files: ManifestFile[] = [];
   for (const path of await filesUnder(p.dir)) files.push(await describeFile(p.dir, path));
   const manifest: Manifest = {
@@ -32,7 +32,7 @@ export async function describe(p: Publication, key: KeyObject): Promise<SignedMa
     originUrl: p.originUrl,
     publisher: p.publisher,
   };
-  return signManifest(manifest, key);
+  return sign(manifest);
 }
 
 /** Copies the files into the store (shared blocks where the disk can) and activates them. */

@@ -39,6 +39,7 @@ import { PrestageError } from "../../shared/errors.ts";
 import { WorkloadsFile } from "../../shared/workload.ts";
 import { HISTORY_BYTES_MAX, historyRows } from "./api-history.ts";
 import { modelRoutes } from "./api-models.ts";
+import { publisherRoutes } from "./api-publishers.ts";
 import { callerOf, type Route, route } from "./api-route.ts";
 import { signalRoutes } from "./api-signals.ts";
 import type { Operations } from "./operations.ts";
@@ -63,6 +64,7 @@ export function apiTable(deps: {
     ...administering(operations),
     ...signalRoutes(operations),
     ...modelRoutes(operations),
+    ...publisherRoutes(operations),
   ];
 }
 

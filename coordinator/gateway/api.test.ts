@@ -57,6 +57,9 @@ const SAMPLES: Record<string, Omit<Ask, "path"> & { path?: string }> = {
   "GET /api/v1/tokens": {},
   "POST /api/v1/tokens": { body: { name: "made", role: "viewer" } },
   "POST /api/v1/tokens/:name/revoke": { path: "/api/v1/tokens/made/revoke", body: {} },
+  "GET /api/v1/publishers": {},
+  "POST /api/v1/publishers": { body: { name: "ci", publicKey: "B".repeat(43), names: ["maps-*"] } },
+  "POST /api/v1/publishers/:name/distrust": { path: "/api/v1/publishers/hosts/distrust", body: {} },
   "GET /api/v1/audit": { path: "/api/v1/audit?verify=true" },
 };
 const RANK: Record<string, number> = { viewer: 0, operator: 1, admin: 2 };

@@ -34,6 +34,7 @@ import type {
   WorkloadList,
 } from "../../shared/api.ts";
 import type { ForecastModel, ForecastModelList, ModelAddition } from "../../shared/api-models.ts";
+import type { PublisherList, PublisherTrust } from "../../shared/api-publishers.ts";
 import type {
   EventList,
   EventsPosted,
@@ -92,6 +93,9 @@ export type Operations = {
   createApiToken(request: ApiTokenRequest, by: Caller): Promise<ApiTokenGiven>;
   apiTokens(): Promise<ApiTokenList> | ApiTokenList;
   revokeApiToken(name: string, by: Caller): Promise<ApiTokenList>;
+  publishers(): PublisherList;
+  trustPublisher(request: PublisherTrust, by: Caller): Promise<PublisherList>;
+  distrustPublisher(name: string, by: Caller): Promise<PublisherList>;
   audit(query: AuditQuery): Promise<AuditView> | AuditView;
 
   /** The fleet root certificate as PEM; public. */

@@ -5,7 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Server } from "node:https";
-import type { DemandBin, HostId, Member, Outcome, RouteTable } from "../../shared/domain.ts";
+import type { DemandBin, HostId, Outcome, RouteTable } from "../../shared/domain.ts";
 import { type ErrorCode, PrestageError } from "../../shared/errors.ts";
 import type {
   DesiredState,
@@ -178,8 +178,7 @@ export class Sessions {
     this.#announce("routes");
   }
 
-  setMembers(epoch: number, members: Member[]): void {
-    const list: MemberList = { epoch, members };
+  setMembers(list: MemberList): void {
     this.#pushed.setMembers(list);
     this.#announce("members");
   }

@@ -12,7 +12,8 @@ export type ManifestFacts = {
   publisher: string;
   originUrl: string | null;
 };
-export type ArtifactRow = ManifestFacts & { hash: string; tags: string[] };
+/** `publicKey`: of the key that signed it. */
+export type ArtifactRow = ManifestFacts & { hash: string; publicKey: string; tags: string[] };
 /** `conflict`: the version exists with other content; `hash` is what it has. */
 export type PutResult = { kind: "added" | "present" } | { kind: "conflict"; hash: string };
 
@@ -25,8 +26,9 @@ type Columns = {
   created_ms: number;
   publisher: string;
   origin_url: string | null;
+  public_key: string;
 };
-const COLUMNS = "hash, name, version, bytes, files, created_ms, publisher, origin_url";
+const COLUMNS = "hash, name, version, bytes, files, created_ms, publisher, origin_url, public_key";
 
 export class ArtifactTable {
   readonly #db: Database;
@@ -46,7 +48,7 @@ export class ArtifactTable {
       if (present && present.hash !== signed.hash) return { kind: "conflict", hash: present.hash };
       if (!present)
         this.#db.run(
-          `INSERT INTO manifests (${COLUMNS}, body, signature, public_key)
+          `INSERT INTO manifests (${COLUMNS}, body, signature)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           signed.hash,
           facts.name,
@@ -56,9 +58,9 @@ export class ArtifactTable {
           Math.round(facts.createdMs),
           facts.publisher,
           facts.originUrl,
+          signed.publicKey,
           signed.body,
           signed.signature,
-          signed.publicKey,
         );
       for (const tag of tags)
         this.#db.run(
@@ -127,6 +129,7 @@ export class ArtifactTable {
       createdMs: row.created_ms,
       publisher: row.publisher,
       originUrl: row.origin_url,
+      publicKey: row.public_key,
       tags: tags.map(({ tag }) => tag),
     };
   }

@@ -131,4 +131,15 @@ CREATE TABLE imported (
 DROP TABLE imports;
 `,
   },
+  {
+    version: 4,
+    name: "publishers",
+    sql: `
+CREATE TABLE publishers (
+  name TEXT PRIMARY KEY, public_key TEXT UNIQUE, names TEXT NOT NULL, trusted INTEGER NOT NULL,
+  changed_by TEXT NOT NULL, changed_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifests_by_key ON manifests (public_key);
+`,
+  },
 ];

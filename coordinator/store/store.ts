@@ -11,6 +11,7 @@ import { ImportTable } from "./imports.ts";
 import { LedgerTable } from "./ledger.ts";
 import { ModelTable } from "./models.ts";
 import { Database } from "./open.ts";
+import { PublisherTable } from "./publishers.ts";
 import { SeriesIds } from "./series.ts";
 import { SignalTable } from "./signals.ts";
 import { WorkloadTable } from "./workloads.ts";
@@ -25,6 +26,7 @@ export class Store {
   readonly imports: ImportTable;
   readonly models: ModelTable;
   readonly signals: SignalTable;
+  readonly publishers: PublisherTable;
   readonly #db: Database;
 
   private constructor(db: Database) {
@@ -40,6 +42,7 @@ export class Store {
     this.imports = new ImportTable(db, series);
     this.models = new ModelTable(db);
     this.signals = new SignalTable(db);
+    this.publishers = new PublisherTable(db);
   }
 
   /** Opens or makes `DIR/prestage.db`; see `Database.open` for what it refuses. */

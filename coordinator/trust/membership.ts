@@ -1,11 +1,12 @@
 /** Who belongs to the fleet: the allow-list every agent gets, numbered by a rising epoch. */
 import type { Member } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
+import type { Publisher } from "../../shared/publishers.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { AuditTrail } from "./audit.ts";
 import type { TrustStore } from "./records.ts";
 
-export type Membership = { epoch: number; members: Member[] };
+export type Membership = { epoch: number; members: Member[]; publishers: Publisher[] };
 export type EnrolledHost = {
   host: string;
   site: string;
@@ -20,14 +21,22 @@ export class MemberList {
   readonly #clock: Clock;
   readonly #store: TrustStore;
   readonly #audit: AuditTrail;
+  readonly #publishers: () => Publisher[];
   readonly #revokedHandlers: ((host: string) => void)[] = [];
   readonly #membersHandlers: ((membership: Membership) => void)[] = [];
   #cached: Membership | null = null;
 
-  constructor(deps: { clock: Clock; store: TrustStore; audit: AuditTrail }) {
+  constructor(deps: {
+    clock: Clock;
+    store: TrustStore;
+    audit: AuditTrail;
+    /** As of the present epoch. */
+    publishers: () => Publisher[];
+  }) {
     this.#clock = deps.clock;
     this.#store = deps.store;
     this.#audit = deps.audit;
+    this.#publishers = deps.publishers;
   }
 
   members(): Membership {
@@ -43,7 +52,7 @@ export class MemberList {
         meshAddresses,
         routerUrl,
       }));
-    this.#cached = { epoch, members };
+    this.#cached = { epoch, members, publishers: this.#publishers() };
     return this.#cached;
   }
 

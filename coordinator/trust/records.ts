@@ -96,8 +96,27 @@ export type AuditRows = {
   after(seq: number, limit: number): AuditRecord[];
 };
 
+export type PublisherRecord = {
+  /** `hosts`, `host:NAME`, or the name of a key. */
+  name: string;
+  /** Null for hosts: their keys are in their own records. */
+  publicKey: string | null;
+  names: string[];
+  trusted: boolean;
+  changedBy: string;
+  changedMs: number;
+};
+
+export type PublisherRows = {
+  all(): PublisherRecord[];
+  put(row: PublisherRecord): void;
+  /** Keys that signed published versions, by the host that announced them. */
+  signers(): { publicKey: string; publisher: string; versions: number }[];
+};
+
 export type TrustStore = {
   commit<T>(work: () => T): Promise<T>;
   identities: Identities;
   audit: AuditRows;
+  publishers: PublisherRows;
 };

@@ -2,8 +2,10 @@
  * Everything that decides who may do what: the fleet's CA, members, join and API tokens, and the
  * audit trail over all of it. The conductor hands its parts to the gateway and the sessions.
  */
+import type { KeyObject } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import type { Enrolled, EnrollRequest, JoinTokenGiven, Role } from "../../shared/api.ts";
+import { publicKeyOf } from "../../shared/manifest.ts";
 import { type Clock, every } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { Access } from "./access.ts";
@@ -12,7 +14,9 @@ import { FleetCa, type Issued } from "./ca.ts";
 import { type EnrollLimits, Enrollment } from "./enrollment.ts";
 import { type Identified, Identifier, RENEWAL_GRACE_MS } from "./identify.ts";
 import { type EnrolledHost, MemberList, type Membership } from "./membership.ts";
+import { Publishers } from "./publishers.ts";
 import type { TrustStore } from "./records.ts";
+import { openSigningKey } from "./signing-key.ts";
 import { newJoinToken } from "./tokens.ts";
 
 export type ServerTls = { key: string; cert: string; ca: string };
@@ -35,6 +39,9 @@ const KEEP_DEAD_TOKENS_MS = 7 * 24 * 3_600_000;
 export class Trust {
   readonly audit: AuditTrail;
   readonly access: Access;
+  readonly publishers: Publishers;
+  /** For what the coordinator publishes itself. */
+  readonly signingKey: KeyObject;
   readonly caPem: string;
   readonly rootHash: string;
   readonly #clock: Clock;
@@ -68,7 +75,16 @@ export class Trust {
     const audit = new AuditTrail({ clock, log, store });
     this.audit = audit;
     this.access = new Access({ clock, log, store, audit });
-    this.#members = new MemberList({ clock, store, audit });
+    this.signingKey = openSigningKey(deps.dataDir);
+    const publishers = new Publishers({
+      clock,
+      store,
+      audit,
+      ownKey: publicKeyOf(this.signingKey),
+      changed: () => this.#members.announce(),
+    });
+    this.publishers = publishers;
+    this.#members = new MemberList({ clock, store, audit, publishers: () => publishers.list() });
     this.#identifier = new Identifier({ clock, ca, identities: store.identities, audit });
     this.#enrollment = new Enrollment(
       {

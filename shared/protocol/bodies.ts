@@ -24,6 +24,7 @@ import {
   TimeMs,
   Version,
 } from "../domain.ts";
+import { HOSTS_PUBLISH, Publisher } from "../publishers.ts";
 import { Workload } from "../workload.ts";
 
 /** Demand bins and outcomes in one `records` message: at most this many of each. */
@@ -192,7 +193,12 @@ export const DesiredState = z.object({
 });
 export type DesiredState = z.infer<typeof DesiredState>;
 
-export const MemberList = z.object({ epoch: Counter, members: list(Member, 10_000) });
+export const MemberList = z.object({
+  epoch: Counter,
+  members: list(Member, 10_000),
+  /** Whose signatures count; see `shared/publishers.ts`. */
+  publishers: list(Publisher, 5_000).default(() => [...HOSTS_PUBLISH]),
+});
 export type MemberList = z.infer<typeof MemberList>;
 
 /** `RouteTable` of the domain, as it travels. */

@@ -231,7 +231,7 @@ describe("link", () => {
     const taken: number[] = [];
     link.onDesired((desired) => void taken.push(desired.version));
     link.report(reportFacts());
-    coordinator.sessions.setMembers(5, []);
+    coordinator.sessions.setMembers({ epoch: 5, members: [], publishers: [] });
     await until("versions reported", () => {
       const last = coordinator.reports.at(-1);
       return last?.desiredVersion === 7 && last.routesVersion === 3 && last.membersEpoch === 5;

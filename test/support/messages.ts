@@ -169,6 +169,10 @@ export const SAMPLES: Message[] = [
       members: [
         { host: "host-a", site: "site-a", peerId: "12D3", meshAddresses: [], routerUrl: null },
       ],
+      publishers: [
+        { name: "hosts", publicKey: null, names: ["*"], trusted: true },
+        { name: "ci", publicKey: "A".repeat(43), names: ["maps-*"], trusted: false },
+      ],
     },
   },
   {

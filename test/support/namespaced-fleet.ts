@@ -5,7 +5,7 @@ import { get, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { join } from "node:path";
 import { callAgent } from "../../agent/cli/local.ts";
-import type { Holding } from "../../agent/mesh/mesh.ts";
+import type { Holding } from "../../agent/mesh/holding.ts";
 import type { MeshCounters } from "../../agent/mesh/mesh-metrics.ts";
 import { ApiClient } from "../../coordinator/cli/client.ts";
 import { readAccess } from "../../coordinator/cli/context.ts";

@@ -167,6 +167,15 @@ function cannedOperations(trust: Trust, taken: string[]): Operations {
       await trust.access.revoke(name, by);
       return { tokens: trust.access.list() };
     },
+    publishers: () => ({ publishers: trust.publishers.views() }),
+    trustPublisher: async (request, by) => {
+      await trust.publishers.trust(request, by);
+      return { publishers: trust.publishers.views() };
+    },
+    distrustPublisher: async (name, by) => {
+      await trust.publishers.distrust(name, by);
+      return { publishers: trust.publishers.views() };
+    },
     audit: ({ limit, verify }) => ({
       rows: trust.audit.newest(limit),
       head: trust.audit.head(),
