@@ -30,10 +30,16 @@ export class Budget {
     return (this.#rate * this.#burstMs) / 1000;
   }
 
-  /** Whether anything may be taken now. */
-  open(nowMs: number): boolean {
+  /** What may be taken now without overdrawing. */
+  get bytes(): number {
+    return this.#tokens;
+  }
+
+  /** Whether so much, or as much as is ever saved up, may be taken now. */
+  open(nowMs: number, bytes = 0): boolean {
     this.#refill(nowMs);
-    return this.#rate > 0 && this.#tokens > 0;
+    const enough = this.#tokens >= Math.min(bytes, this.burstBytes);
+    return this.#rate > 0 && this.#tokens > 0 && enough;
   }
 
   take(bytes: number): void {

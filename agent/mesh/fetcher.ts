@@ -28,7 +28,13 @@ export type FetcherDeps = {
   onComplete: (manifestHash: string) => void;
   onChanged: (manifestHash: string) => void;
 };
-type Fetched = { hash: string; from: string; foreground: boolean };
+type Asked = Extract<Effect, { type: "request" | "origin" }>;
+type FetchChunk = (
+  position: number,
+  signal: AbortSignal,
+) => Promise<Uint8Array | Answer | "cancelled">;
+/** Chunks of one unit asked of a peer at once. */
+const PIPELINED = 4;
 
 export class Fetcher {
   readonly #deps: FetcherDeps;
@@ -73,15 +79,17 @@ export class Fetcher {
   #perform(effect: Effect): void {
     switch (effect.type) {
       case "request":
-        this.#start(effect.hash, effect.host, effect.foreground, (signal) =>
-          this.#askPeer(effect, signal),
+        this.#start(effect, effect.host, (position, signal) =>
+          this.#askPeer(effect, position, signal),
         );
         return;
       case "origin":
-        this.#start(effect.hash, ORIGIN, effect.fg, (signal) => this.#askOrigin(effect, signal));
+        this.#start(effect, ORIGIN, (position, signal) =>
+          this.#askOrigin(effect.id, position, signal),
+        );
         return;
       case "cancel":
-        this.#underWay.get(`${effect.from} ${effect.hash}`)?.abort(new Error("not needed"));
+        this.#underWay.get(key(effect.from, effect))?.abort(new Error("not needed"));
         return;
       case "complete":
         this.#deps.onComplete(effect.id);
@@ -90,6 +98,7 @@ export class Fetcher {
         this.#deps.log.warn({ host: effect.host }, "peer sends wrong chunks and is shunned");
         return;
       case "announce":
+      case "have":
         this.#deps.onChanged(effect.id);
         return;
       default:
@@ -98,24 +107,27 @@ export class Fetcher {
   }
 
   async #askPeer(
-    effect: Extract<Effect, { type: "request" }>,
+    { host, id, foreground }: Extract<Effect, { type: "request" }>,
+    position: number,
     signal: AbortSignal,
   ): Promise<Uint8Array | Answer | "cancelled"> {
-    const { host, hash, bytes, foreground } = effect;
-    const what = { kind: "chunk" as const, hash, bytes, foreground };
+    const chunk = this.#deps.store.get(id)?.chunks[position];
+    if (!chunk) return "failed";
+    const what = { kind: "chunk" as const, hash: chunk.hash, bytes: chunk.bytes, foreground };
     const reply = await this.#deps.exchange.ask(host, what, { signal });
     return reply.ok ? reply.bytes : reply.reason;
   }
 
   async #askOrigin(
-    effect: Extract<Effect, { type: "origin" }>,
+    id: string,
+    position: number,
     signal: AbortSignal,
   ): Promise<Uint8Array | Answer> {
-    const tree = this.#deps.store.get(effect.id);
+    const tree = this.#deps.store.get(id);
     const originUrl = tree?.manifest.originUrl;
     if (!tree || !originUrl) return "failed";
     try {
-      const range = { originUrl, ...tree.range(effect.position) };
+      const range = { originUrl, ...tree.range(position) };
       return await this.#deps.source.fetchRange(range, { signal });
     } catch (cause) {
       if (!signal.aborted) this.#deps.log.warn({ cause, originUrl }, "origin fetch failed");
@@ -123,52 +135,82 @@ export class Fetcher {
     }
   }
 
-  #start(
-    hash: string,
-    from: string,
-    foreground: boolean,
-    fetch: (signal: AbortSignal) => Promise<Uint8Array | Answer | "cancelled">,
-  ): void {
-    const key = `${from} ${hash}`;
+  /** Fetches what is missing of a unit, some chunks at once, and answers for it when all ended. */
+  #start(asked: Asked, from: string, fetch: FetchChunk): void {
     const cancel = new AbortController();
-    this.#underWay.set(key, cancel);
-    this.#group.start(`fetch ${key}`, async (stopped) => {
+    this.#underWay.set(key(from, asked), cancel);
+    this.#group.start(`fetch ${key(from, asked)}`, async (stopped) => {
       const stop = () => cancel.abort(stopped.reason);
       stopped.addEventListener("abort", stop, { once: true });
-      const got = await fetch(cancel.signal);
+      const result = await this.#fetchAll(asked, from, fetch, cancel.signal);
       stopped.removeEventListener("abort", stop);
-      if (this.#underWay.get(key) === cancel) this.#underWay.delete(key);
-      if (got instanceof Uint8Array) {
-        await this.#take({ hash, from, foreground }, got);
-        return;
-      }
-      if (got === "cancelled" || cancel.signal.aborted) return;
-      this.dispatch({ type: "answer", hash, from, result: got });
+      if (this.#underWay.get(key(from, asked)) === cancel) this.#underWay.delete(key(from, asked));
+      if (result === "cancelled" || (cancel.signal.aborted && result !== "bad")) return;
+      const { id, unit, positions } = asked;
+      this.dispatch({ type: "answer", id, unit, positions, from, result });
     });
   }
 
+  /** Tells of each chunk but the one that completes the unit; stops at the first failure. */
+  async #fetchAll(
+    asked: Asked,
+    from: string,
+    fetch: FetchChunk,
+    signal: AbortSignal,
+  ): Promise<Answer | "cancelled"> {
+    const rest = [...asked.positions];
+    const results: (Answer | "cancelled")[] = [];
+    const failed = () => results.find((r) => r === "bad") ?? results.find((r) => r !== "ok");
+    const lane = async () => {
+      for (;;) {
+        const position = failed() ? undefined : rest.shift();
+        if (position === undefined) return;
+        const got = await fetch(position, signal);
+        const result =
+          got instanceof Uint8Array ? await this.#take(asked, from, position, got) : got;
+        results.push(result);
+        if (result !== "ok") continue;
+        if (signal.aborted) this.#stored(asked.id, position);
+        else if (failed() || results.length < asked.positions.length)
+          this.dispatch({ type: "part", id: asked.id, position, from });
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(PIPELINED, rest.length) }, lane));
+    return failed() ?? "ok";
+  }
+
+  /** It came after it was called back: all the same it is here. */
+  #stored(id: string, position: number): void {
+    const hash = this.#deps.store.get(id)?.chunks[position]?.hash;
+    if (hash !== undefined) this.dispatch({ type: "stored", hash });
+  }
+
   /** Verified, then written, then said to be held: in this order. */
-  async #take(fetched: Fetched, bytes: Uint8Array): Promise<void> {
-    const { hash, from, foreground } = fetched;
-    const answer = (result: Answer) => this.dispatch({ type: "answer", hash, from, result });
+  async #take(asked: Asked, from: string, position: number, bytes: Uint8Array): Promise<Answer> {
+    const hash = this.#deps.store.get(asked.id)?.chunks[position]?.hash;
+    if (hash === undefined) return "failed";
     if (digest("sha256", bytes, "hex") !== hash) {
       this.counters.corruptChunks++;
       this.#deps.log.warn({ from, hash }, "wrong chunk received");
-      return answer("bad");
+      return "bad";
     }
     if (from === ORIGIN) this.counters.originBytes += bytes.length;
     else this.counters.peerBytes += bytes.length;
-    if (foreground) this.counters.foregroundBytes += bytes.length;
+    if (asked.foreground) this.counters.foregroundBytes += bytes.length;
     let written: "new" | "held" | "nowhere";
     try {
       written = await this.#deps.store.writeChunk(hash, bytes);
     } catch (cause) {
       this.#deps.log.error({ cause, hash }, "chunk could not be written");
-      return answer("failed");
+      return "failed";
     }
     if (written === "new") this.counters.verifiedChunks++;
     if (written === "held") this.counters.refetchedChunks++;
-    if (!foreground) this.#deps.store.noteStaged(hash, bytes.length);
-    answer("ok");
+    if (!asked.foreground) this.#deps.store.noteStaged(hash, bytes.length);
+    return "ok";
   }
+}
+
+function key(from: string, { id, unit }: { id: string; unit: number }): string {
+  return `${from} ${id} ${unit}`;
 }

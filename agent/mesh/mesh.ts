@@ -30,6 +30,7 @@ import { Signers } from "./signers.ts";
 import { Store } from "./store.ts";
 import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
 import type { Tree } from "./trees.ts";
+import { Units } from "./units.ts";
 import type { Said } from "./wants.ts";
 
 const TICK_MS = 100;
@@ -75,7 +76,8 @@ export class Mesh {
       open: (host) => this.#node.openStream(host),
       serve: (kind, hash) => this.#serve(kind, hash),
     });
-    this.#transfer = new Transfer({ ...TRANSFER_DEFAULTS, self: identity.host });
+    const random = deps.random.fork("transfer");
+    this.#transfer = new Transfer({ ...TRANSFER_DEFAULTS, self: identity.host, random });
     this.#fetcher = new Fetcher(
       {
         clock,
@@ -442,7 +444,8 @@ export class Mesh {
   }
 
   #said(id: string): Said {
-    const have = this.#store.get(id)?.have ?? new Bitmap(0);
+    const tree = this.#store.get(id);
+    const have = tree ? Units.of(tree.chunks).whole(tree.have) : new Bitmap(0);
     const { urgent, claims } = this.#transfer.outside(id);
     return { id, have, wanting: this.#transfer.fetching(id), urgent, claims };
   }
@@ -486,7 +489,7 @@ export class Mesh {
     if (kind === "chunk") return this.#store.readChunk(hash);
     const tree = this.#store.get(hash);
     if (!tree || this.#signers.reason(hash)) return null;
-    if (kind === "holdings") return encodeHoldings(tree.have);
+    if (kind === "holdings") return encodeHoldings(Units.of(tree.chunks).whole(tree.have));
     const signed = await this.#store.signedManifest(hash);
     return signed && Buffer.from(JSON.stringify(signed));
   }

@@ -1,34 +1,39 @@
-/** What the transfer core knows of one host it may fetch from, and how much it asks of it. */
-import type { Bitmap } from "./bitmap.ts";
-import type { ChunkState, Said } from "./wants.ts";
+/** What the transfer core knows of the hosts it may fetch from, and how much it asks of each. */
+import { Bitmap } from "./bitmap.ts";
+import type { Flight, SaidEvent } from "./wants.ts";
 
 /** What one host said about one manifest. */
 export type Known = {
+  /** Whole units. */
   have: Bitmap;
-  /** It fetches this manifest now, so it may be elected to go to the origin. */
+  /** It fetches this manifest now, so it may be elected to go outside. */
   wanting: boolean;
   /** A request waits there for what comes from outside the site. */
   urgent: boolean;
-  /** Positions it is fetching from the origin, and since when we know. */
+  /** Units it is fetching from outside, and since when we know. */
   claims: Map<number, number>;
   /** When it last had more than before, or began. */
   progressMs: number;
 };
+/** Tells what a near host had of a manifest before and has now. */
+type Changed = (id: string, before: Bitmap | null, after: Bitmap | null) => void;
 
-const WINDOW_START = 8;
-const WINDOW_MAX = 64;
-const FLIGHT_BYTES_MAX = 8 << 20;
+const WINDOW_START = 4;
+const WINDOW_MAX = 16;
+const FLIGHT_BYTES_MAX = 16 << 20;
 /** A request should be answered within this; the window follows it. */
 const ANSWER_MS = 1500;
-const BAD_CHUNKS_MAX = 2;
+const BAD_MAX = 2;
 const MISSING_STREAK_MAX = 16;
 
 export class Source {
   readonly host: string;
-  /** In our site: asked before any origin, by everybody. */
+  /** In our site: asked before any origin. */
   readonly local: boolean;
+  /** Asked freely; others only by who was elected to. */
+  near: boolean;
   readonly manifests = new Map<string, Known>();
-  flights = 0;
+  readonly flights = new Set<Flight>();
   flightBytes = 0;
   shunned = false;
   backoffUntilMs = 0;
@@ -40,18 +45,25 @@ export class Source {
   #missing = 0;
   #bytesPerMs = 1000;
 
-  constructor(host: string, local: boolean) {
+  constructor(host: string, local: boolean, near: boolean) {
     this.host = host;
     this.local = local;
+    this.near = near;
   }
 
-  /** Whether it may be asked for one more chunk now. */
+  /** Whether it may be asked for one more unit now. */
   free(nowMs: number): boolean {
-    return this.usable(nowMs) && this.flights < this.#window && this.flightBytes < FLIGHT_BYTES_MAX;
+    return (
+      this.usable(nowMs) && this.flights.size < this.#window && this.flightBytes < FLIGHT_BYTES_MAX
+    );
   }
 
   usable(nowMs: number): boolean {
     return !this.shunned && nowMs >= this.backoffUntilMs;
+  }
+
+  has(id: string, unit: number): boolean {
+    return this.manifests.get(id)?.have.has(unit) === true;
   }
 
   /** Lower is sooner done. */
@@ -63,7 +75,7 @@ export class Source {
     this.#failures = 0;
     this.#missing = 0;
     const rate = bytes / Math.max(1, tookMs);
-    this.#bytesPerMs += (rate * Math.max(1, this.flights) - this.#bytesPerMs) * 0.2;
+    this.#bytesPerMs += (rate * Math.max(1, this.flights.size) - this.#bytesPerMs) * 0.2;
     if (tookMs > ANSWER_MS) this.#window = Math.max(2, this.#window - 1);
     else this.#window = Math.min(WINDOW_MAX, this.#window + 1);
   }
@@ -78,7 +90,7 @@ export class Source {
     this.#window = Math.max(2, this.#window >> 1);
   }
 
-  /** A chunk it said it has and has not: once in a while is a race, always is a lie. */
+  /** Something it said it has and has not: once in a while is a race, always is a lie. */
   noteMissing(nowMs: number): void {
     if (++this.#missing < MISSING_STREAK_MAX) return;
     this.#missing = 0;
@@ -87,14 +99,19 @@ export class Source {
 
   /** True when that was one too many. */
   noteBad(): boolean {
-    this.shunned ||= ++this.#bad >= BAD_CHUNKS_MAX;
-    return this.shunned;
+    return ++this.#bad >= BAD_MAX;
   }
 }
 
 /** All hosts the transfer core may ask. */
 export class Sources {
   readonly #all = new Map<string, Source>();
+  readonly #near = new Set<Source>();
+  readonly #changed: Changed;
+
+  constructor(changed: Changed) {
+    this.#changed = changed;
+  }
 
   get(host: string): Source | undefined {
     return this.#all.get(host);
@@ -104,84 +121,116 @@ export class Sources {
     return this.#all.values().some((s) => s.local);
   }
 
+  get size(): number {
+    return this.#all.size;
+  }
+
   hostsWith(id: string): string[] {
     const holding = this.#all.values().filter((s) => s.manifests.get(id)?.have.count);
     return [...holding.map((s) => s.host)];
   }
 
-  /** Takes over what a host said; gives the manifests it spoke of. */
-  said(
-    event: { host: string; local: boolean; whole: boolean; manifests: Iterable<Said> },
-    nowMs: number,
-  ): string[] {
-    let source = this.#all.get(event.host);
-    if (!source) {
-      source = new Source(event.host, event.local);
-      this.#all.set(event.host, source);
-    }
+  /** Takes over what a host said. */
+  said(event: SaidEvent, nowMs: number): void {
+    const source = this.#met(event);
     const before = event.whole ? new Map(source.manifests) : source.manifests;
-    if (event.whole) source.manifests.clear();
-    const ids: string[] = [];
+    const unsaid = new Set(event.whole ? source.manifests.keys() : []);
     for (const said of event.manifests) {
+      unsaid.delete(said.id);
       const old = before.get(said.id);
       const claims = new Map<number, number>();
-      for (const p of said.claims) claims.set(p, old?.claims.get(p) ?? nowMs);
+      for (const u of said.claims) claims.set(u, old?.claims.get(u) ?? nowMs);
       const moved = !old?.wanting || said.have.count > old.have.count;
       const progressMs = moved ? nowMs : old.progressMs;
       const { have, wanting, urgent } = said;
+      if (source.near && !source.shunned) this.#changed(said.id, old?.have ?? null, have);
       if (have.count === 0 && !wanting) source.manifests.delete(said.id);
       else source.manifests.set(said.id, { have, wanting, urgent, claims, progressMs });
-      ids.push(said.id);
     }
-    return ids;
+    for (const id of unsaid) this.#drop(source, id);
   }
 
-  /** A host that went; what it did wrong is remembered if it was bad enough. */
+  /** True when that is news of a host that was heard before. */
+  have(source: Source, id: string, unit: number, units: number, nowMs: number): boolean {
+    let known = source.manifests.get(id);
+    if (!known || known.have.size !== units) {
+      const rest = { wanting: true, urgent: false, claims: new Map(), progressMs: nowMs };
+      if (known) this.#drop(source, id);
+      known = { ...rest, ...known, have: new Bitmap(units) };
+      source.manifests.set(id, known);
+    }
+    if (!known.have.set(unit)) return false;
+    known.progressMs = nowMs;
+    if (known.claims.size > 0) known.claims.delete(unit);
+    return true;
+  }
+
+  /** It has not what it said it has. */
+  lacks(source: Source, id: string, unit: number): boolean {
+    return source.manifests.get(id)?.have.clear(unit) === true && source.near;
+  }
+
+  /** Forgets all it said; who was shunned is remembered. */
   forget(source: Source): void {
-    source.manifests.clear();
+    for (const id of [...source.manifests.keys()]) this.#drop(source, id);
+    this.#near.delete(source);
     if (!source.shunned) this.#all.delete(source.host);
   }
 
-  /** What the trusted hosts of the site said of a manifest. */
-  *inSite(id: string): Iterable<[Source, Known]> {
-    for (const source of this.#all.values()) {
-      const known = source.local && !source.shunned ? source.manifests.get(id) : undefined;
-      if (known) yield [source, known];
+  /** Is asked no more. */
+  shun(source: Source): void {
+    for (const id of [...source.manifests.keys()]) this.#drop(source, id);
+    source.shunned = true;
+  }
+
+  /** What near hosts have of a manifest. */
+  *near(id: string): Iterable<Bitmap> {
+    for (const source of this.#near) {
+      const have = source.shunned ? undefined : source.manifests.get(id)?.have;
+      if (have) yield have;
     }
   }
 
-  /** Who fits, has the chunk and will be done with it soonest. */
-  pick(chunk: ChunkState, nowMs: number, fits: (s: Source) => boolean): Source | null {
+  /** Near hosts with something of a manifest that may be asked now. */
+  free(id: string, nowMs: number): { source: Source; have: Bitmap }[] {
+    const free: { source: Source; have: Bitmap }[] = [];
+    for (const source of this.#near) {
+      if (!source.free(nowMs)) continue;
+      const have = source.manifests.get(id)?.have;
+      if (have && have.count > 0) free.push({ source, have });
+    }
+    return free;
+  }
+
+  /** Who fits, has the unit and will be done with it soonest. */
+  pick(id: string, unit: number, nowMs: number, fits: (s: Source) => boolean): Source | null {
     let best: Source | null = null;
     for (const source of this.#all.values()) {
-      if (!fits(source) || !source.free(nowMs) || !has(source, chunk)) continue;
-      if (!best || source.costMs(chunk.bytes) < best.costMs(chunk.bytes)) best = source;
+      if (!fits(source) || !source.free(nowMs) || !source.has(id, unit)) continue;
+      if (!best || source.costMs(0) < best.costMs(0)) best = source;
     }
     return best;
   }
 
-  /** Whether the site has the chunk; foreground does not wait for a host that failed just now. */
-  siteHas(chunk: ChunkState, nowMs: number, foreground: boolean): boolean {
+  /** Whether the site has the unit; foreground does not wait for a host that failed just now. */
+  siteHas(id: string, unit: number, nowMs: number, foreground: boolean): boolean {
     for (const source of this.#all.values()) {
-      if (!source.local || source.shunned || !has(source, chunk)) continue;
+      if (!source.local || source.shunned || !source.has(id, unit)) continue;
       if (!foreground || source.usable(nowMs)) return true;
     }
     return false;
   }
 
-  anyFree(nowMs: number, local: boolean): boolean {
-    for (const source of this.#all.values())
-      if (source.local === local && source.free(nowMs)) return true;
-    return false;
+  anyFree(nowMs: number, near: boolean): boolean {
+    return this.#all.values().some((s) => s.near === near && s.free(nowMs));
   }
 
-  /** Whether a host of the site said lately that it gets the chunk from outside. */
-  claimed(chunk: ChunkState, patienceMs: number, nowMs: number): boolean {
-    for (const source of this.#all.values())
-      for (const { want, position } of source.local ? chunk.refs : []) {
-        const sinceMs = source.manifests.get(want.id)?.claims.get(position);
-        if (sinceMs !== undefined && nowMs - sinceMs < patienceMs) return true;
-      }
+  /** Whether a host of the site said lately that it gets the unit from outside. */
+  claimed(id: string, unit: number, patienceMs: number, nowMs: number): boolean {
+    for (const source of this.#all.values()) {
+      const sinceMs = source.local ? source.manifests.get(id)?.claims.get(unit) : undefined;
+      if (sinceMs !== undefined && nowMs - sinceMs < patienceMs) return true;
+    }
     return false;
   }
 
@@ -198,12 +247,32 @@ export class Sources {
   /** Hosts of the site that fetch the same and get on with it. */
   fetching(id: string, takeoverMs: number, nowMs: number): string[] {
     const hosts: string[] = [];
-    for (const [source, known] of this.inSite(id))
-      if (known.wanting && nowMs - known.progressMs < takeoverMs) hosts.push(source.host);
+    for (const source of this.#all.values()) {
+      const known = source.local && !source.shunned ? source.manifests.get(id) : undefined;
+      if (known?.wanting && nowMs - known.progressMs < takeoverMs) hosts.push(source.host);
+    }
     return hosts;
   }
-}
 
-function has(source: Source, chunk: ChunkState): boolean {
-  return chunk.refs.some((r) => source.manifests.get(r.want.id)?.have.has(r.position));
+  #met({ host, local, near = local }: SaidEvent): Source {
+    let source = this.#all.get(host);
+    if (!source) {
+      source = new Source(host, local, near);
+      this.#all.set(host, source);
+    } else if (source.near !== near) {
+      for (const [id, { have }] of source.manifests)
+        if (!source.shunned) this.#changed(id, near ? null : have, near ? have : null);
+      source.near = near;
+    }
+    if (near) this.#near.add(source);
+    else this.#near.delete(source);
+    return source;
+  }
+
+  #drop(source: Source, id: string): void {
+    const known = source.manifests.get(id);
+    if (!known) return;
+    source.manifests.delete(id);
+    if (source.near && !source.shunned) this.#changed(id, known.have, null);
+  }
 }

@@ -4,11 +4,22 @@ import { expect, test } from "vitest";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import { Bitmap } from "./bitmap.ts";
 import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
-import { type Effect, ORIGIN, type Want } from "./wants.ts";
+import { Units } from "./units.ts";
+import { type Answer, type Effect, ORIGIN, type Want } from "./wants.ts";
 
 const KiB = 1024;
-const chunks = (n: number, bytes = 256 * KiB) =>
+/** A unit each. */
+const cut = (n: number, bytes: number) =>
   Array.from({ length: n }, (_, i) => ({ hash: hash("sha256", `chunk ${i}`, "hex"), bytes }));
+const cuts = new Map<string, ReturnType<typeof cut>>();
+function chunks(n: number, bytes = 1024 * KiB) {
+  const key = `${n} ${bytes}`;
+  const made = cuts.get(key) ?? cut(n, bytes);
+  cuts.set(key, made);
+  return made;
+}
+const answered = (unit: number, from: string, result: Answer, id = "m") =>
+  ({ type: "answer", id, unit, positions: [unit], from, result }) as const;
 const all = (n: number) => Array.from({ length: n }, (_, i) => i);
 const want = (n: number, over: Partial<Want> = {}): Want => ({
   id: "m",
@@ -20,7 +31,8 @@ const want = (n: number, over: Partial<Want> = {}): Want => ({
   hasOrigin: false,
   ...over,
 });
-const core = (self = "me") => new Transfer({ ...TRANSFER_DEFAULTS, self });
+const core = (self = "me") =>
+  new Transfer({ ...TRANSFER_DEFAULTS, self, random: seededRandom(self) });
 const has = (host: string, have: Bitmap, local = true) => ({
   type: "said" as const,
   host,
@@ -28,7 +40,8 @@ const has = (host: string, have: Bitmap, local = true) => ({
   whole: false,
   manifests: [{ id: "m", have, wanting: false, urgent: false, claims: [] }],
 });
-const kinds = (effects: Effect[]) => effects.map((e) => e.type).filter((t) => t !== "announce");
+const kinds = (effects: Effect[]) =>
+  effects.map((e) => e.type).filter((t) => t !== "announce" && t !== "have");
 
 test("transfer: background asks nobody (rate 0), foreground at once", () => {
   const t = core();
@@ -48,8 +61,7 @@ test("transfer: background yields while a foreground want moves", () => {
   const one = [{ hash: "f".repeat(64), bytes: 1 }];
   t.step({ type: "want", want: want(1, { id: "f", chunks: one, foreground: true }) }, 10);
   expect(kinds(t.step({ type: "want", want: want(100) }, 20))).toEqual([]);
-  const done = { type: "answer", hash: "f".repeat(64), from: "p", result: "ok" } as const;
-  expect(kinds(t.step(done, 500))).toContain("request");
+  expect(kinds(t.step(answered(0, "p", "ok", "f"), 500))).toContain("request");
 });
 
 test("transfer: background leaves the way from outside to a request waiting at a neighbour", () => {
@@ -81,9 +93,7 @@ test("transfer: a second peer is asked when the first falls silent, not while it
   t.step(has("p", Bitmap.full(2)), 0);
   t.step({ type: "want", want: want(2, { foreground: true }) }, 0);
   t.step(has("q", Bitmap.full(2)), 10);
-  const [first] = chunks(2);
-  const answer = { type: "answer", hash: first?.hash ?? "", from: "p", result: "ok" } as const;
-  t.step(answer, 1_900);
+  t.step(answered(0, "p", "ok"), 1_900);
   expect(kinds(t.step({ type: "tick" }, 3_000))).toEqual([]);
   const late = t.step({ type: "tick" }, 4_000).filter((e) => e.type === "request");
   expect(late.map((e) => e.host)).toEqual(["q"]);
@@ -104,7 +114,7 @@ test("transfer: higher priority, then the earlier deadline, goes first", () => {
   expect(order).toEqual(["c", "b", "a"]);
 });
 
-test("transfer: the rarest chunk is asked for first", () => {
+test("transfer: the rarest unit is asked for first", () => {
   const t = core();
   const some = new Bitmap(4);
   for (const i of [0, 1, 3]) some.set(i);
@@ -112,15 +122,14 @@ test("transfer: the rarest chunk is asked for first", () => {
   t.step(has("q", some), 0);
   const effects = t.step({ type: "want", want: want(4, { foreground: true }) }, 1);
   const first = effects.find((e) => e.type === "request");
-  expect(first).toMatchObject({ hash: chunks(4)[2]?.hash, host: "p" });
+  expect(first).toMatchObject({ unit: 2, host: "p" });
 });
 
 test("transfer: a host that sent two wrong chunks is asked no more", () => {
   const t = core();
   t.step(has("p", Bitmap.full(4)), 0);
   t.step({ type: "want", want: want(4, { foreground: true }) }, 1);
-  const bad = (i: number, ms: number) =>
-    t.step({ type: "answer", hash: chunks(4)[i]?.hash ?? "", from: "p", result: "bad" }, ms);
+  const bad = (i: number, ms: number) => t.step(answered(i, "p", "bad"), ms);
   expect(kinds(bad(0, 2))).not.toContain("shun");
   expect(kinds(bad(1, 3))).toEqual(expect.arrayContaining(["shun", "cancel"]));
   t.step(has("p", Bitmap.full(4)), 4);
@@ -148,9 +157,9 @@ test("transfer: foreground goes to the origin at once for what no host of the si
   expect(kinds(effects)).toEqual(["request", "origin"]);
 });
 
-test("transfer: a chunk is fetched from outside by one host; another takes over when it stalls", () => {
+test("transfer: a unit is fetched from outside by one host; another takes over when it stalls", () => {
   const hosts = ["a", "b", "c"].map((name) => ({ name, t: core(name) }));
-  const asked = new Map<string, string[]>();
+  const asked = new Map<number, string[]>();
   for (const { name, t } of hosts) {
     t.step({ type: "neighbours", count: 2 }, 0);
     t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
@@ -166,9 +175,8 @@ test("transfer: a chunk is fetched from outside by one host; another takes over 
   const perform = (name: string, t: Transfer, effects: Effect[], ms: number) => {
     for (const e of effects) {
       if (e.type !== "origin") continue;
-      asked.set(e.hash, [...(asked.get(e.hash) ?? []), name]);
-      const answer = { type: "answer", hash: e.hash, from: ORIGIN, result: "ok" } as const;
-      perform(name, t, t.step(answer, ms), ms);
+      asked.set(e.unit, [...(asked.get(e.unit) ?? []), name]);
+      perform(name, t, t.step(answered(e.unit, ORIGIN, "ok"), ms), ms);
     }
   };
   const run = (fromMs: number, toMs: number, silent: string[]) => {
@@ -189,7 +197,7 @@ function trial(seed: number, rate: number, trouble: number) {
   const random = seededRandom(seed);
   const n = 40;
   const t = core();
-  const held = new Map<string, number>();
+  const held = new Set<number>();
   const due: { atMs: number; run: (ms: number) => Effect[] }[] = [];
   const cancelled = new Set<string>();
   let complete = 0;
@@ -199,13 +207,13 @@ function trial(seed: number, rate: number, trouble: number) {
   const perform = (effects: Effect[], ms: number) => {
     for (const e of effects) {
       if (e.type === "complete") complete++;
-      if (e.type === "cancel") cancelled.add(`${e.from} ${e.hash}`);
+      if (e.type === "cancel") cancelled.add(`${e.from} ${e.unit}`);
       if (e.type !== "request" && e.type !== "origin") continue;
       const from = e.type === "request" ? e.host : ORIGIN;
       askedBytes += e.bytes;
       worstOver = Math.max(worstOver, askedBytes - (rate * ms) / 1000);
-      expect(held.has(e.hash)).toBe(false);
-      cancelled.delete(`${from} ${e.hash}`);
+      expect(held.has(e.unit)).toBe(false);
+      cancelled.delete(`${from} ${e.unit}`);
       const luck = random.next();
       const results = ["failed", "missing", "busy", "bad"] as const;
       const lost = luck < trouble * 0.3 && from !== ORIGIN;
@@ -215,9 +223,9 @@ function trial(seed: number, rate: number, trouble: number) {
         due.push({
           atMs: ms + random.int(400),
           run: (now) => {
-            if (cancelled.has(`${from} ${e.hash}`)) return [];
-            if (result === "ok" && !held.has(e.hash)) held.set(e.hash, now);
-            return t.step({ type: "answer", hash: e.hash, from, result }, now);
+            if (cancelled.has(`${from} ${e.unit}`)) return [];
+            if (result === "ok") held.add(e.unit);
+            return t.step(answered(e.unit, from, result), now);
           },
         });
     }
@@ -257,11 +265,11 @@ test("transfer: every chunk comes, none is asked for once held, one completion (
   );
 });
 
-test("transfer: what was asked for is never over rate × time + burst + one chunk (no refusals)", () => {
+test("transfer: what was asked for is never over rate × time + burst + one unit (no refusals)", () => {
   fc.assert(
     fc.property(fc.integer(), fc.integer({ min: 100_000, max: 20_000_000 }), (seed, rate) => {
       const { worstOver } = trial(seed, rate, 0);
-      expect(worstOver).toBeLessThanOrEqual(rate * 0.25 + 256 * KiB);
+      expect(worstOver).toBeLessThanOrEqual(rate * 0.25 + 1024 * KiB);
     }),
     { numRuns: 40 },
   );
@@ -270,9 +278,9 @@ test("transfer: what was asked for is never over rate × time + burst + one chun
 test("transfer: a step on a version of 100,000 chunks takes milliseconds, not seconds", () => {
   const n = 100_000;
   const t = core();
-  const big = want(n, { foreground: true });
+  const big = want(n, { foreground: true, chunks: chunks(n, 256 * KiB) });
   const startMs = workMs();
-  t.step(has("p", Bitmap.full(n)), 0);
+  t.step(has("p", Bitmap.full(Units.of(big.chunks).count)), 0);
   let effects = t.step({ type: "want", want: big }, 1);
   const first = workMs() - startMs;
   let slowest = 0;
@@ -280,7 +288,7 @@ test("transfer: a step on a version of 100,000 chunks takes milliseconds, not se
     const e = effects.find((x) => x.type === "request");
     if (e?.type !== "request") break;
     const before = workMs();
-    const next = t.step({ type: "answer", hash: e.hash, from: "p", result: "ok" }, i + 2);
+    const next = t.step(answered(e.unit, "p", "ok"), i + 2);
     slowest = Math.max(slowest, workMs() - before);
     effects = [...effects.filter((x) => x !== e), ...next];
   }

@@ -1,36 +1,38 @@
 /**
- * Which chunk to ask whom for, and when. No sockets, disks, clocks or chance: events with their
- * time go in, effects come out, so that a simulated fleet and the real mesh run the same code.
+ * Which unit to ask whom for, and when. No sockets, disks or clocks: events with their time go in,
+ * effects come out, so that a simulated fleet and the real mesh run the same code.
  *
- * The idea: wants in order (foreground, priority, deadline), within a want the rarest chunks
- * first, each to the peer of the site that will be done with it soonest. Foreground is never
- * limited; background obeys the byte budget and makes way while a foreground want moves here, and
- * on the way from outside while one moves anywhere in the site. Only a
- * chunk that no live host of the site has is fetched from outside (origin, or hosts of other
- * sites), by one host per chunk that all elect alike; who makes no progress is no candidate.
+ * The idea: wants in order (foreground, priority, deadline), within a want the rarest units first,
+ * each to the neighbour that will be done with it soonest. Foreground is never limited; background
+ * obeys the byte budget and makes way while a foreground want moves here, and on the way from
+ * outside while one moves anywhere in the site. Only a unit that no neighbour has is fetched from
+ * outside (a host of the site that is no neighbour, the origin, hosts of other sites), by one host
+ * per unit that all elect alike; who makes no progress is no candidate.
  *
- * Refused: a central tracker that hands out chunks (it would have to be up for every swap).
+ * Refused: a central tracker that hands out units (it would have to be up for every swap).
  */
-import { assert, unreachable } from "../../shared/runtime/assert.ts";
+import { unreachable } from "../../shared/runtime/assert.ts";
+import type { Random } from "../../shared/runtime/random.ts";
+import type { Bitmap } from "./bitmap.ts";
 import { Budget } from "./budget.ts";
 import { elect } from "./election.ts";
-import { Sources } from "./sources.ts";
+import { Flights } from "./flights.ts";
+import { type Source, Sources } from "./sources.ts";
 import {
   type Answer,
+  type AnswerEvent,
   byUrgency,
-  type ChunkState,
   type Effect,
   type Flight,
-  newWant,
   ORIGIN,
-  rank,
   type TransferEvent,
   type Want,
-  type WantState,
+  WantState,
 } from "./wants.ts";
 
 export type TransferOptions = {
   self: string;
+  random: Random;
   flightBytesMax: number;
   originFlightsMax: number;
   /** How long to listen for others that want the same before going to the origin. */
@@ -43,7 +45,7 @@ export type TransferOptions = {
   endgameMs: number;
 };
 
-export const TRANSFER_DEFAULTS: Omit<TransferOptions, "self"> = {
+export const TRANSFER_DEFAULTS: Omit<TransferOptions, "self" | "random"> = {
   flightBytesMax: 48 << 20,
   originFlightsMax: 6,
   settleMs: 700,
@@ -57,22 +59,19 @@ const FOREGROUND_QUIET_MS = 2_000;
 /** A host of the site that says so and gets nothing for so long holds nobody up any more. */
 const URGENT_MS = 3_000;
 const STOP_MS = 700;
-const REBUILD_MS = 200;
-const SCAN_MAX = 2_048;
+/** So many units nobody free has are passed over in one step. */
+const MISSES_MAX = 128;
+const ORPHANS_MAX = 2_048;
 const ORPHAN_REST_MS = 50;
 const FIRST_CONTACT_MS = 3_000;
 
 export class Transfer {
   readonly #o: TransferOptions;
   readonly #wants = new Map<string, WantState>();
-  readonly #chunks = new Map<string, ChunkState>();
-  readonly #sources = new Sources();
-  readonly #flights = new Map<string, Flight>();
+  readonly #sources: Sources;
+  readonly #flights: Flights;
   readonly #budget = new Budget({ burstMs: 250 });
   #ordered: WantState[] = [];
-  #flightBytes = 0;
-  #originFlights = 0;
-  #unassigned = 0;
   #neighbours = 0;
   #stoppedMs: number | null = null;
   #bornMs: number | null = null;
@@ -82,14 +81,15 @@ export class Transfer {
 
   constructor(options: TransferOptions) {
     this.#o = options;
+    this.#sources = new Sources((id, before, after) => this.#recount(id, before, after));
+    this.#flights = new Flights((host) => this.#sources.get(host));
   }
 
   step(event: TransferEvent, nowMs: number): Effect[] {
     this.#bornMs ??= nowMs;
-    this.#apply(event, nowMs);
-    this.#schedule(nowMs);
+    if (this.#apply(event, nowMs)) this.#schedule(nowMs);
     const effects = this.#effects;
-    this.#effects = [];
+    if (effects.length > 0) this.#effects = [];
     return effects;
   }
 
@@ -99,7 +99,7 @@ export class Transfer {
 
   /** Chunks still to come. */
   missing(id: string): number {
-    return this.#wants.get(id)?.missing ?? 0;
+    return this.#wants.get(id)?.missing.count ?? 0;
   }
 
   /** Whether it is being fetched, not merely wished for: others count on it then. */
@@ -113,64 +113,76 @@ export class Transfer {
     return this.#sources.hostsWith(id);
   }
 
-  /** Positions under way from outside the site, and whether a request waits for one of them. */
+  /** Units under way from outside the neighbours, and whether a request waits for one of them. */
   outside(id: string): { urgent: boolean; claims: number[] } {
+    const want = this.#wants.get(id);
     const claims: number[] = [];
-    for (const flight of this.#flights.values())
-      if (!this.#isLocal(flight.from))
-        for (const ref of flight.chunk.refs) if (ref.want.id === id) claims.push(ref.position);
-    return { urgent: claims.length > 0 && this.#wants.get(id)?.foreground === true, claims };
+    for (const [unit, flights] of want?.flights ?? [])
+      if (flights.some((f) => this.#isOutside(f.from))) claims.push(unit);
+    return { urgent: claims.length > 0 && want?.foreground === true, claims };
   }
 
   /** Milliseconds in which nothing of it came and nothing is under way. */
   stuckMs(id: string, nowMs: number): number {
     const want = this.#wants.get(id);
-    return want && want.flights === 0 ? nowMs - want.progressMs : 0;
+    return want && want.flights.size === 0 ? nowMs - want.progressMs : 0;
   }
 
-  /** Wants of which nobody in the site has some chunk and that have no origin that works. */
+  /** Wants of which no neighbour has some unit and that have no origin that works. */
   sourceless(nowMs: number): string[] {
     return this.#ordered
-      .filter((w) => w.orphans.length > 0 && (!w.hasOrigin || nowMs < w.originBackoffUntilMs))
+      .filter((w) => w.rarity.orphans > 0 && (!w.hasOrigin || nowMs < w.originBackoffUntilMs))
       .map((w) => w.id);
   }
 
   get underWay(): { peers: number; origin: number } {
-    return { peers: this.#flights.size - this.#originFlights, origin: this.#originFlights };
+    const { count, origin } = this.#flights;
+    return { peers: count - origin, origin };
   }
 
-  #apply(event: TransferEvent, nowMs: number): void {
+  /** What is remembered, in entries: has to stay bounded. */
+  get sizes(): { wants: number; sources: number; flights: number } {
+    const { size: sources } = this.#sources;
+    return { wants: this.#wants.size, sources, flights: this.#flights.count };
+  }
+
+  /** True when something may be asked for now that could not be before. */
+  #apply(event: TransferEvent, nowMs: number): boolean {
     switch (event.type) {
       case "want":
         this.#want(event.want, nowMs);
-        return;
+        return true;
       case "unwant":
         this.#unwant(event.id);
-        return;
+        return true;
       case "rate":
         this.#rate(event.bytesPerSecond, nowMs);
-        return;
+        return true;
       case "neighbours":
         this.#neighbours = event.count;
-        return;
+        return true;
       case "said":
-        this.#said(event, nowMs);
-        return;
+        this.#sources.said(event, nowMs);
+        return this.#wants.size > 0;
+      case "have":
+        return this.#have(event, nowMs);
       case "gone":
         this.#gone(event.host);
-        return;
+        return true;
       case "stored":
-        this.#stored(event.hash, nowMs);
-        return;
+        this.#found(event.hash, nowMs, null);
+        return true;
+      case "part":
+        this.#part(event, nowMs);
+        return false;
       case "answer":
         this.#answer(event, nowMs);
-        return;
+        return true;
       case "tick":
         this.#tick(nowMs);
-        return;
+        return true;
       default:
-        unreachable(event);
-        return;
+        return unreachable(event);
     }
   }
 
@@ -184,32 +196,16 @@ export class Transfer {
   }
 
   #want(want: Want, nowMs: number): void {
-    const { missing, ...rest } = want;
     let state = this.#wants.get(want.id);
-    if (state) Object.assign(state, rest);
-    else {
-      state = newWant(rest, nowMs);
+    if (!state) {
+      state = new WantState(want, this.#o.random, nowMs);
       this.#wants.set(want.id, state);
+      for (const have of this.#sources.near(want.id)) this.#recount(want.id, null, have);
     }
-    for (const position of missing) this.#addMissing(state, position);
+    state.update(want);
     this.#sortWants();
     this.#effects.push({ type: "announce", id: want.id });
-    if (state.missing === 0) this.#complete(state);
-  }
-
-  #addMissing(want: WantState, position: number): void {
-    const chunk = want.chunks[position];
-    assert(chunk, "a missing position is one of the manifest's");
-    let state = this.#chunks.get(chunk.hash);
-    if (!state) {
-      state = { hash: chunk.hash, bytes: chunk.bytes, refs: [], flights: [] };
-      this.#chunks.set(chunk.hash, state);
-      this.#unassigned++;
-    }
-    if (state.refs.some((r) => r.want === want && r.position === position)) return;
-    state.refs.push({ want, position });
-    want.missing++;
-    want.stale = true;
+    if (state.missing.count === 0) this.#complete(state);
   }
 
   #unwant(id: string): void {
@@ -217,29 +213,26 @@ export class Transfer {
     if (!want) return;
     this.#wants.delete(id);
     this.#sortWants();
-    for (const { hash } of want.chunks) {
-      const chunk = this.#chunks.get(hash);
-      if (!chunk) continue;
-      chunk.refs = chunk.refs.filter((r) => r.want !== want);
-      if (chunk.refs.length === 0) this.#forget(chunk);
-    }
+    this.#recall(want, null);
     this.#effects.push({ type: "announce", id });
   }
 
-  /** Drops a chunk nobody waits for, and what is under way for it. */
-  #forget(chunk: ChunkState, except?: string): void {
-    for (const flight of [...chunk.flights]) {
-      if (flight.from !== except)
-        this.#effects.push({ type: "cancel", from: flight.from, hash: chunk.hash });
-      this.#land(flight);
-    }
-    this.#chunks.delete(chunk.hash);
-    this.#unassigned--;
+  /** Calls back all that is under way for a want, or for one of its units. */
+  #recall(want: WantState, unit: number | null, except?: string): void {
+    for (const flights of unit === null ? [...want.flights.values()] : [want.flights.get(unit)])
+      for (const flight of [...(flights ?? [])]) if (flight.from !== except) this.#callBack(flight);
+  }
+
+  #callBack(flight: Flight): void {
+    const { from, unit, want } = flight;
+    this.#effects.push({ type: "cancel", from, id: want.id, unit });
+    this.#land(flight);
   }
 
   #complete(want: WantState): void {
     this.#wants.delete(want.id);
     this.#sortWants();
+    this.#recall(want, null);
     this.#effects.push({ type: "announce", id: want.id }, { type: "complete", id: want.id });
   }
 
@@ -247,97 +240,105 @@ export class Transfer {
     this.#ordered = [...this.#wants.values()].sort(byUrgency);
   }
 
-  #said(event: Extract<TransferEvent, { type: "said" }>, nowMs: number): void {
-    for (const id of this.#sources.said(event, nowMs)) {
-      const want = this.#wants.get(id);
-      if (want) want.stale = true;
+  /** Counts what a near host has of a manifest now instead of before. */
+  #recount(id: string, before: Bitmap | null, after: Bitmap | null): void {
+    const want = this.#wants.get(id);
+    if (!want) return;
+    for (let unit = 0; unit < want.units.count; unit++) {
+      const had = before?.has(unit) === true;
+      const has = after?.has(unit) === true;
+      if (has && !had) want.rarity.raise(unit);
+      else if (had && !has) want.rarity.lower(unit);
     }
-    if (event.whole) for (const want of this.#ordered) want.stale = true;
+  }
+
+  /** Comes for every unit of every neighbour, so it does no more than it must. */
+  #have(event: Extract<TransferEvent, { type: "have" }>, nowMs: number): boolean {
+    const source = this.#sources.get(event.host);
+    const want = this.#wants.get(event.id);
+    if (!source || !want || source.shunned || event.unit >= want.units.count) return false;
+    if (!this.#sources.have(source, event.id, event.unit, want.units.count, nowMs)) return false;
+    if (!source.near) return false;
+    want.rarity.raise(event.unit);
+    return want.rarity.has(event.unit) && !this.#full && source.free(nowMs);
   }
 
   #gone(host: string): void {
     const source = this.#sources.get(host);
     if (!source) return;
-    this.#giveBack(host, false);
+    for (const flight of [...source.flights]) this.#callBack(flight);
     this.#sources.forget(source);
-    for (const want of this.#ordered) want.stale = true;
   }
 
-  /** Everything asked of a host goes back to be asked of others. */
-  #giveBack(from: string, cancel: boolean): void {
-    for (const flight of [...this.#flights.values()]) {
-      if (flight.from !== from) continue;
-      if (cancel) this.#effects.push({ type: "cancel", from, hash: flight.chunk.hash });
-      this.#return(flight);
-    }
-  }
-
-  #return(flight: Flight): void {
-    this.#land(flight);
-    if (flight.chunk.flights.length > 0) return;
-    for (const { want, position } of flight.chunk.refs) want.retry.push(position);
-  }
-
-  /** Books a flight out. */
+  /** Books a flight out; what did not come may be asked for again. */
   #land(flight: Flight): void {
-    this.#flights.delete(`${flight.from} ${flight.chunk.hash}`);
-    flight.chunk.flights = flight.chunk.flights.filter((f) => f !== flight);
-    if (flight.chunk.flights.length === 0) this.#unassigned++;
-    flight.want.flights--;
-    this.#flightBytes -= flight.chunk.bytes;
-    const source = this.#sources.get(flight.from);
-    if (source) {
-      source.flights--;
-      source.flightBytes -= flight.chunk.bytes;
-    }
-    if (flight.from === ORIGIN) this.#originFlights--;
-    if (!this.#isLocal(flight.from)) this.#effects.push({ type: "announce", id: flight.want.id });
+    this.#flights.land(flight);
+    if (this.#isOutside(flight.from)) this.#effects.push({ type: "announce", id: flight.want.id });
   }
 
-  #stored(hash: string, nowMs: number, from?: string): void {
-    const chunk = this.#chunks.get(hash);
-    if (!chunk) return;
-    const { refs } = chunk;
-    this.#forget(chunk, from);
-    for (const { want } of refs) {
-      want.missing--;
-      want.progressMs = nowMs;
-      want.originFailures = 0;
-      this.#effects.push({ type: "announce", id: want.id });
-      if (want.missing === 0 && this.#wants.has(want.id)) this.#complete(want);
-    }
-  }
-
-  #answer(event: Extract<TransferEvent, { type: "answer" }>, nowMs: number): void {
-    const flight = this.#flights.get(`${event.from} ${event.hash}`);
+  #part(event: Extract<TransferEvent, { type: "part" }>, nowMs: number): void {
     const source = this.#sources.get(event.from);
     if (source) source.answeredMs = nowMs;
-    if (event.result === "ok") {
-      if (flight) source?.noteOk(flight.chunk.bytes, nowMs - flight.sinceMs);
-      this.#stored(event.hash, nowMs, event.from);
+    const hash = this.#wants.get(event.id)?.units.chunks[event.position]?.hash;
+    if (hash !== undefined) this.#found(hash, nowMs, event.from);
+  }
+
+  /** A chunk is held now, in every version that wants it. `from` still has to answer for it. */
+  #found(hash: string, nowMs: number, from: string | null): void {
+    for (const want of [...this.#wants.values()])
+      for (const position of want.units.positionsOf(hash))
+        if (want.found(position)) this.#progress(want, position, nowMs, from);
+  }
+
+  #progress(want: WantState, position: number, nowMs: number, from: string | null): void {
+    want.progressMs = nowMs;
+    want.originFailures = 0;
+    const unit = want.units.unitOf(position);
+    if (want.missingIn(unit) > 0) return;
+    want.rarity.remove(unit);
+    this.#recall(want, unit, from ?? undefined);
+    const { id } = want;
+    this.#effects.push({ type: "announce", id }, { type: "have", id, unit });
+    if (want.missing.count === 0) this.#complete(want);
+  }
+
+  #answer(event: AnswerEvent, nowMs: number): void {
+    const { from, id, unit, result } = event;
+    const flight = this.#flights.get(from, id, unit);
+    const source = this.#sources.get(from);
+    if (source) source.answeredMs = nowMs;
+    if (flight) {
+      if (result === "ok") {
+        source?.noteOk(flight.bytes, nowMs - flight.sinceMs);
+        this.#flights.note(flight.bytes, nowMs - flight.sinceMs);
+      }
+      this.#land(flight);
+    }
+    if (result === "ok") {
+      const { units, missing } = flight?.want ?? this.#wants.get(id) ?? {};
+      for (const position of event.positions)
+        if (missing?.has(position)) this.#found(units?.chunks[position]?.hash ?? "", nowMs, null);
       return;
     }
     if (!flight) return;
-    this.#return(flight);
-    if (flight.background && (event.result === "missing" || event.result === "busy")) {
-      this.#budget.refund(flight.chunk.bytes);
-      this.spentBytes -= flight.chunk.bytes;
+    if (flight.background && (result === "missing" || result === "busy")) {
+      this.#budget.refund(flight.bytes);
+      this.spentBytes -= flight.bytes;
     }
-    if (event.from === ORIGIN) {
-      this.#originFailed(flight.want, event.result, nowMs);
-      return;
-    }
-    if (event.result === "missing" || event.result === "bad")
-      for (const { want, position } of flight.chunk.refs)
-        source?.manifests.get(want.id)?.have.clear(position);
-    if (event.result === "missing") source?.noteMissing(nowMs);
-    if (event.result === "busy") source?.noteBusy(nowMs);
-    if (event.result === "failed") source?.noteFailed(nowMs);
-    if (event.result === "bad" && source?.noteBad()) {
-      this.#giveBack(event.from, true);
-      source.manifests.clear();
-      this.#effects.push({ type: "shun", host: event.from });
-      for (const want of this.#ordered) want.stale = true;
+    if (from === ORIGIN) this.#originFailed(flight.want, result, nowMs);
+    else if (source) this.#failed(source, flight, result, nowMs);
+  }
+
+  #failed(source: Source, { want, unit }: Flight, result: Answer, nowMs: number): void {
+    if (result === "missing" || result === "bad")
+      if (this.#sources.lacks(source, want.id, unit)) want.rarity.lower(unit);
+    if (result === "missing") source.noteMissing(nowMs);
+    if (result === "busy") source.noteBusy(nowMs);
+    if (result === "failed") source.noteFailed(nowMs);
+    if (result === "bad" && source.noteBad()) {
+      for (const flight of [...source.flights]) this.#callBack(flight);
+      this.#sources.shun(source);
+      this.#effects.push({ type: "shun", host: source.host });
     }
   }
 
@@ -348,110 +349,126 @@ export class Transfer {
   }
 
   #tick(nowMs: number): void {
-    for (const flight of [...this.#flights.values()]) {
+    const stop = this.#stoppedMs !== null && nowMs - this.#stoppedMs >= STOP_MS;
+    for (const flight of [...this.#flights.all()]) {
       const source = this.#sources.get(flight.from);
-      const stop = this.#stoppedMs !== null && nowMs - this.#stoppedMs >= STOP_MS;
-      const lastMs = Math.max(flight.sinceMs, source?.answeredMs ?? 0);
-      const late = source !== undefined && nowMs - lastMs > this.#o.peerTimeoutMs;
-      const needed = flight.chunk.refs.some((r) => r.want.foreground);
-      if (!late && !(stop && flight.background && !needed)) continue;
-      this.#effects.push({ type: "cancel", from: flight.from, hash: flight.chunk.hash });
-      this.#return(flight);
+      const late = source !== undefined && this.#silentMs(flight, nowMs) > this.#o.peerTimeoutMs;
+      if (!late && !(stop && flight.background && !flight.want.foreground)) continue;
+      this.#callBack(flight);
       if (late && source.usable(nowMs)) source.noteFailed(nowMs);
     }
-    if (this.#unassigned === 0) this.#endgame(nowMs);
+    if (!this.#ordered.some((w) => w.rarity.size > 0)) this.#endgame(nowMs);
+  }
+
+  #silentMs(flight: Flight, nowMs: number): number {
+    const answeredMs = this.#sources.get(flight.from)?.answeredMs ?? 0;
+    return nowMs - Math.max(flight.sinceMs, answeredMs);
   }
 
   /** All is under way: asks a second peer for what is asked of one that has fallen silent. */
   #endgame(nowMs: number): void {
-    for (const flight of [...this.#flights.values()]) {
-      const { chunk, want } = flight;
+    const patienceMs = this.#flights.patienceMs(this.#o.endgameMs);
+    for (const flight of [...this.#flights.all()]) {
+      const { want, unit, from } = flight;
       // Who answers other requests gets to this one: a second answer would come for nothing.
-      const lastMs = Math.max(flight.sinceMs, this.#sources.get(flight.from)?.answeredMs ?? 0);
-      if (chunk.flights.length > 1 || nowMs - lastMs < this.#o.endgameMs) continue;
-      const other = this.#sources.pick(chunk, nowMs, (s) => s.local && s.host !== flight.from);
-      if (other && this.#allowed(want, nowMs)) this.#launch(chunk, want, other.host, nowMs);
+      if ((want.flights.get(unit)?.length ?? 0) > 1) continue;
+      if (this.#silentMs(flight, nowMs) < patienceMs) continue;
+      const other = this.#sources.pick(want.id, unit, nowMs, (s) => s.near && s.host !== from);
+      if (other && this.#allowed(want, unit, nowMs)) this.#launch(want, unit, other.host, nowMs);
     }
   }
 
+  get #full(): boolean {
+    return this.#flights.bytes >= Math.min(this.#flights.windowBytes, this.#o.flightBytesMax);
+  }
+
   #schedule(nowMs: number): void {
+    if (this.#full || this.#ordered.length === 0) return;
     const yielding = this.#foregroundMoves(nowMs);
     for (const want of this.#ordered) {
-      if (this.#flightBytes >= this.#o.flightBytesMax) return;
+      if (this.#full) return;
       if (!want.foreground && (yielding || !this.#budget.open(nowMs))) return;
-      if (want.stale && nowMs - want.builtMs >= REBUILD_MS) this.#rebuild(want, nowMs);
-      this.#fill(want, nowMs);
+      this.#askNear(want, nowMs);
+      this.#askOutside(want, nowMs);
     }
   }
 
   #foregroundMoves(nowMs: number): boolean {
     return this.#ordered.some(
-      (w) => w.foreground && (w.flights > 0 || nowMs - w.progressMs < FOREGROUND_QUIET_MS),
+      (w) => w.foreground && (w.flights.size > 0 || nowMs - w.progressMs < FOREGROUND_QUIET_MS),
     );
   }
 
-  #rebuild(want: WantState, nowMs: number): void {
-    const holders = [...this.#sources.inSite(want.id)].map(([, known]) => known);
-    rank(want, holders, (hash) => this.#chunks.has(hash), this.#o.self);
-    want.builtMs = nowMs;
-  }
-
-  #fill(want: WantState, nowMs: number): void {
-    this.#scan(want, want.retry, nowMs, () => true);
-    this.#scan(want, want.queue, nowMs, () => this.#sources.anyFree(nowMs, true));
-    if (want.orphans.length === 0 || nowMs < want.restUntilMs) return;
-    const outside = () => this.#originFree(want, nowMs) || this.#sources.anyFree(nowMs, false);
-    if (!this.#scan(want, want.orphans, nowMs, outside)) want.restUntilMs = nowMs + ORPHAN_REST_MS;
-  }
-
-  /** Launches what it can of the list's first part and takes it out. True when anything was. */
-  #scan(want: WantState, list: number[], nowMs: number, anyoneFree: () => boolean): boolean {
-    if (list.length === 0) return false;
-    const candidates = [
-      this.#o.self,
-      ...this.#sources.fetching(want.id, this.#o.takeoverMs, nowMs),
-    ];
-    const kept: number[] = [];
-    let launched = false;
-    let at = 0;
-    for (; at < list.length && at < SCAN_MAX; at++) {
-      if (this.#flightBytes >= this.#o.flightBytesMax || !this.#allowed(want, nowMs)) break;
-      if (!anyoneFree()) break;
-      const position = list[at] ?? 0;
-      const chunk = this.#chunks.get(want.chunks[position]?.hash ?? "");
-      if (!chunk || chunk.flights.length > 0) continue;
-      const from = this.#whom(chunk, want, candidates, nowMs);
-      if (from === null) kept.push(position);
-      else this.#launch(chunk, want, from, nowMs);
-      launched ||= from !== null;
+  /** Asks neighbours, the rarest unit first. */
+  #askNear(want: WantState, nowMs: number): void {
+    const { rarity } = want;
+    if (rarity.size === rarity.orphans) return;
+    const free = this.#sources.free(want.id, nowMs);
+    let misses = 0;
+    for (let i = rarity.orphans; i < rarity.size && misses < MISSES_MAX; ) {
+      const unit = rarity.at(i);
+      if (free.length === 0 || this.#full || !this.#allowed(want, unit, nowMs)) return;
+      let best = -1;
+      let bestMs = Number.POSITIVE_INFINITY;
+      for (let k = 0; k < free.length; k++) {
+        const one = free[k];
+        if (!one?.have.has(unit)) continue;
+        const costMs = one.source.costMs(want.units.bytes(unit));
+        if (costMs < bestMs) [best, bestMs] = [k, costMs];
+      }
+      const source = free[best]?.source;
+      if (source && this.#launch(want, unit, source.host, nowMs)) {
+        if (!source.free(nowMs)) free.splice(best, 1);
+        continue;
+      }
+      i++;
+      misses++;
     }
-    // What could not be asked goes to the end, so that the next scan sees others.
-    list.splice(0, at);
-    list.push(...kept);
-    return launched;
+  }
+
+  /** Asks beyond the neighbours for what none of them has, and for what a request cannot wait. */
+  #askOutside(want: WantState, nowMs: number): void {
+    const { rarity } = want;
+    const end = want.foreground ? rarity.size : rarity.orphans;
+    if (end === 0 || nowMs < want.restUntilMs) return;
+    const { takeoverMs, self } = this.#o;
+    const candidates = [self, ...this.#sources.fetching(want.id, takeoverMs, nowMs)];
+    let launched = false;
+    for (let i = Math.min(end, ORPHANS_MAX) - 1; i >= 0; i--) {
+      const unit = rarity.at(i);
+      if (this.#full || !this.#allowed(want, unit, nowMs)) break;
+      if (!this.#originFree(want, nowMs) && !this.#sources.anyFree(nowMs, false)) break;
+      const from = this.#whomOutside(want, unit, candidates, nowMs);
+      if (from !== null && this.#launch(want, unit, from, nowMs)) launched = true;
+    }
+    if (!launched) want.restUntilMs = nowMs + ORPHAN_REST_MS;
   }
 
   #originFree(want: WantState, nowMs: number): boolean {
-    const free = this.#originFlights < this.#o.originFlightsMax;
+    const free = this.#flights.origin < this.#o.originFlightsMax;
     return want.hasOrigin && free && nowMs >= want.originBackoffUntilMs;
   }
 
-  #allowed(want: WantState, nowMs: number): boolean {
-    return want.foreground || this.#budget.open(nowMs);
+  #allowed(want: WantState, unit: number, nowMs: number): boolean {
+    return want.foreground || this.#budget.open(nowMs, want.units.bytes(unit));
   }
 
-  /** Who can be asked for the chunk now: a host, the origin, or nobody yet. */
-  #whom(chunk: ChunkState, want: WantState, candidates: string[], nowMs: number): string | null {
-    const peer = this.#sources.pick(chunk, nowMs, (s) => s.local);
-    if (peer) return peer.host;
-    if (this.#sources.siteHas(chunk, nowMs, want.foreground)) return null;
-    if (!want.foreground && !this.#settled(want, nowMs)) return null;
-    const patienceMs = want.foreground ? FOREGROUND_CLAIM_MS : this.#o.takeoverMs;
-    if (this.#sources.claimed(chunk, patienceMs, nowMs)) return null;
-    if (!want.foreground && elect(candidates, chunk.hash) !== this.#o.self) return null;
-    if (!want.foreground && this.#sources.urgent(URGENT_MS, nowMs)) return null;
+  /** Who beyond the neighbours can be asked for the unit now: a host, the origin, or nobody yet. */
+  #whomOutside(want: WantState, unit: number, hosts: string[], nowMs: number): string | null {
+    const { id, foreground } = want;
+    const { self, takeoverMs } = this.#o;
+    const elected = () => elect(hosts, want.units.chunks[want.units.first(unit)]?.hash ?? "");
+    if (this.#sources.siteHas(id, unit, nowMs, foreground)) {
+      const distant = this.#sources.pick(id, unit, nowMs, (s) => s.local && !s.near);
+      return distant && (foreground || elected() === self) ? distant.host : null;
+    }
+    if (!foreground && !this.#settled(want, nowMs)) return null;
+    const patienceMs = foreground ? FOREGROUND_CLAIM_MS : takeoverMs;
+    if (this.#sources.claimed(id, unit, patienceMs, nowMs)) return null;
+    if (!foreground && elected() !== self) return null;
+    if (!foreground && this.#sources.urgent(URGENT_MS, nowMs)) return null;
     if (this.#originFree(want, nowMs)) return ORIGIN;
-    return this.#sources.pick(chunk, nowMs, (s) => !s.local)?.host ?? null;
+    return this.#sources.pick(id, unit, nowMs, (s) => !s.local)?.host ?? null;
   }
 
   #settled(want: WantState, nowMs: number): boolean {
@@ -460,34 +477,24 @@ export class Transfer {
     return nowMs - want.startedMs >= this.#o.settleMs;
   }
 
-  #launch(chunk: ChunkState, want: WantState, from: string, nowMs: number): void {
-    const { hash, bytes } = chunk;
-    const background = !want.foreground;
-    const flight: Flight = { chunk, from, sinceMs: nowMs, background, want };
-    if (chunk.flights.length === 0) this.#unassigned--;
-    chunk.flights.push(flight);
-    this.#flights.set(`${from} ${hash}`, flight);
-    this.#flightBytes += bytes;
-    want.flights++;
+  /** False when all that is missing of the unit is under way for another want. */
+  #launch(want: WantState, unit: number, from: string, nowMs: number): boolean {
+    const most = want.foreground ? Number.POSITIVE_INFINITY : this.#budget.bytes;
+    const flight = this.#flights.launch(want, unit, { from, most, nowMs });
+    if (!flight) return false;
+    const { positions, bytes, background } = flight;
     if (background) {
       this.#budget.take(bytes);
       this.spentBytes += bytes;
     }
-    const foreground = want.foreground;
-    const source = this.#sources.get(from);
-    if (source) {
-      source.flights++;
-      source.flightBytes += bytes;
-      this.#effects.push({ type: "request", host: from, hash, bytes, foreground });
-    } else {
-      const position = chunk.refs.find((r) => r.want === want)?.position ?? 0;
-      this.#originFlights++;
-      this.#effects.push({ type: "origin", id: want.id, position, hash, bytes, fg: foreground });
-    }
-    if (!this.#isLocal(from)) this.#effects.push({ type: "announce", id: want.id });
+    const asked = { id: want.id, unit, positions, bytes, foreground: !background };
+    if (from === ORIGIN) this.#effects.push({ type: "origin", ...asked });
+    else this.#effects.push({ type: "request", host: from, ...asked });
+    if (this.#isOutside(from)) this.#effects.push({ type: "announce", id: want.id });
+    return true;
   }
 
-  #isLocal(from: string): boolean {
-    return this.#sources.get(from)?.local ?? false;
+  #isOutside(from: string): boolean {
+    return this.#sources.get(from)?.near !== true;
   }
 }

@@ -1,6 +1,8 @@
 /** The words of the transfer core: what goes in, what comes out, what it remembers of a want. */
-import type { Bitmap } from "./bitmap.ts";
-import type { Known } from "./sources.ts";
+import type { Random } from "../../shared/runtime/random.ts";
+import { Bitmap } from "./bitmap.ts";
+import { Rarity } from "./rarity.ts";
+import { type ChunkOf, Units } from "./units.ts";
 
 /** Stands for the origin where a host could stand; no host name has a colon. */
 export const ORIGIN = "origin:";
@@ -8,8 +10,8 @@ export const ORIGIN = "origin:";
 export type Want = {
   /** Manifest hash. */
   id: string;
-  /** By position. */
-  chunks: readonly { hash: string; bytes: number }[];
+  /** By position. The same array for the same version, as units are made once for it. */
+  chunks: readonly ChunkOf[];
   /** Positions not held. */
   missing: Iterable<number>;
   priority: number;
@@ -20,10 +22,12 @@ export type Want = {
 
 export type Said = {
   id: string;
+  /** Whole units. The core's own from then on. */
   have: Bitmap;
   wanting: boolean;
   /** A request waits for it, and it comes from outside the site. */
   urgent: boolean;
+  /** Units it is getting from outside. */
   claims: Iterable<number>;
 };
 
@@ -33,60 +37,120 @@ export type TransferEvent =
   | { type: "rate"; bytesPerSecond: number }
   /** How many other hosts the site has, connected or not. */
   | { type: "neighbours"; count: number }
-  /** Replaces what was known of these manifests; `whole` of all its manifests. */
-  | { type: "said"; host: string; local: boolean; whole: boolean; manifests: Iterable<Said> }
+  /**
+   * Replaces what was known of these manifests; `whole` of all its manifests. `local`: of this
+   * site. `near`: asked freely; else only by who was elected. As `local` when not given.
+   */
+  | SaidEvent
+  /** One more whole unit at a host that was heard before. */
+  | { type: "have"; host: string; id: string; unit: number }
   | { type: "gone"; host: string }
-  /** A chunk is held now, wherever it came from. */
+  /** A chunk is held now that nobody was asked for. */
   | { type: "stored"; hash: string }
-  | { type: "answer"; hash: string; from: string; result: Answer }
+  /** A chunk of what was asked for is verified and stored; more of it is to come. */
+  | { type: "part"; id: string; position: number; from: string }
+  | AnswerEvent
   | { type: "tick" };
-/** `ok`: verified and stored. */
+export type SaidEvent = {
+  type: "said";
+  host: string;
+  local: boolean;
+  near?: boolean;
+  whole: boolean;
+  manifests: Iterable<Said>;
+};
+/** The last word on a request; `positions` as they were asked for. */
+export type AnswerEvent = {
+  type: "answer";
+  id: string;
+  unit: number;
+  positions: readonly number[];
+  from: string;
+  result: Answer;
+};
+/** `ok`: all of it verified and stored. */
 export type Answer = "ok" | "missing" | "busy" | "bad" | "failed";
 
+/** `positions`: what is missing of the unit, in order; `bytes` theirs. */
+type Asked = { id: string; unit: number; positions: number[]; bytes: number; foreground: boolean };
 export type Effect =
-  | { type: "request"; host: string; hash: string; bytes: number; foreground: boolean }
-  | { type: "origin"; id: string; position: number; hash: string; bytes: number; fg: boolean }
-  | { type: "cancel"; from: string; hash: string }
+  | ({ type: "request"; host: string } & Asked)
+  | ({ type: "origin" } & Asked)
+  | { type: "cancel"; from: string; id: string; unit: number }
   | { type: "complete"; id: string }
   | { type: "shun"; host: string }
+  /** A unit is whole here since now. */
+  | { type: "have"; id: string; unit: number }
   /** What others know of this manifest is out of date. */
   | { type: "announce"; id: string };
 
 export type Flight = {
-  chunk: ChunkState;
+  want: WantState;
+  unit: number;
   from: string;
+  positions: number[];
+  bytes: number;
   sinceMs: number;
   background: boolean;
-  want: WantState;
-};
-export type ChunkState = {
-  hash: string;
-  bytes: number;
-  refs: { want: WantState; position: number }[];
-  flights: Flight[];
-};
-export type WantState = Omit<Want, "missing"> & {
-  missing: number;
-  flights: number;
-  /** Positions, rarest first; `retry` before it, those without a holder in `orphans`. */
-  queue: number[];
-  retry: number[];
-  orphans: number[];
-  stale: boolean;
-  /** Nobody to ask for an orphan was found: not looked again before. */
-  restUntilMs: number;
-  builtMs: number;
-  startedMs: number;
-  progressMs: number;
-  originFailures: number;
-  originBackoffUntilMs: number;
 };
 
-export function newWant(want: Omit<Want, "missing">, nowMs: number): WantState {
-  const lists = { queue: [], retry: [], orphans: [], stale: true, builtMs: -Infinity };
-  const times = { startedMs: nowMs, progressMs: nowMs, restUntilMs: nowMs };
-  const origin = { originFailures: 0, originBackoffUntilMs: 0 };
-  return { ...want, ...lists, ...times, ...origin, missing: 0, flights: 0 };
+export class WantState {
+  readonly id: string;
+  readonly units: Units;
+  priority = 0;
+  deadlineMs = 0;
+  foreground = false;
+  hasOrigin = false;
+  /** Positions still to come. */
+  readonly missing: Bitmap;
+  /** By unit, how many of its positions are still to come. */
+  readonly #missingIn: Uint16Array;
+  /** Units with something to come and nothing under way. */
+  readonly rarity: Rarity;
+  readonly flights = new Map<number, Flight[]>();
+  /** Nobody to ask outside for an orphan was found: not looked again before. */
+  restUntilMs: number;
+  readonly startedMs: number;
+  progressMs: number;
+  originFailures = 0;
+  originBackoffUntilMs = 0;
+
+  constructor(want: Want, random: Random, nowMs: number) {
+    this.id = want.id;
+    this.units = Units.of(want.chunks);
+    this.missing = new Bitmap(want.chunks.length);
+    this.#missingIn = new Uint16Array(this.units.count);
+    this.rarity = new Rarity(this.units.count, random);
+    this.restUntilMs = nowMs;
+    this.startedMs = nowMs;
+    this.progressMs = nowMs;
+  }
+
+  /** Takes over how it is wanted now, and what more is missing. */
+  update(want: Want): void {
+    this.priority = want.priority;
+    this.deadlineMs = want.deadlineMs;
+    this.foreground = want.foreground;
+    this.hasOrigin = want.hasOrigin;
+    for (const position of want.missing) {
+      if (!this.missing.set(position)) continue;
+      const unit = this.units.unitOf(position);
+      this.#missingIn[unit] = this.missingIn(unit) + 1;
+      if (!this.flights.has(unit)) this.rarity.add(unit);
+    }
+  }
+
+  missingIn(unit: number): number {
+    return this.#missingIn[unit] ?? 0;
+  }
+
+  /** True when the position was missing. */
+  found(position: number): boolean {
+    if (!this.missing.clear(position)) return false;
+    const unit = this.units.unitOf(position);
+    this.#missingIn[unit] = this.missingIn(unit) - 1;
+    return true;
+  }
 }
 
 /** Most urgent first. */
@@ -97,38 +161,4 @@ export function byUrgency(a: WantState, b: WantState): number {
     a.deadlineMs - b.deadlineMs ||
     (a.id < b.id ? -1 : 1)
   );
-}
-
-/** Sorts the missing positions by how many of the site have them; starts where no other does. */
-export function rank(
-  want: WantState,
-  holders: Known[],
-  isMissing: (hash: string) => boolean,
-  self: string,
-): void {
-  const byCount: number[][] = [];
-  const size = want.chunks.length;
-  const start = offset(self, size);
-  for (let i = 0; i < size; i++) {
-    const position = (start + i) % size;
-    if (!isMissing(want.chunks[position]?.hash ?? "")) continue;
-    let count = 0;
-    for (const known of holders) if (known.have.has(position)) count++;
-    const list = byCount[count] ?? [];
-    byCount[count] = list;
-    list.push(position);
-  }
-  want.orphans = byCount[0] ?? [];
-  want.queue = byCount.slice(1).flat();
-  want.retry = [];
-  want.stale = false;
-}
-
-/** Spread well also for names that differ in one digit: else all would ask for the same chunks. */
-function offset(host: string, size: number): number {
-  let h = 7;
-  for (let i = 0; i < host.length; i++) h = (Math.imul(h, 31) + host.charCodeAt(i)) >>> 0;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return size === 0 ? 0 : ((h ^ (h >>> 16)) >>> 0) % size;
 }

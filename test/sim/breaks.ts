@@ -38,7 +38,7 @@ export class Breaks {
   /** What the transfer core is told; null when the bug swallows it. */
   transferEvent(event: TransferEvent): TransferEvent | null {
     if (this.#name === "lost-answers" && event.type === "answer" && event.result === "ok")
-      return event.hash.charCodeAt(0) % 4 === 0 ? null : event;
+      return event.unit % 4 === 0 ? null : event;
     if (this.#name === "forgotten-orders" && event.type === "want" && !event.want.foreground)
       return event.want.id.charCodeAt(0) % 4 === 0 ? null : event;
     return event;

@@ -4,6 +4,7 @@
  */
 import { Bitmap } from "../../agent/mesh/bitmap.ts";
 import { TRANSFER_DEFAULTS, Transfer } from "../../agent/mesh/transfer.ts";
+import { Units } from "../../agent/mesh/units.ts";
 import {
   type Answer,
   type Effect,
@@ -27,6 +28,7 @@ const CORRUPT = 0.002;
 const ORIGIN_FAILS = 0.03;
 const WHOLE_GOSSIP_MS = 45_000;
 
+type Asked = Extract<Effect, { type: "request" | "origin" }>;
 type Ensured = {
   foreground: number;
   priority: number;
@@ -42,7 +44,7 @@ export class SimMesh {
   readonly #ensured = new Map<string, Ensured>();
   readonly #failed = new Map<string, string>();
   readonly #dirty = new Set<string>();
-  /** Flights in the background, by source and hash; for the books. */
+  /** Flights in the background, by source and unit; for the books. */
   readonly #background = new Map<string, number>();
   #hold: HoldArtifact[] = [];
   #held = new Set<string>();
@@ -65,7 +67,11 @@ export class SimMesh {
     this.#spec = spec;
     this.#disk = disk;
     this.#isUsed = isUsed;
-    this.#transfer = new Transfer({ ...TRANSFER_DEFAULTS, self: spec.id });
+    this.#transfer = new Transfer({
+      ...TRANSFER_DEFAULTS,
+      self: spec.id,
+      random: run.random.fork(`transfer ${spec.id}`),
+    });
     const neighbours = run.site(spec.site).length - 1;
     this.step({ type: "neighbours", count: neighbours });
     this.#gossipWhole(true);
@@ -246,19 +252,20 @@ export class SimMesh {
   #carry(effect: Effect): void {
     switch (effect.type) {
       case "request":
-        this.#ask(effect.host, effect.hash, effect.bytes, effect.foreground);
+        this.#ask(effect.host, effect);
         break;
       case "origin":
-        this.#ask(ORIGIN, effect.hash, effect.bytes, effect.fg);
+        this.#ask(ORIGIN, effect);
         break;
       case "cancel":
-        this.#background.delete(`${effect.from} ${effect.hash}`);
-        this.#cancelled.add(`${effect.from} ${effect.hash}`);
+        this.#background.delete(key(effect.from, effect));
+        this.#cancelled.add(key(effect.from, effect));
         break;
       case "complete":
         this.#complete(effect.id);
         break;
       case "announce":
+      case "have":
         this.#announce(effect.id);
         break;
       case "shun":
@@ -269,22 +276,24 @@ export class SimMesh {
 
   readonly #cancelled = new Set<string>();
 
-  #ask(from: string, hash: string, bytes: number, foreground: boolean): void {
+  #ask(from: string, asked: Asked): void {
     const { checker, network, queue, random } = this.#run;
     const { id } = this.#spec;
-    const flight = `${from} ${hash}`;
-    checker.holds(
-      "no verified chunk fetched twice",
-      this.#disk.holder(hash) === null,
-      () => `${hash.slice(0, 8)} by ${id} from ${from}`,
-    );
-    this.#cancelled.delete(flight);
-    if (!foreground) {
-      this.#background.set(flight, bytes);
+    const { bytes } = asked;
+    const hashes = this.#hashes(asked);
+    for (const hash of hashes)
+      checker.holds(
+        "no verified chunk fetched twice",
+        this.#disk.holder(hash) === null,
+        () => `${hash.slice(0, 8)} by ${id} from ${from}`,
+      );
+    this.#cancelled.delete(key(from, asked));
+    if (!asked.foreground) {
+      this.#background.set(key(from, asked), bytes);
       checker.stagingAsked(id, bytes);
     }
     const arrive = (result: Answer, good: boolean) => {
-      if (this.alive) this.#arrived(from, hash, bytes, result, good);
+      if (this.alive) this.#arrived(from, asked, result, good);
     };
     if (from === ORIGIN) {
       const fails = random.next() < ORIGIN_FAILS || !network.reachable(id, ORIGIN);
@@ -293,58 +302,73 @@ export class SimMesh {
       return;
     }
     network.datagram(id, from, () => {
-      const answer = this.#run.serveChunk(from, hash);
-      if (answer === null) return;
-      const takesMs = answer.found ? bytes / PEER_BYTES_PER_MS : 0;
-      const good = answer.good && random.next() >= CORRUPT;
+      const answers = hashes.map((hash) => this.#run.serveChunk(from, hash));
+      if (answers.includes(null)) return;
+      const found = answers.every((answer) => answer?.found);
+      const takesMs = found ? bytes / PEER_BYTES_PER_MS : 0;
+      const good = answers.every((answer) => answer?.good) && random.next() >= CORRUPT;
       queue.in(takesMs, () =>
-        network.datagram(from, id, () => arrive(answer.found ? "ok" : "missing", good)),
+        network.datagram(from, id, () => arrive(found ? "ok" : "missing", good)),
       );
     });
   }
 
-  /** A request waits for it by now, however it was asked for: then it is no pre-staging. */
-  #awaited(hash: string): boolean {
-    return [...this.#ensured].some(
-      ([id, ensured]) =>
-        ensured.foreground > 0 && this.#disk.versions.get(id)?.positions.has(hash) === true,
-    );
+  #hashes({ id, positions }: Asked): string[] {
+    const chunks = this.#run.world.artifacts.get(id)?.chunks;
+    return positions.flatMap((position) => chunks?.[position]?.hash ?? []);
   }
 
-  #arrived(from: string, hash: string, bytes: number, result: Answer, good: boolean): void {
+  /** A request waits for it by now, however it was asked for: then it is no pre-staging. */
+  #awaited(hashes: string[]): boolean {
+    return [...this.#ensured].some(([id, ensured]) => {
+      const positions = this.#disk.versions.get(id)?.positions;
+      return ensured.foreground > 0 && hashes.some((hash) => positions?.has(hash) === true);
+    });
+  }
+
+  #arrived(from: string, asked: Asked, result: Answer, good: boolean): void {
     const { checker } = this.#run;
     const { id } = this.#spec;
-    const flight = `${from} ${hash}`;
-    if (this.#cancelled.delete(flight)) return;
-    const background = this.#background.delete(flight);
+    const { bytes } = asked;
+    const hashes = this.#hashes(asked);
+    const answer = (said: Answer) => {
+      const { id: version, unit, positions } = asked;
+      this.step({ type: "answer", id: version, unit, positions, from, result: said });
+    };
+    if (this.#cancelled.delete(key(from, asked))) return;
+    const background = this.#background.delete(key(from, asked));
     if (background && result === "missing") checker.stagingRefunded(id, bytes);
     if (result !== "ok") {
-      this.step({ type: "answer", hash, from, result });
+      answer(result);
       return;
     }
-    if (background && !this.#awaited(hash)) checker.stagingArrived(id);
+    if (background && !this.#awaited(hashes)) checker.stagingArrived(id);
     if (!good && !this.#run.breaks.has("skip-verify")) {
-      this.#run.note(`${id} got ${hash.slice(0, 8)} corrupt from ${from}`);
-      this.step({ type: "answer", hash, from, result: "bad" });
+      this.#run.note(`${id} got unit ${asked.unit} corrupt from ${from}`);
+      answer("bad");
       return;
     }
     if (from === ORIGIN) this.originBytes += bytes;
     else this.peerBytes += bytes;
     if (background) this.backgroundBytes += bytes;
     else this.foregroundBytes += bytes;
-    for (const version of this.#disk.versions.values()) {
-      const position = version.positions.get(hash);
-      if (position === undefined || !version.have.set(position)) continue;
-      version.bytesHave += bytes;
-      version.tainted ||= !good;
-      checker.chunkStored(id, hash, good, this.#disk.usedBytes);
-      this.#run.note(`${id} stored ${hash.slice(0, 8)} from ${from}`);
-    }
-    this.step({ type: "answer", hash, from, result: "ok" });
+    for (const hash of hashes) this.#store(hash, from, good);
+    answer("ok");
     if (this.#run.breaks.has("partial-activation"))
       for (const version of this.#disk.versions.values())
         if (!version.active && version.have.size - version.have.count === 1)
           this.#activate(version);
+  }
+
+  #store(hash: string, from: string, good: boolean): void {
+    for (const version of this.#disk.versions.values()) {
+      const position = version.positions.get(hash);
+      if (position === undefined || !version.have.set(position)) continue;
+      version.bytesHave += version.artifact.chunks[position]?.bytes ?? 0;
+      version.tainted ||= !good;
+      this.#run.checker.chunkStored(this.#spec.id, hash, good, this.#disk.usedBytes);
+      this.#run.note(`${this.#spec.id} stored ${hash.slice(0, 8)} from ${from}`);
+    }
   }
 
   #complete(manifestHash: string): void {
@@ -397,10 +421,10 @@ export class SimMesh {
 
   said(manifestHash: string): Said {
     const version = this.#disk.versions.get(manifestHash);
-    const size = this.#run.world.artifacts.get(manifestHash)?.chunks.length ?? 0;
+    const units = Units.of(this.#run.world.artifacts.get(manifestHash)?.chunks ?? []);
     return {
       id: manifestHash,
-      have: version?.have ?? new Bitmap(size),
+      have: version ? units.whole(version.have) : new Bitmap(units.count),
       wanting: this.#transfer.missing(manifestHash) > 0 && this.#transfer.fetching(manifestHash),
       ...this.#transfer.outside(manifestHash),
     };
@@ -426,4 +450,8 @@ export class SimMesh {
     for (const peer of this.#run.site(this.#spec.site))
       if (peer.id !== this.#spec.id) this.#run.sayTo(this.#spec.id, peer.id, true, whole, frozen);
   }
+}
+
+function key(from: string, { id, unit }: { id: string; unit: number }): string {
+  return `${from} ${id} ${unit}`;
 }
