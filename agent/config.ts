@@ -23,6 +23,13 @@ export const AgentConfig = z.strictObject({
     .strictObject({
       listen: z.string().default("0.0.0.0").describe("Address of the chunk mesh."),
       port: z.number().int().min(0).max(65535).default(7481),
+      bulkPort: z
+        .number()
+        .int()
+        .min(0)
+        .max(65535)
+        .optional()
+        .describe("Port for chunks; default: the one after mesh.port, or any free one."),
       announce: z
         .string()
         .optional()

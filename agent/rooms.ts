@@ -183,6 +183,7 @@ function makeTransfers(
       dir: join(config.dataDir, "mesh"),
       quotaBytes: config.store.quotaBytes,
       listen: [multiaddr(config.mesh.listen, config.mesh.port)],
+      bulk: bulkEndpoint(config.mesh),
       ...(config.mesh.announce && config.mesh.port > 0
         ? { announce: [multiaddr(config.mesh.announce, config.mesh.port)] }
         : {}),
@@ -211,6 +212,12 @@ function makeTransfers(
       link.request({ kind: "publish", manifest, tags }, { timeoutMs: PUBLISH_MS_MAX }),
   });
   return { link, mesh, artifacts, renewal, sources, refusals, publishing };
+}
+
+/** The port after the node's unless another is set. */
+function bulkEndpoint({ listen, port, bulkPort }: AgentConfig["mesh"]) {
+  const next = port === 0 || port === 65535 ? 0 : port + 1;
+  return { host: listen, port: bulkPort ?? next, insist: bulkPort !== undefined && bulkPort > 0 };
 }
 
 function multiaddr(address: string, port: number): string {

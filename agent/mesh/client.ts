@@ -1,7 +1,6 @@
-/** Asks one peer for chunks over one stream that stays open; many requests under way at once. */
-import type { Stream } from "@libp2p/interface";
-import { encodeFrame, type Frame, FrameError, FrameReader, type Kind } from "./frames.ts";
-import { Outbox } from "./outbox.ts";
+/** Asks one peer for chunks over one connection; many requests under way at once. */
+import type { Channel } from "./channel.ts";
+import { encodeFrame, type Frame, FrameError, type Kind } from "./frames.ts";
 
 export type Reply =
   | { ok: true; bytes: Uint8Array }
@@ -18,39 +17,13 @@ const CREDIT_AT_FIRST = 64;
 const HASH_ANSWER_BYTES_MAX = 12 << 20;
 
 export class PeerClient {
-  readonly #stream: Stream;
-  readonly #outbox: Outbox;
-  readonly #closed = new AbortController();
+  readonly #channel: Channel;
   readonly #pending = new Map<number, Pending>();
   #credit = CREDIT_AT_FIRST;
   #nextId = 1;
 
-  constructor(stream: Stream, onClose: () => void) {
-    this.#stream = stream;
-    this.#outbox = new Outbox(stream, this.#closed.signal);
-    const reader = new FrameReader({
-      control: (frame) => this.#control(frame),
-      data: (id, total, offset, piece) => this.#data(id, total, offset, piece),
-    });
-    stream.addEventListener("message", ({ data }) => {
-      try {
-        for (const piece of data instanceof Uint8Array ? [data] : data) reader.read(piece);
-      } catch (cause) {
-        if (!(cause instanceof FrameError)) throw cause;
-        stream.abort(cause);
-      }
-    });
-    stream.addEventListener("close", () => {
-      this.#closed.abort(new Error("stream closed"));
-      onClose();
-      for (const pending of this.#pending.values()) pending.settle({ ok: false, reason: "failed" });
-      this.#pending.clear();
-    });
-    stream.addEventListener("remoteCloseWrite", () => stream.abort(new Error("peer closed")));
-  }
-
-  get open(): boolean {
-    return this.#stream.status === "open" && this.#stream.remoteWriteStatus === "writable";
+  constructor(channel: Channel) {
+    this.#channel = channel;
   }
 
   /** `bytes`: the exact size of the answer; null when not known. Never throws. */
@@ -58,14 +31,14 @@ export class PeerClient {
     what: { kind: Kind; hash: string; bytes: number | null; foreground: boolean },
     { signal }: { signal: AbortSignal },
   ): Promise<Reply> {
-    if (!this.open) return Promise.resolve({ ok: false, reason: "failed" });
+    if (!this.#channel.open) return Promise.resolve({ ok: false, reason: "failed" });
     if (signal.aborted) return Promise.resolve({ ok: false, reason: "cancelled" });
     if (this.#pending.size >= this.#credit) return Promise.resolve({ ok: false, reason: "busy" });
     const id = this.#nextId++ >>> 0;
     const { promise, resolve } = Promise.withResolvers<Reply>();
     const onAbort = () => {
       this.#settle(id, { ok: false, reason: "cancelled" });
-      this.#send({ type: "cancel", id });
+      this.#channel.send(encodeFrame({ type: "cancel", id }));
     };
     signal.addEventListener("abort", onAbort, { once: true });
     this.#pending.set(id, {
@@ -78,24 +51,26 @@ export class PeerClient {
       },
     });
     const { kind, hash, foreground } = what;
-    this.#send({ type: "request", id, kind, hash, foreground });
+    this.#channel.send(encodeFrame({ type: "request", id, kind, hash, foreground }));
     return promise;
   }
 
-  abort(reason: string): void {
-    this.#stream.abort(new Error(reason));
-  }
-
-  #control(frame: Frame): void {
+  take(frame: Extract<Frame, { type: "credit" | "refuse" }>): void {
     if (frame.type === "credit") this.#credit = Math.min(frame.requests, 1024);
-    else if (frame.type === "refuse") {
+    else {
       const reason = frame.reason === "busy" ? "busy" : "missing";
       this.#settle(frame.id, { ok: false, reason });
-    } else throw new FrameError("a request on a stream for answers");
+    }
+  }
+
+  /** The connection has ended. */
+  end(): void {
+    for (const pending of this.#pending.values()) pending.settle({ ok: false, reason: "failed" });
+    this.#pending.clear();
   }
 
   /** Data of requests that were cancelled meanwhile is let pass. */
-  #data(id: number, total: number, offset: number, piece: Uint8Array): void {
+  data(id: number, total: number, offset: number, piece: Uint8Array): void {
     const pending = this.#pending.get(id);
     if (!pending) return;
     if (total > pending.bytesMax) throw new FrameError("an answer longer than asked for");
@@ -111,12 +86,5 @@ export class PeerClient {
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
     pending?.settle(reply);
-  }
-
-  #send(frame: Frame): void {
-    if (!this.open) return;
-    this.#outbox.send(encodeFrame(frame)).catch((cause: unknown) => {
-      this.#stream.abort(cause instanceof Error ? cause : new Error("sending failed"));
-    });
   }
 }

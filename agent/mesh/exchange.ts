@@ -1,29 +1,48 @@
 /**
- * Chunks between hosts: `/prestage/chunks/1`, one stream per peer and direction that is opened at
- * the first request and stays. Who asks opens it; answers come back on it.
+ * Chunks between hosts, over connections that either side opened and that stay. Requests go out on
+ * a connection of this host's own where it can open one: the peer's data comes on it and nothing
+ * stands before the requests. A host that cannot be reached is asked on the connection it opened.
  */
-import type { Stream } from "@libp2p/interface";
+import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
+import type { Channel } from "./channel.ts";
 import { PeerClient, type Reply } from "./client.ts";
-import type { Kind } from "./frames.ts";
+import {
+  encodeFrame,
+  type Frame,
+  FrameError,
+  FrameReader,
+  type Have,
+  type Kind,
+} from "./frames.ts";
 import { PeerServer, type Serve } from "./server.ts";
-
-export const CHUNK_PROTOCOL = "/prestage/chunks/1";
+import { Uplink } from "./uplink.ts";
 
 export type ExchangeDeps = {
   log: Log;
-  /** A new stream to a member. Rejects when it cannot be reached. */
-  open: (host: string) => Promise<Stream>;
+  clock: Clock;
+  /** A new connection to a member. Rejects when it cannot be reached. */
+  dial: (host: string) => Promise<Channel>;
   serve: Serve;
+  /** A member says what is new there. */
+  heard: (host: string, have: Have) => void;
+  /** A connection to a member is there; what was told on earlier ones may not have arrived. */
+  connected: (host: string) => void;
 };
+type Peer = { channel: Channel; client: PeerClient };
 
 export class Exchange {
   readonly #deps: ExchangeDeps;
-  readonly #clients = new Map<string, Promise<PeerClient>>();
+  readonly #uplink: Uplink;
+  readonly #peers = new Map<string, Peer[]>();
+  readonly #dials = new Map<string, Promise<Peer>>();
+  /** Hosts that could not be dialled and are asked on the connection they opened. */
+  readonly #behind = new Set<string>();
   sentBytes = 0;
 
   constructor(deps: ExchangeDeps) {
     this.#deps = deps;
+    this.#uplink = new Uplink(deps.clock);
   }
 
   /** Never throws: a peer that cannot be reached is a `failed` reply. */
@@ -33,7 +52,7 @@ export class Exchange {
     options: { signal: AbortSignal },
   ): Promise<Reply> {
     try {
-      const client = await this.#client(host);
+      const { client } = this.#own(host) ?? (await this.#reach(host));
       return await client.ask(what, options);
     } catch (cause) {
       this.#deps.log.debug({ host, cause }, "peer not reached");
@@ -41,35 +60,106 @@ export class Exchange {
     }
   }
 
-  /** Takes an inbound stream of a member. */
-  accept(stream: Stream, host: string): void {
-    const { serve, log } = this.#deps;
+  /** Opens a connection before it is needed. */
+  async connect(host: string): Promise<void> {
+    if (!this.#own(host)) await this.#reach(host).catch(() => null); // who asks it will see it
+  }
+
+  /** Says something to a host; false when there is no connection with room for it. */
+  tell(host: string, frame: Frame): boolean {
+    const peers = this.#peers.get(host) ?? [];
+    const peer = peers.find((p) => !p.channel.full) ?? null;
+    peer?.channel.send(encodeFrame(frame));
+    return peer !== null;
+  }
+
+  /** On the connection on which that host's answers come. */
+  pace(host: string, bytesPerSecond: number): void {
+    const peer = this.#own(host);
+    peer?.channel.send(encodeFrame({ type: "pace", bytesPerSecond }));
+  }
+
+  /** Takes a connection that was opened by either side. */
+  opened(channel: Channel): void {
+    const { serve, log, clock } = this.#deps;
     const sent = (bytes: number) => {
       this.sentBytes += bytes;
     };
-    new PeerServer(stream, host, { serve, log, sent });
+    const client = new PeerClient(channel);
+    const server = new PeerServer(channel, { serve, log, clock, uplink: this.#uplink, sent });
+    const reader = new FrameReader({
+      control: (frame) => {
+        if (frame.type === "have") this.#deps.heard(channel.host, frame);
+        else if (frame.type === "credit" || frame.type === "refuse") client.take(frame);
+        else server.take(frame);
+      },
+      data: (id, total, offset, piece) => client.data(id, total, offset, piece),
+    });
+    channel.onBytes = (piece) => {
+      try {
+        reader.read(piece);
+      } catch (cause) {
+        if (!(cause instanceof FrameError)) throw cause;
+        log.warn({ host: channel.host, cause }, "peer broke the chunk protocol");
+        channel.abort();
+      }
+    };
+    this.#add({ channel, client });
   }
 
   /** Drops what is under way with a host. */
-  async drop(host: string): Promise<void> {
-    const client = this.#clients.get(host);
-    this.#clients.delete(host);
-    await client?.then((c) => c.abort("dropped")).catch(() => null); // never opened: nothing to drop
+  drop(host: string): void {
+    for (const { channel } of this.#peers.get(host) ?? []) channel.abort();
   }
 
-  async #client(host: string): Promise<PeerClient> {
-    const known = this.#clients.get(host);
-    if (known) return known;
-    const opening = this.#deps.open(host).then(
-      (stream) =>
-        new PeerClient(stream, () => {
-          if (this.#clients.get(host) === opening) this.#clients.delete(host);
-        }),
+  #add(peer: Peer): void {
+    const { channel, client } = peer;
+    const { host } = channel;
+    const all = [...(this.#peers.get(host) ?? []), peer];
+    // Our own first: what we say on it waits behind nothing.
+    this.#peers.set(
+      host,
+      all.sort((a, b) => Number(b.channel.dialled) - Number(a.channel.dialled)),
     );
-    this.#clients.set(host, opening);
-    opening.catch(() => {
-      if (this.#clients.get(host) === opening) this.#clients.delete(host);
+    channel.closed.then(() => {
+      client.end();
+      const rest = (this.#peers.get(host) ?? []).filter((p) => p !== peer);
+      this.#behind.delete(host);
+      if (rest.length > 0) this.#peers.set(host, rest);
+      else this.#peers.delete(host);
     });
-    return opening;
+    this.#deps.connected(host);
+  }
+
+  /** The connection on which that host is asked. */
+  #own(host: string): Peer | undefined {
+    const behind = this.#behind.has(host);
+    return this.#peers.get(host)?.find((p) => (behind || p.channel.dialled) && p.channel.open);
+  }
+
+  async #reach(host: string): Promise<Peer> {
+    const known = this.#dials.get(host);
+    if (known) return known;
+    const dialling = this.#dial(host);
+    this.#dials.set(host, dialling);
+    try {
+      return await dialling;
+    } finally {
+      this.#dials.delete(host);
+    }
+  }
+
+  async #dial(host: string): Promise<Peer> {
+    try {
+      const channel = await this.#deps.dial(host);
+      const peer = this.#peers.get(host)?.find((p) => p.channel === channel);
+      if (peer) return peer;
+      throw new Error("the connection ended at once");
+    } catch (cause) {
+      const theirs = this.#peers.get(host)?.find((p) => p.channel.open);
+      if (!theirs) throw cause;
+      this.#behind.add(host);
+      return theirs;
+    }
   }
 }

@@ -5,6 +5,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { TaskGroup } from "../../shared/runtime/tasks.ts";
 import type { Exchange } from "./exchange.ts";
+import type { HotChunks } from "./hot-chunks.ts";
 import { Rate } from "./rate.ts";
 import type { Store } from "./store.ts";
 import type { Transfer } from "./transfer.ts";
@@ -23,6 +24,7 @@ export type FetcherDeps = {
   log: Log;
   transfer: Transfer;
   store: Store;
+  hot: HotChunks;
   exchange: Exchange;
   source: OriginSource;
   onComplete: (manifestHash: string) => void;
@@ -204,6 +206,7 @@ export class Fetcher {
       this.#deps.log.error({ cause, hash }, "chunk could not be written");
       return "failed";
     }
+    this.#deps.hot.put(hash, bytes);
     if (written === "new") this.counters.verifiedChunks++;
     if (written === "held") this.counters.refetchedChunks++;
     if (!asked.foreground) this.#deps.store.noteStaged(hash, bytes.length);

@@ -26,6 +26,15 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   }),
   fc.record({ type: fc.constant("cancel" as const), id }),
   fc.record({ type: fc.constant("credit" as const), requests: id }),
+  fc.record({ type: fc.constant("pace" as const), bytesPerSecond: id }),
+  fc.record({
+    type: fc.constant("have" as const),
+    manifest: sha,
+    wanting: fc.boolean(),
+    urgent: fc.boolean(),
+    units: fc.array(id, { maxLength: 30 }),
+    claims: fc.array(id, { maxLength: 30 }),
+  }),
 );
 
 function reader() {

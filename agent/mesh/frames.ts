@@ -1,36 +1,67 @@
 /**
- * The frames of `/prestage/chunks/1`: `u32 length, u8 type, body`, all numbers big-endian. The
- * reader hands pieces of data on as they come, so that a byte is copied once, into its chunk.
+ * The frames between two members: `u32 length, u8 type, body`, all numbers big-endian. Either side
+ * asks and answers. The reader hands pieces of data on as they come, so that a byte is copied once,
+ * into its chunk.
  */
-export const FRAME = { request: 1, data: 2, refuse: 3, cancel: 4, credit: 5 } as const;
+export const FRAME = {
+  request: 1,
+  data: 2,
+  refuse: 3,
+  cancel: 4,
+  credit: 5,
+  have: 6,
+  pace: 7,
+} as const;
 export const KIND = { chunk: 0, manifest: 1, holdings: 2 } as const;
 export type Kind = keyof typeof KIND;
 export const REFUSAL = { missing: 0, busy: 1, corrupt: 2 } as const;
 export type Refusal = keyof typeof REFUSAL;
 
 /** Data is cut into slices of this, so that a cancel takes effect within one. */
-export const SLICE_BYTES = 64 << 10;
+export const SLICE_BYTES = 128 << 10;
+/** What one `have` frame tells at most of each list. */
+export const UNITS_MAX = 4096;
+/** Stands for "as fast as it goes". */
+export const PACE_MAX = 0xffffffff;
 const HEAD_BYTES = 5;
 const DATA_HEAD_BYTES = 12;
-const CONTROL_BYTES_MAX = 64;
+const HAVE_HEAD_BYTES = 37;
+const CONTROL_BYTES_MAX = HAVE_HEAD_BYTES + 8 * UNITS_MAX;
 
 const CONTROL_BYTES = new Map<number, number>([
   [FRAME.request, 38],
   [FRAME.refuse, 5],
   [FRAME.cancel, 4],
   [FRAME.credit, 4],
+  [FRAME.pace, 4],
 ]);
 
 export type Frame =
   | { type: "request"; id: number; kind: Kind; foreground: boolean; hash: string }
   | { type: "refuse"; id: number; reason: Refusal }
   | { type: "cancel"; id: number }
-  | { type: "credit"; requests: number };
+  | { type: "credit"; requests: number }
+  /** How fast background answers to this host may be sent. */
+  | { type: "pace"; bytesPerSecond: number }
+  | ({ type: "have" } & Have);
+
+/** What is new at a host since it last spoke of a manifest on this connection. */
+export type Have = {
+  manifest: string;
+  wanting: boolean;
+  urgent: boolean;
+  /** Units it has got. */
+  units: number[];
+  /** All units it is getting first-hand, now. */
+  claims: number[];
+};
 
 export function encodeFrame(frame: Frame): Uint8Array {
+  if (frame.type === "have") return encodeHave(frame);
   const body = Buffer.alloc(38);
   let length = 4;
   if (frame.type === "credit") body.writeUInt32BE(frame.requests);
+  else if (frame.type === "pace") body.writeUInt32BE(frame.bytesPerSecond);
   else body.writeUInt32BE(frame.id);
   if (frame.type === "request") {
     body.writeUInt8(KIND[frame.kind], 4);
@@ -41,6 +72,20 @@ export function encodeFrame(frame: Frame): Uint8Array {
   head.writeUInt32BE(1 + length);
   head.writeUInt8(FRAME[frame.type], 4);
   return Buffer.concat([head, body.subarray(0, length)]);
+}
+
+function encodeHave({ manifest, wanting, urgent, units, claims }: Have): Uint8Array {
+  const length = HAVE_HEAD_BYTES + 4 * (units.length + claims.length);
+  const frame = Buffer.allocUnsafe(HEAD_BYTES + length);
+  frame.writeUInt32BE(1 + length);
+  frame.writeUInt8(FRAME.have, 4);
+  frame.write(manifest, 5, "hex");
+  frame.writeUInt8((wanting ? 1 : 0) | (urgent ? 2 : 0), 37);
+  frame.writeUInt32BE(units.length, 38);
+  let at = HEAD_BYTES + HAVE_HEAD_BYTES;
+  for (const unit of units) at = frame.writeUInt32BE(unit, at);
+  for (const claim of claims) at = frame.writeUInt32BE(claim, at);
+  return frame;
 }
 
 /** What stands before `bytes` bytes of data. */
@@ -66,7 +111,7 @@ export class FrameError extends Error {
 
 export class FrameReader {
   readonly #sink: FrameSink;
-  readonly #scratch = Buffer.alloc(HEAD_BYTES + CONTROL_BYTES_MAX);
+  #scratch = Buffer.alloc(64);
   #held = 0;
   #data: { id: number; total: number; offset: number; left: number } | null = null;
 
@@ -107,7 +152,13 @@ export class FrameReader {
       return HEAD_BYTES + DATA_HEAD_BYTES;
     }
     if (length < 1 || length > CONTROL_BYTES_MAX) throw new FrameError("frame of a wrong length");
-    return HEAD_BYTES + length;
+    const need = HEAD_BYTES + length;
+    if (need > this.#scratch.length) {
+      const grown = Buffer.alloc(need);
+      this.#scratch.copy(grown);
+      this.#scratch = grown;
+    }
+    return need;
   }
 
   #take(): void {
@@ -126,15 +177,34 @@ export class FrameReader {
 }
 
 function decodeControl(type: number, body: Buffer): Frame {
+  if (type === FRAME.have) return decodeHave(body);
   if (CONTROL_BYTES.get(type) !== body.length)
     throw new FrameError("frame of an unknown type or length");
   const id = body.readUInt32BE(0);
   if (type === FRAME.credit) return { type: "credit", requests: id };
+  if (type === FRAME.pace) return { type: "pace", bytesPerSecond: id };
   if (type === FRAME.cancel) return { type: "cancel", id };
   if (type === FRAME.refuse) return { type: "refuse", id, reason: nameOf(REFUSAL, body[4]) };
   const kind = nameOf(KIND, body[4]);
   const foreground = body[5] === 1;
   return { type: "request", id, kind, foreground, hash: body.toString("hex", 6, 38) };
+}
+
+function decodeHave(body: Buffer): Frame {
+  const count = body.length < HAVE_HEAD_BYTES ? -1 : body.readUInt32BE(33);
+  const rest = (body.length - HAVE_HEAD_BYTES) / 4 - count;
+  if (count < 0 || count > UNITS_MAX || rest < 0 || !Number.isInteger(rest))
+    throw new FrameError("a list of units of a wrong length");
+  const at = (i: number) => body.readUInt32BE(HAVE_HEAD_BYTES + 4 * i);
+  const flags = body[32] ?? 0;
+  return {
+    type: "have",
+    manifest: body.toString("hex", 0, 32),
+    wanting: (flags & 1) !== 0,
+    urgent: (flags & 2) !== 0,
+    units: Array.from({ length: count }, (_, i) => at(i)),
+    claims: Array.from({ length: rest }, (_, i) => at(count + i)),
+  };
 }
 
 function nameOf<K extends string>(table: Record<K, number>, value: number | undefined): K {

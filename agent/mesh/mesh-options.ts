@@ -21,5 +21,7 @@ export type MeshOptions = {
   dir: string;
   quotaBytes: number;
   listen: string[];
+  /** Where chunks are served; another port is taken if that one is in use, unless one insists. */
+  bulk: { host: string; port: number; insist: boolean };
   announce?: string[];
 };

@@ -69,7 +69,12 @@ export class TestFleet {
         source,
         onRefused: () => {},
       },
-      { dir, quotaBytes: options.quotaBytes ?? 4e9, listen: ["/ip4/127.0.0.1/tcp/0"] },
+      {
+        dir,
+        quotaBytes: options.quotaBytes ?? 4e9,
+        listen: ["/ip4/127.0.0.1/tcp/0"],
+        bulk: { host: "127.0.0.1", port: 0, insist: false },
+      },
     );
     const stopping = new AbortController();
     const running = mesh.run(stopping.signal);

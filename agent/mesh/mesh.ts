@@ -10,20 +10,17 @@ import { backoffMs } from "../../shared/runtime/retry.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
 import { Announcer, Newest } from "./announcer.ts";
 import { Bitmap } from "./bitmap.ts";
-import { CHUNK_PROTOCOL, Exchange } from "./exchange.ts";
+import type { Channel } from "./channel.ts";
+import { Exchange } from "./exchange.ts";
 import { Fetcher } from "./fetcher.ts";
 import type { Kind } from "./frames.ts";
-import {
-  ANNOUNCEMENT_BYTES_MAX,
-  decodeAnnouncement,
-  decodeHoldings,
-  encodeHoldings,
-} from "./gossip.ts";
+import { decodeAnnouncement, decodeHoldings, encodeHoldings } from "./gossip.ts";
 import { type Holding, holdingOf, Pins } from "./holding.ts";
+import { HotChunks } from "./hot-chunks.ts";
 import { Completions, Interest, type OrderState, type Waiter } from "./interest.ts";
 import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
 import type { MeshDeps, MeshOptions } from "./mesh-options.ts";
-import { MeshNode } from "./node.ts";
+import { MeshNetwork } from "./network.ts";
 import { obtain } from "./obtain.ts";
 import { Seeder } from "./seeder.ts";
 import { Signers } from "./signers.ts";
@@ -43,7 +40,8 @@ export class Mesh {
   readonly #deps: MeshDeps;
   readonly #group = new TaskGroup();
   readonly #store: Store;
-  readonly #node: MeshNode;
+  readonly #network: MeshNetwork;
+  readonly #hot: HotChunks;
   readonly #exchange: Exchange;
   readonly #transfer: Transfer;
   readonly #fetcher: Fetcher;
@@ -70,11 +68,15 @@ export class Mesh {
       { clock, log, isProtected: (hash) => this.#isProtected(hash) },
       { dir: options.dir, quotaBytes: options.quotaBytes },
     );
-    this.#node = this.#makeNode(options);
+    this.#hot = new HotChunks(clock);
+    this.#network = this.#makeNetwork(options);
     this.#exchange = new Exchange({
       log,
-      open: (host) => this.#node.openStream(host),
+      clock,
+      dial: (host) => this.#network.dial(host),
       serve: (kind, hash) => this.#serve(kind, hash),
+      heard: () => {},
+      connected: () => {},
     });
     const random = deps.random.fork("transfer");
     this.#transfer = new Transfer({ ...TRANSFER_DEFAULTS, self: identity.host, random });
@@ -84,6 +86,7 @@ export class Mesh {
         log,
         transfer: this.#transfer,
         store: this.#store,
+        hot: this.#hot,
         exchange: this.#exchange,
         source: deps.source,
         onComplete: (hash) => {
@@ -98,7 +101,7 @@ export class Mesh {
       self: identity,
       clock,
       log,
-      publish: (bytes) => this.#node.publish(bytes),
+      publish: (bytes) => this.#network.publish(bytes),
       state: (hash) => this.#said(hash),
       ids: () => new Set([...[...this.#store.all()].map((t) => t.hash), ...this.#interests.keys()]),
     });
@@ -127,9 +130,9 @@ export class Mesh {
     try {
       await this.#store.open();
       await this.#signers.load(this.#store);
-      await this.#node.start();
+      await this.#network.start();
       this.#ready = true;
-      this.#group.start("node", (inner) => this.#node.run(inner));
+      this.#group.start("node", (inner) => this.#network.run(inner));
       this.#group.start("tick", (inner) =>
         every(this.#deps.clock, TICK_MS, inner, () => this.#tick()),
       );
@@ -152,7 +155,7 @@ export class Mesh {
 
   /** Multiaddrs for the membership record. */
   addresses(): string[] {
-    return this.#node.addresses();
+    return this.#network.addresses();
   }
 
   /** The allow-list, and whose signatures count; who is no longer on it is cut off at once. */
@@ -163,7 +166,7 @@ export class Mesh {
       for (const i of this.#interests.values()) i.retry();
     const before = this.#members;
     this.#members = new Map(members.filter((m) => m.host !== host).map((m) => [m.host, m]));
-    this.#node.setMembers([...this.#members.values()]);
+    this.#network.setMembers([...this.#members.values()]);
     for (const old of before.keys()) if (!this.#members.has(old)) this.#lost(old);
     const count = [...this.#members.values()].filter((m) => m.site === site).length;
     this.#fetcher.dispatch({ type: "neighbours", count });
@@ -270,37 +273,24 @@ export class Mesh {
   }
 
   connectedHosts(): string[] {
-    return this.#node.connectedHosts;
+    return this.#network.connectedHosts;
   }
 
-  #makeNode(options: MeshOptions): MeshNode {
-    const { identity, clock, random, log } = this.#deps;
-    return new MeshNode(
-      {
-        identity,
-        clock,
-        random,
-        log,
-        handlers: {
-          stream: (stream, host) => this.#exchange.accept(stream, host),
-          gossip: (bytes, host) => this.#heard(bytes, host),
-          connected: (host) => log.debug({ host }, "peer connected"),
-          disconnected: (host) => this.#lost(host),
-          listener: () => this.#announcer.whole(),
-          refused: (peerId) => {
-            log.warn({ peerId }, "peer refused: not enrolled");
-            this.#metrics.refused();
-            this.#deps.onRefused(peerId);
-          },
-        },
+  #makeNetwork(options: MeshOptions): MeshNetwork {
+    const { log } = this.#deps;
+    const handlers = {
+      opened: (channel: Channel) => this.#exchange.opened(channel),
+      gossip: (bytes: Uint8Array, host: string) => this.#heard(bytes, host),
+      connected: (host: string) => log.debug({ host }, "peer connected"),
+      disconnected: (host: string) => this.#lost(host),
+      listener: () => this.#announcer.whole(),
+      refused: (peerId: string) => {
+        log.warn({ peerId }, "peer refused: not enrolled");
+        this.#metrics.refused();
+        this.#deps.onRefused(peerId);
       },
-      {
-        listen: options.listen,
-        announce: options.announce ?? [],
-        protocol: CHUNK_PROTOCOL,
-        gossipBytesMax: ANNOUNCEMENT_BYTES_MAX,
-      },
-    );
+    };
+    return new MeshNetwork(this.#deps, handlers, options);
   }
 
   #isProtected(hash: string): boolean {
@@ -316,6 +306,7 @@ export class Mesh {
 
   async #tick(): Promise<void> {
     this.#fetcher.tick();
+    this.#hot.tick();
     await this.#announcer.tick();
   }
 
@@ -383,7 +374,7 @@ export class Mesh {
       exchange: this.#exchange,
       signers: this.#signers,
       resolveManifest: this.#deps.resolveManifest,
-      connectedHosts: () => this.#node.connectedHosts,
+      connectedHosts: () => this.#network.connectedHosts,
       completed: (hash: string, signal: AbortSignal) => this.#completions.wait(hash, signal),
     };
   }
@@ -464,7 +455,7 @@ export class Mesh {
   #lost(host: string): void {
     this.#newest.forget(host);
     this.#fetcher.dispatch({ type: "gone", host });
-    this.#group.start(`drop ${host}`, () => this.#exchange.drop(host));
+    this.#exchange.drop(host);
   }
 
   /** Asks members beyond the site's gossip, the publisher first, what they have of a version. */
@@ -486,7 +477,7 @@ export class Mesh {
   }
 
   async #serve(kind: Kind, hash: string): Promise<Uint8Array | null> {
-    if (kind === "chunk") return this.#store.readChunk(hash);
+    if (kind === "chunk") return this.#hot.get(hash) ?? this.#store.readChunk(hash);
     const tree = this.#store.get(hash);
     if (!tree || this.#signers.reason(hash)) return null;
     if (kind === "holdings") return encodeHoldings(Units.of(tree.chunks).whole(tree.have));

@@ -1,11 +1,12 @@
 /**
  * The libp2p node: TCP, TLS, yamux, gossip. Knows members by host name, lets nobody else in or
- * out, and keeps a connection to the members of its site. The only importer of libp2p.
+ * out, and keeps a connection to the members of its site. Chunks go another way (`channels.ts`).
+ * The only importer of libp2p.
  */
 import { type GossipSub, gossipsub, TopicValidatorResult } from "@chainsafe/libp2p-gossipsub";
 import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
 import { identify } from "@libp2p/identify";
-import type { Connection, PeerId, Stream } from "@libp2p/interface";
+import type { Connection, PeerId } from "@libp2p/interface";
 import { tcp } from "@libp2p/tcp";
 import { tls } from "@libp2p/tls";
 import { yamux } from "@libp2p/yamux";
@@ -19,6 +20,7 @@ import type { Log } from "../../shared/runtime/log.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { backoffMs } from "../../shared/runtime/retry.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
+import { isBulkAddress } from "./channels.ts";
 
 /** So many neighbours are kept connected; the others are reached on demand and by gossip. */
 const NEIGHBOURS_MAX = 32;
@@ -28,7 +30,6 @@ const DIAL_TIMEOUT_MS = 5_000;
 const SECOND_DIALLER_MS = 3_000;
 
 export type NodeHandlers = {
-  stream(stream: Stream, host: string): void;
   gossip(bytes: Uint8Array, host: string): void;
   connected(host: string): void;
   disconnected(host: string): void;
@@ -46,7 +47,6 @@ export type NodeDeps = {
 export type NodeOptions = {
   listen: string[];
   announce: string[];
-  protocol: string;
   gossipBytesMax: number;
 };
 type Dial = { attempt: number; notBeforeMs: number; busy: boolean };
@@ -74,10 +74,6 @@ export class MeshNode {
     const libp2p = await createLibp2p(this.#settings(await keyPair(seed)));
     assert(libp2p.peerId.toString() === peerId, "the peer id is that of the key");
     this.#libp2p = libp2p;
-    await libp2p.handle(this.#options.protocol, (stream, c) => this.#inbound(stream, c), {
-      maxInboundStreams: 4,
-      maxOutboundStreams: 4,
-    });
     libp2p.addEventListener("peer:connect", ({ detail }) => {
       const member = this.#byPeer.get(detail.toString());
       if (member) this.#deps.handlers.connected(member.host);
@@ -120,7 +116,7 @@ export class MeshNode {
 
   /** Multiaddrs others can dial, with the peer id. */
   addresses(): string[] {
-    return (this.#libp2p?.getMultiaddrs() ?? []).map((a) => a.toString()).slice(0, 16);
+    return (this.#libp2p?.getMultiaddrs() ?? []).map((a) => a.toString()).slice(0, 8);
   }
 
   get connectedHosts(): string[] {
@@ -141,17 +137,6 @@ export class MeshNode {
     this.#dialNow();
   }
 
-  /** A new stream of the chunk protocol. Throws UNREACHABLE. */
-  async openStream(host: string): Promise<Stream> {
-    const signal = AbortSignal.timeout(DIAL_TIMEOUT_MS);
-    try {
-      const connection = await this.#connect(host, signal);
-      return await connection.newStream(this.#options.protocol, { signal });
-    } catch (cause) {
-      throw new PrestageError("UNREACHABLE", `no stream to ${host}`, { cause });
-    }
-  }
-
   async publish(bytes: Uint8Array): Promise<void> {
     await this.#libp2p?.services.gossip.publish(this.#topic, bytes);
   }
@@ -166,8 +151,9 @@ export class MeshNode {
       connectionEncrypters: [tls()],
       streamMuxers: [yamux()],
       connectionManager: {
-        inboundConnectionThreshold: 200,
-        maxIncomingPendingConnections: 200,
+        // Per second and address, and not proven yet: a fleet that starts anew comes all at once.
+        inboundConnectionThreshold: 2_000,
+        maxIncomingPendingConnections: 2_000,
         reconnectRetries: 0,
         dialTimeout: DIAL_TIMEOUT_MS,
       },
@@ -194,12 +180,6 @@ export class MeshNode {
     if (this.#byPeer.has(peer.toString())) return false;
     this.#deps.handlers.refused(peer.toString());
     return true;
-  }
-
-  #inbound(stream: Stream, connection: Connection): void {
-    const member = this.#byPeer.get(connection.remotePeer.toString());
-    if (member) this.#deps.handlers.stream(stream, member.host);
-    else stream.abort(new Error("not a member"));
   }
 
   #listenToGossip(gossip: GossipSub): void {
@@ -285,8 +265,9 @@ function keyPair(seed: Uint8Array) {
   return generateKeyPairFromSeed("Ed25519", seed);
 }
 
-/** With the peer id, so that nobody else can answer; nothing when it is no multiaddr. */
+/** With the peer id, so that nobody else can answer; nothing when it is no multiaddr of a node. */
 function dialable(address: string, peerId: string): Multiaddr[] {
+  if (isBulkAddress(address)) return [];
   try {
     const plain = address.replace(/\/p2p\/[^/]+$/, "");
     return [multiaddr(`${plain}/p2p/${peerId}`)];

@@ -1,75 +1,62 @@
 /**
- * Answers one peer's requests on one stream, in order, foreground first. A peer may have so many
- * requests open as it was given credit for; more is a breach and ends the stream. A chunk is read
- * (and verified) while the one before it is on its way.
+ * Answers one peer's requests on one connection, in order, foreground first. A peer may have so many
+ * requests open as it was given credit for; more is a breach and ends the connection. A chunk is
+ * read (and verified) while the one before it is on its way.
  */
-import type { Stream } from "@libp2p/interface";
+import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
+import type { Channel } from "./channel.ts";
 import {
   dataHead,
   encodeFrame,
   type Frame,
   FrameError,
-  FrameReader,
   type Kind,
+  PACE_MAX,
   SLICE_BYTES,
 } from "./frames.ts";
-import { Outbox } from "./outbox.ts";
+import { Pace } from "./pace.ts";
+import type { Uplink } from "./uplink.ts";
 
 export const CREDIT_REQUESTS = 128;
 
 export type Serve = (kind: Kind, hash: string, host: string) => Promise<Uint8Array | null>;
+export type ServerDeps = {
+  serve: Serve;
+  log: Log;
+  clock: Clock;
+  uplink: Uplink;
+  sent: (bytes: number) => void;
+};
 type Asked = Extract<Frame, { type: "request" }>;
 
 export class PeerServer {
-  readonly #stream: Stream;
-  readonly #host: string;
-  readonly #deps: { serve: Serve; log: Log; sent: (bytes: number) => void };
-  readonly #closed = new AbortController();
-  readonly #outbox: Outbox;
+  readonly #channel: Channel;
+  readonly #deps: ServerDeps;
   #queue: Asked[] = [];
   readonly #open = new Set<number>();
+  readonly #pace: Pace;
   #running = false;
 
-  constructor(
-    stream: Stream,
-    host: string,
-    deps: { serve: Serve; log: Log; sent: (bytes: number) => void },
-  ) {
-    this.#stream = stream;
-    this.#host = host;
+  constructor(channel: Channel, deps: ServerDeps) {
+    this.#channel = channel;
     this.#deps = deps;
-    this.#outbox = new Outbox(stream, this.#closed.signal);
-    const reader = new FrameReader({
-      control: (frame) => this.#control(frame),
-      data: () => this.#breach("data on a stream for requests"),
-    });
-    stream.addEventListener("message", ({ data }) => {
-      try {
-        for (const piece of data instanceof Uint8Array ? [data] : data) reader.read(piece);
-      } catch (cause) {
-        if (!(cause instanceof FrameError)) throw cause;
-        this.#breach(cause.message);
-      }
-    });
-    stream.addEventListener("close", () => this.#closed.abort(new Error("stream closed")));
-    this.#send(encodeFrame({ type: "credit", requests: CREDIT_REQUESTS }));
+    this.#pace = new Pace(deps.clock);
+    channel.send(encodeFrame({ type: "credit", requests: CREDIT_REQUESTS }));
   }
 
-  #control(frame: Frame): void {
+  /** Throws FrameError on a breach. */
+  take(frame: Extract<Frame, { type: "request" | "cancel" | "pace" }>): void {
+    if (frame.type === "pace") {
+      this.#pace.set(frame.bytesPerSecond === PACE_MAX ? Infinity : frame.bytesPerSecond);
+      return;
+    }
     if (frame.type === "cancel") {
       this.#open.delete(frame.id);
       this.#queue = this.#queue.filter((r) => r.id !== frame.id);
       return;
     }
-    if (frame.type !== "request") {
-      this.#breach("an answer on a stream for requests");
-      return;
-    }
-    if (this.#open.size >= CREDIT_REQUESTS) {
-      this.#breach("more requests than credit");
-      return;
-    }
+    if (this.#open.size >= CREDIT_REQUESTS) throw new FrameError("more requests than credit");
     this.#open.add(frame.id);
     const last = this.#queue.findLastIndex((r) => r.foreground || !frame.foreground);
     this.#queue.splice(last + 1, 0, frame);
@@ -80,9 +67,8 @@ export class PeerServer {
     this.#running = true;
     this.#answerAll()
       .catch((cause: unknown) => {
-        if (!this.#closed.signal.aborted)
-          this.#deps.log.debug({ host: this.#host, cause }, "serving ended");
-        this.#stream.abort(cause instanceof Error ? cause : new Error("serving failed"));
+        this.#deps.log.error({ host: this.#channel.host, cause }, "serving ended");
+        this.#channel.abort();
       })
       .finally(() => {
         this.#running = false;
@@ -95,7 +81,13 @@ export class PeerServer {
       const { asked, bytes } = ahead;
       const found = await bytes;
       ahead = this.#readNext();
-      await this.#answer(asked, found);
+      const { foreground } = asked;
+      const end = this.#deps.uplink.begin(foreground);
+      try {
+        await this.#answer(asked, found);
+      } finally {
+        end();
+      }
       this.#open.delete(asked.id);
       ahead ??= this.#readNext();
     }
@@ -103,31 +95,34 @@ export class PeerServer {
 
   #readNext(): { asked: Asked; bytes: Promise<Uint8Array | null> } | null {
     const asked = this.#queue.shift();
-    if (!asked) return null;
-    const bytes = this.#deps.serve(asked.kind, asked.hash, this.#host).catch((cause: unknown) => {
+    if (!asked || !this.#channel.open) return null;
+    const { host } = this.#channel;
+    const bytes = this.#deps.serve(asked.kind, asked.hash, host).catch((cause: unknown) => {
       this.#deps.log.warn({ cause, kind: asked.kind }, "reading for a peer failed");
       return null;
     });
     return { asked, bytes };
   }
 
-  async #answer({ id }: Asked, bytes: Uint8Array | null): Promise<void> {
+  async #answer({ id, foreground, kind }: Asked, bytes: Uint8Array | null): Promise<void> {
     if (!this.#open.has(id)) return;
-    if (!bytes || bytes.length === 0)
-      return this.#outbox.send(encodeFrame({ type: "refuse", id, reason: "missing" }));
-    for (let at = 0; at < bytes.length && this.#open.has(id); at += SLICE_BYTES) {
-      const slice = bytes.subarray(at, at + SLICE_BYTES);
-      await this.#outbox.send(dataHead(id, bytes.length, at, slice.length), slice);
-      this.#deps.sent(slice.length);
+    if (!bytes || bytes.length === 0) {
+      this.#channel.send(encodeFrame({ type: "refuse", id, reason: "missing" }));
+      return;
     }
-  }
-
-  #send(frame: Uint8Array): void {
-    this.#outbox.send(frame).catch(() => this.#closed.abort(new Error("stream closed")));
-  }
-
-  #breach(what: string): void {
-    this.#deps.log.warn({ host: this.#host, what }, "peer broke the chunk protocol");
-    this.#stream.abort(new FrameError(what));
+    const paced = kind === "chunk" && !foreground;
+    for (let at = 0; at < bytes.length && this.#open.has(id); ) {
+      const limit = paced ? this.#pace.sliceBytes(SLICE_BYTES) : SLICE_BYTES;
+      const slice = bytes.subarray(at, at + limit);
+      if (paced) {
+        await this.#deps.uplink.turn(slice.length);
+        await this.#pace.wait(slice.length);
+      }
+      const open = await this.#channel.write(dataHead(id, bytes.length, at, slice.length), slice);
+      if (!open) return;
+      at += slice.length;
+      this.#deps.sent(slice.length);
+      if (foreground) this.#deps.uplink.passed(slice.length);
+    }
   }
 }
