@@ -102,6 +102,8 @@ describe("architecture: packages that touch the world", () => {
     "prom-client": /^shared\/runtime\/metrics\.ts$/,
     "node:sqlite": /^coordinator\/store\/open\.ts$/,
     libp2p: /^agent\/mesh\/node\.ts$/,
+    aws4fetch: /^agent\/sources\/s3\.ts$/,
+    "fast-xml-parser": /^agent\/sources\/s3\.ts$/,
     "@chainsafe/libp2p-gossipsub": /^agent\/mesh\/node\.ts$/,
   };
   for (const [name, owner] of Object.entries(OWNERS))

@@ -6,6 +6,7 @@
 import { createHash, hash } from "node:crypto";
 import { z } from "zod";
 import { PrestageError } from "../../shared/errors.ts";
+import { MANIFEST_FILES_MAX } from "../../shared/manifest.ts";
 import { shownUrl } from "../../shared/source-url.ts";
 import { readRange, refusal, streamFile, type Validator, validatorOf } from "./ranges.ts";
 import type { RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
@@ -15,7 +16,7 @@ type Listed = { path: string; bytes: number | null; sha256: string | null; state
 type Reading = { signal: AbortSignal };
 
 const LISTING_BYTES_MAX = 16 << 20;
-const FILES_MAX = 20_000;
+
 const Autoindex = z.array(
   z.object({
     name: z.string().min(1),
@@ -121,8 +122,11 @@ export class HttpSource implements Source {
     base.hash = "";
     const listed =
       name === null ? await this.#walk(base, signal) : await this.#named(base, name, signal);
-    if (listed.length > FILES_MAX)
-      throw new PrestageError("TOO_LARGE", `${shownUrl(url)} lists over ${FILES_MAX} files`);
+    if (listed.length > MANIFEST_FILES_MAX)
+      throw new PrestageError(
+        "TOO_LARGE",
+        `${shownUrl(url)} lists over ${MANIFEST_FILES_MAX} files`,
+      );
     listed.sort((a, b) => (a.path < b.path ? -1 : 1));
     const state = listed.map((f) => `${f.path}\0${f.sha256 ?? f.state ?? ""}`).join("\n");
     return { listed, revision: hash("sha256", state, "hex") };
@@ -137,7 +141,7 @@ export class HttpSource implements Source {
       const [, sha256, summed] = /^([0-9a-f]{64}) [ *](.+)$/.exec(line) ?? [];
       const path = (summed ?? line).trim().replace(/^\.\//, "");
       listed.push({ path, bytes: null, sha256: sha256 ?? null, state: null });
-      if (listed.length > FILES_MAX) break;
+      if (listed.length > MANIFEST_FILES_MAX) break;
     }
     for (const entry of listed)
       if (entry.sha256 === null) entry.state = await this.#stateOf(below(base, entry.path), signal);
@@ -156,7 +160,7 @@ export class HttpSource implements Source {
         else if (type === "file")
           listed.push({ path, bytes: size ?? null, sha256: null, state: `${mtime} ${size}` });
       }
-      if (listed.length > FILES_MAX || folders.length > FILES_MAX) break;
+      if (listed.length > MANIFEST_FILES_MAX || folders.length > MANIFEST_FILES_MAX) break;
     }
     return listed;
   }

@@ -8,6 +8,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import type { Credentials } from "./credentials.ts";
+import type { Programs } from "./program.ts";
 import type { SourceLimits } from "./settings.ts";
 import type { Web } from "./web.ts";
 
@@ -49,6 +50,7 @@ export type SourceDeps = {
   log: Log;
   credentials: Credentials;
   web: Web;
+  programs: Programs;
   limits: SourceLimits;
   /** A folder of this kind of source, for what cannot be read in ranges; made when needed. */
   cacheDir: string;

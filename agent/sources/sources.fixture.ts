@@ -27,7 +27,13 @@ export function testSources({
   const clock = { ...systemClock, sleep: async () => {} };
   const log = createLog({ name: "sources", level: "silent" });
   return new Sources(
-    { clock, random: seededRandom(1), log, secret: (name) => secrets[name] },
+    {
+      clock,
+      random: seededRandom(1),
+      log,
+      environment: { PATH: "/usr/bin:/bin" },
+      secret: (name) => secrets[name],
+    },
     {
       settings: SourceSettings.array().parse(settings),
       limits: SourceLimits.parse(limits),

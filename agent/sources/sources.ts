@@ -15,6 +15,7 @@ import {
 } from "../../shared/source-url.ts";
 import { Credentials } from "./credentials.ts";
 import { FLEET_SCHEME, type FleetOrigin, fetchFromFleet } from "./fleet.ts";
+import { Programs } from "./program.ts";
 import type { SourceLimits, SourceSettings } from "./settings.ts";
 import type { RangeRequest, Snapshot, Source, SourceDeps } from "./source.ts";
 import { Web } from "./web.ts";
@@ -22,11 +23,33 @@ import { Web } from "./web.ts";
 type Reading = { signal: AbortSignal };
 type Make = (deps: SourceDeps) => Promise<Source>;
 
-const http: Make = async (deps) => new (await import("./http.ts")).HttpSource(deps);
-
 /** Each kind of source by the schemes it stands for. */
 const KINDS: readonly { name: string; schemes: readonly SourceScheme[]; make: Make }[] = [
-  { name: "http", schemes: ["http", "https"], make: http },
+  {
+    name: "http",
+    schemes: ["http", "https"],
+    make: async (deps) => new (await import("./http.ts")).HttpSource(deps),
+  },
+  {
+    name: "s3",
+    schemes: ["s3"],
+    make: async (deps) => new (await import("./s3.ts")).S3Source(deps),
+  },
+  {
+    name: "git",
+    schemes: ["git", "git+http", "git+https", "git+ssh", "git+file"],
+    make: async (deps) => new (await import("./git.ts")).GitSource(deps),
+  },
+  {
+    name: "rsync",
+    schemes: ["rsync"],
+    make: async (deps) => new (await import("./rsync.ts")).RsyncSource(deps),
+  },
+  {
+    name: "file",
+    schemes: ["file"],
+    make: async (deps) => new (await import("./directory.ts")).DirectorySource(deps),
+  },
 ];
 
 export class Sources {
@@ -40,6 +63,8 @@ export class Sources {
       clock: Clock;
       random: Random;
       log: Log;
+      /** What programs such as git get: PATH, HOME. */
+      environment: Record<string, string>;
       /** An environment variable that the settings name. */
       secret: (name: string) => string | undefined;
     },
@@ -54,7 +79,8 @@ export class Sources {
     const { limits, settings } = options;
     const credentials = new Credentials(settings, deps.secret);
     const web = new Web({ clock, random }, { stallMs: limits.stallMs });
-    this.#deps = { clock, random, log, credentials, web, limits };
+    const programs = new Programs(clock, deps.environment);
+    this.#deps = { clock, random, log, credentials, web, programs, limits };
     this.#cacheDir = options.cacheDir;
     this.#fleet = options.fleet;
   }
