@@ -43,7 +43,20 @@ export const AgentConfig = z.strictObject({
         .int()
         .min(1 << 20)
         .default(20 * 2 ** 30)
-        .describe("Disk for chunks and trees. Higher: more fits; lower: more is fetched twice."),
+        .describe(
+          "Disk for artifact versions, in bytes on disk; what versions share counts once. " +
+            "Higher: more fits; lower: more is fetched twice.",
+        ),
+      reserveRatio: z
+        .number()
+        .min(0)
+        .max(0.9)
+        .default(0.05)
+        .describe(
+          "Share of the file system that staging leaves free for others, but at least 1 GiB and " +
+            "at most 20 GiB; what a request waits for may use it down to 64 MiB. 0 = no reserve. " +
+            "Higher: less is staged on full disks; lower: other programs may run out of disk.",
+        ),
     })
     .prefault({}),
   sources: z

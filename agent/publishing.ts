@@ -5,8 +5,8 @@ import { PrestageError } from "../shared/errors.ts";
 import { manifestBody, manifestHash, verifyManifest } from "../shared/manifest.ts";
 import { parseSourceUrl, shownUrl } from "../shared/source-url.ts";
 import type { AskSignature, Progress, PublishRequest } from "./local.ts";
+import type { Sign } from "./mesh/ingest.ts";
 import type { Mesh } from "./mesh/mesh.ts";
-import type { Sign } from "./mesh/publish.ts";
 import type { SourceLimits } from "./sources/settings.ts";
 import type { Sources } from "./sources/sources.ts";
 

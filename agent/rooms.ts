@@ -181,7 +181,7 @@ function makeTransfers(
     },
     {
       dir: join(config.dataDir, "mesh"),
-      quotaBytes: config.store.quotaBytes,
+      ...config.store,
       listen: [multiaddr(config.mesh.listen, config.mesh.port)],
       bulk: bulkEndpoint(config.mesh),
       ...(config.mesh.announce && config.mesh.port > 0

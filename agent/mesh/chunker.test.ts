@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, chunkFile, cut } from "./chunker.ts";
+import { COARSE, Cutter, cut, cutsAt, FINE, fillFromFile } from "./chunker.ts";
 
 /** Reproducible bytes: AES-like quality is not needed, only no structure. */
 function noise(seed: number, bytes: number): Buffer {
@@ -16,7 +16,7 @@ function noise(seed: number, bytes: number): Buffer {
 function cuts(data: Uint8Array): string[] {
   const parts: string[] = [];
   for (let at = 0; at < data.length; ) {
-    const bytes = cut(data.subarray(at));
+    const bytes = cut(data.subarray(at), FINE);
     parts.push(
       createHash("sha1")
         .update(data.subarray(at, at + bytes))
@@ -30,18 +30,19 @@ const base = noise(1, 12 << 20);
 
 test("chunker: sizes stay within their bounds and average about a quarter of a MiB", () => {
   const sizes: number[] = [];
-  for (let at = 0; at < base.length; at += sizes.at(-1) ?? 0) sizes.push(cut(base.subarray(at)));
-  expect(Math.max(...sizes)).toBeLessThanOrEqual(CHUNK_BYTES_MAX);
-  expect(Math.min(...sizes.slice(0, -1))).toBeGreaterThanOrEqual(CHUNK_BYTES_MIN);
+  for (let at = 0; at < base.length; at += sizes.at(-1) ?? 0)
+    sizes.push(cut(base.subarray(at), FINE));
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(FINE.bytesMax);
+  expect(Math.min(...sizes.slice(0, -1))).toBeGreaterThanOrEqual(FINE.bytesMin);
   const average = base.length / sizes.length;
   expect(average).toBeGreaterThan(180 << 10);
   expect(average).toBeLessThan(400 << 10);
 });
 
 test("chunker: the format stays: the same bytes are cut where they always were", () => {
-  expect(cut(base)).toMatchInlineSnapshot(`310927`);
-  expect(cut(Buffer.alloc(3 << 20))).toBe(CHUNK_BYTES_MAX);
-  expect(cut(Buffer.alloc(5))).toBe(5);
+  expect(cut(base, FINE)).toMatchInlineSnapshot(`310927`);
+  expect(cut(Buffer.alloc(3 << 20), FINE)).toBe(FINE.bytesMax);
+  expect(cut(Buffer.alloc(5), FINE)).toBe(5);
 });
 
 test("chunker: an insert anywhere changes few chunks", () => {
@@ -62,19 +63,36 @@ test("chunker: an insert anywhere changes few chunks", () => {
 test("chunker: a file read in blocks is cut like the whole (sizes around block borders)", async () => {
   const dir = await mkdtemp(join(tmpdir(), "prestage-chunker-"));
   try {
+    const cutter = new Cutter();
     for (const bytes of [0, 1, 4 << 20, (4 << 20) + 1, 9_000_001]) {
       const data = base.subarray(0, bytes);
       await writeFile(join(dir, "f"), data);
       const file = await open(join(dir, "f"));
       const sizes: number[] = [];
-      for await (const chunk of chunkFile(file)) sizes.push(chunk.bytes);
+      const read: Uint8Array[] = [];
+      for await (const block of cutter.blocks(fillFromFile(file))) {
+        sizes.push(...block.chunks.map((c) => c.bytes));
+        read.push(block.data.slice());
+      }
       await file.close();
+      expect(Buffer.concat(read).equals(data)).toBe(true);
       const expected: number[] = [];
       for (let at = 0; at < bytes; at += expected.at(-1) ?? 0)
-        expected.push(cut(data.subarray(at)));
+        expected.push(cut(data.subarray(at), FINE));
       expect(sizes).toEqual(expected);
     }
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
+});
+
+test("chunker: a file of hundreds of GB fits a manifest (coarse cuts average about a MiB)", () => {
+  expect(cutsAt(256 << 20)).toBe(COARSE);
+  expect(cutsAt((256 << 20) - 1)).toBe(FINE);
+  const sizes: number[] = [];
+  const data = noise(2, 32 << 20);
+  for (let at = 0; at < data.length; at += sizes.at(-1) ?? 0)
+    sizes.push(cut(data.subarray(at), COARSE));
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(4 << 20);
+  expect(data.length / sizes.length).toBeGreaterThan(768 << 10);
 });

@@ -29,6 +29,8 @@ export type FetcherDeps = {
   source: OriginSource;
   onComplete: (manifestHash: string) => void;
   onChanged: (manifestHash: string) => void;
+  /** A chunk came and the disk did not take it. */
+  onUnwritten: (chunkHash: string, cause: unknown) => void;
 };
 type Asked = Extract<Effect, { type: "request" | "origin" }>;
 type FetchChunk = (
@@ -201,9 +203,10 @@ export class Fetcher {
     if (asked.foreground) this.counters.foregroundBytes += bytes.length;
     let written: "new" | "held" | "nowhere";
     try {
-      written = await this.#deps.store.writeChunk(hash, bytes);
+      written = await this.#deps.store.writeChunk(hash, bytes, asked);
     } catch (cause) {
       this.#deps.log.error({ cause, hash }, "chunk could not be written");
+      this.#deps.onUnwritten(hash, cause);
       return "failed";
     }
     this.#deps.hot.put(hash, bytes);

@@ -1,21 +1,32 @@
 /** Open files, at most so many at once: staging writes many chunks into few files. */
-import { type FileHandle, open } from "node:fs/promises";
+import { constants } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import type { Disk } from "./disk.ts";
 
 type Entry = { handle: Promise<FileHandle>; users: number; gone: boolean };
+/** `write` also reads, and makes the file when it is not there. */
+export type Access = "read" | "write";
+const FLAGS = { read: constants.O_RDONLY, write: constants.O_RDWR | constants.O_CREAT };
 
 export class FileHandles {
+  readonly #disk: Disk;
   #capacity: number;
   /** In order of last use. */
   readonly #entries = new Map<string, Entry>();
 
-  constructor(options: { capacity: number }) {
+  constructor(disk: Disk, options: { capacity: number }) {
+    this.#disk = disk;
     this.#capacity = options.capacity;
   }
 
-  /** Runs `fn` with the file opened with `flags`. */
-  async use<T>(path: string, flags: "r" | "r+", fn: (file: FileHandle) => Promise<T>): Promise<T> {
-    const key = `${flags} ${path}`;
-    const entry = this.#entries.get(key) ?? { handle: open(path, flags), users: 0, gone: false };
+  /** Runs `fn` with the file opened for `access`. */
+  async use<T>(path: string, access: Access, fn: (file: FileHandle) => Promise<T>): Promise<T> {
+    const key = `${access} ${path}`;
+    const entry = this.#entries.get(key) ?? {
+      handle: this.#disk.open(path, FLAGS[access], 0o644),
+      users: 0,
+      gone: false,
+    };
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     entry.users++;
@@ -31,10 +42,10 @@ export class FileHandles {
     }
   }
 
-  /** Closes the files under a folder; those in use, when their users are done. */
-  async closeUnder(folder: string): Promise<void> {
+  /** Closes a file, or those under a folder; those in use, when their users are done. */
+  async closeUnder(path: string): Promise<void> {
     for (const [key, entry] of [...this.#entries])
-      if (key.slice(key.indexOf(" ") + 1).startsWith(`${folder}/`)) {
+      if (`${key.slice(key.indexOf(" ") + 1)}/`.startsWith(`${path}/`)) {
         this.#drop(key, entry);
         await closeUnused(entry);
       }
@@ -65,4 +76,23 @@ async function closeUnused(entry: Entry): Promise<void> {
   if (entry.users > 0) return;
   const file = await entry.handle.catch(() => null); // whoever opened it has seen why it failed
   await file?.close();
+}
+
+/** Writes all of `bytes` at `offset`. */
+export async function writeAt(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, offset + done);
+    done += bytesWritten;
+  }
+}
+
+/** Bytes read into `buffer` from `offset`; fewer than its length only at the end of the file. */
+export async function readAt(file: FileHandle, buffer: Uint8Array, offset: number) {
+  let done = 0;
+  while (done < buffer.length) {
+    const { bytesRead } = await file.read(buffer, done, buffer.length - done, offset + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return done;
 }

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { verifyManifest } from "../../shared/manifest.ts";
-import { chunkFile } from "./chunker.ts";
-import { cutStream, type IncomingFile } from "./ingest.ts";
+import { Cutter, fillFromFile, fillFromPieces } from "./chunker.ts";
+import type { IncomingFile } from "./ingest.ts";
 import { TestFleet } from "./mesh.fixture.ts";
 
 const { signal } = new AbortController();
@@ -18,7 +18,9 @@ describe("ingest: a stream", () => {
     await writeFile(join(dir, "f"), data);
     const file = await open(join(dir, "f"));
     const wanted: number[] = [];
-    for await (const { bytes } of chunkFile(file)) wanted.push(bytes);
+    const cutter = new Cutter();
+    for await (const { chunks } of cutter.blocks(fillFromFile(file)))
+      wanted.push(...chunks.map((c) => c.bytes));
     await file.close();
     await rm(dir, { recursive: true });
     await fc.assert(
@@ -35,9 +37,9 @@ describe("ingest: a stream", () => {
           })();
           const cuts: number[] = [];
           const parts: Buffer[] = [];
-          for await (const chunk of cutStream(pieces)) {
-            cuts.push(chunk.length);
-            parts.push(Buffer.from(chunk));
+          for await (const { chunks, data } of cutter.blocks(fillFromPieces(pieces))) {
+            cuts.push(...chunks.map((c) => c.bytes));
+            parts.push(Buffer.from(data));
           }
           expect(cuts).toEqual(wanted);
           expect(Buffer.concat(parts).equals(data)).toBe(true);

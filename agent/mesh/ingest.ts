@@ -1,17 +1,16 @@
 /**
- * A tree that comes as a stream, file by file: each piece is cut, hashed and written as it
- * arrives, so that nothing is read twice and the files become the version's own by renaming.
+ * A version from files as they come, from a directory of this host or as a stream: each is cut,
+ * hashed and, if it is kept, written in one reading.
  */
-import { hash } from "node:crypto";
-import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import type { Chunk, Manifest, ManifestFile, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
-import { checkPath } from "../../shared/manifest.ts";
-import { CHUNK_BYTES_MAX, cut } from "./chunker.ts";
-import type { Sign } from "./publish.ts";
+import { checkPath, verifyManifest } from "../../shared/manifest.ts";
+import { Cutter, type Fill, fillFromPieces } from "./chunker.ts";
+import { diskError } from "./disk.ts";
+import type { Intake } from "./intake.ts";
 import type { Store } from "./store.ts";
 
+/** A file of a stream. */
 export type IncomingFile = {
   path: string;
   executable: boolean;
@@ -19,7 +18,18 @@ export type IncomingFile = {
   read(options: { signal: AbortSignal }): AsyncIterable<Uint8Array>;
 };
 
-export type Stream = {
+/** A file that can be read now. */
+export type OpenFile = {
+  path: string;
+  executable: boolean;
+  fill: Fill;
+  /** Where it lies, if its blocks may be shared. */
+  original: string | null;
+  /** Called when it was read; throws when it changed meanwhile. */
+  end(bytes: number): Promise<void>;
+};
+
+export type Version = {
   name: string;
   version: string;
   originUrl: string | null;
@@ -29,137 +39,111 @@ export type Stream = {
   signal: AbortSignal;
   progress(bytesDone: number): void;
 };
-type Intake = Pick<Stream, "bytesMax" | "signal" | "progress"> & { dir: string | null };
+export type Sign = (manifest: Manifest) => SignedManifest | Promise<SignedManifest>;
+export type IngestDeps = {
+  store: Store;
+  sign: Sign;
+  publisher: string;
+  createdMs: number;
+  /** Told of what is kept, before it is. */
+  note(signed: SignedManifest, manifest: Manifest): void;
+  /** Keeps a version from eviction while it is filled; the result ends that. */
+  pin(manifestHash: string): () => void;
+};
 
-const BUFFER_BYTES = 4 << 20;
+/** A version published here is worth as much as one of the usual class. */
+const KEEP_PRIORITY = 100;
 
 /**
- * Signs what comes, and hands what was kept to `seed`. Throws TOO_LARGE past the limit, DISK_FULL
- * when it does not fit, CORRUPT for a path that leaves its folder, and what reading throws.
+ * Signs what comes, and keeps and activates it if that is asked for. Throws TOO_LARGE past the
+ * limit, DISK_FULL when it does not fit, CORRUPT for a path that leaves its folder, and what
+ * reading throws; then nothing is left of it here.
  */
 export async function ingest(
-  files: AsyncIterable<IncomingFile>,
-  { keep, bytesMax, signal, progress, ...what }: Stream & { publisher: string; createdMs: number },
-  sign: Sign,
-  store: Store,
-  seed: (
-    signed: SignedManifest,
-    adopt: (manifest: Manifest) => Promise<void>,
-  ) => Promise<SignedManifest>,
+  files: AsyncIterable<OpenFile>,
+  what: Version,
+  deps: IngestDeps,
 ): Promise<SignedManifest> {
-  const dir = keep ? await store.incoming() : null;
-  const room = keep ? Math.min(bytesMax, store.quotaBytes) : bytesMax;
+  const { store, sign, note, publisher, createdMs, pin } = deps;
+  const { name, version, originUrl, keep } = what;
+  const intake = keep ? store.intake({ foreground: true, priority: KEEP_PRIORITY }) : null;
   try {
-    const taken = await takeFiles(files, { dir, bytesMax: room, signal, progress });
+    const taken = await takeFiles(files, intake, what);
     const bytes = taken.reduce((sum, f) => sum + f.bytes, 0);
-    const signed = await sign({ ...what, files: taken, bytes });
-    if (dir === null) return signed;
-    return await seed(signed, (manifest) => adoptFiles(dir, signed, manifest, store));
-  } finally {
-    if (dir !== null) await rm(dir, { recursive: true, force: true });
+    const manifest = { name, version, createdMs, files: taken, bytes, originUrl, publisher };
+    const signed = await sign(manifest);
+    if (!intake) return signed;
+    const verified = verifyManifest(signed);
+    note(signed, verified);
+    const unpin = pin(signed.hash);
+    try {
+      const tree = await store.place(signed, verified, intake);
+      if (!(await store.activate(tree)))
+        throw new PrestageError("CORRUPT", "the disk does not hold what was written to it");
+    } finally {
+      unpin();
+    }
+    return signed;
+  } catch (cause) {
+    await intake?.drop().catch(() => null); // at the next start
+    throw diskError(cause, store.dir);
   }
 }
 
 async function takeFiles(
-  files: AsyncIterable<IncomingFile>,
-  intake: Intake,
+  files: AsyncIterable<OpenFile>,
+  intake: Intake | null,
+  { bytesMax, signal, progress }: Version,
 ): Promise<ManifestFile[]> {
+  const cutter = new Cutter();
   const taken: ManifestFile[] = [];
-  let bytesBefore = 0;
+  let done = 0;
   for await (const file of files) {
     checkPath(file.path);
-    const described = await takeFile(file, bytesBefore, intake);
-    bytesBefore += described.bytes;
+    const onBytes = (bytes: number) => {
+      signal.throwIfAborted();
+      done += bytes;
+      if (done > bytesMax)
+        throw new PrestageError("TOO_LARGE", `the tree is over ${bytesMax} bytes`, {
+          details: { path: file.path },
+          remedy: "Raise sourceLimits.artifactBytes in agent.yaml.",
+        });
+      progress(done);
+    };
+    const { path, executable, fill, original } = file;
+    const mode = executable ? 0o755 : 0o644;
+    const described = intake
+      ? await intake.file({ path, mode, fill, original }, onBytes)
+      : await describeFile({ path, mode, fill }, cutter, onBytes);
+    await file.end(described.bytes);
     taken.push(described);
   }
   return taken.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** Makes what was written to `dir` the files of the version in the store. */
-async function adoptFiles(
-  dir: string,
-  signed: SignedManifest,
-  manifest: Manifest,
-  store: Store,
-): Promise<void> {
-  const tree = await store.add(signed, manifest);
-  if (tree.active) return;
-  await tree.close(); // no file may stay open under a name that another takes
-  for (const { path } of manifest.files) await rename(join(dir, path), join(tree.root, path));
-  await tree.recheck();
-  if (!(await store.activate(tree)))
-    throw new PrestageError("CORRUPT", "the disk does not hold what was written to it");
-}
-
-async function takeFile(
-  file: IncomingFile,
-  bytesBefore: number,
-  { dir, bytesMax, signal, progress }: Intake,
+async function describeFile(
+  { path, mode, fill }: { path: string; mode: 0o644 | 0o755; fill: Fill },
+  cutter: Cutter,
+  onBytes: (bytes: number) => void,
 ): Promise<ManifestFile> {
-  const out = dir === null ? null : await create(join(dir, file.path));
   const chunks: Chunk[] = [];
   let bytes = 0;
-  try {
-    for await (const data of cutStream(file.read({ signal }))) {
-      signal.throwIfAborted();
-      bytes += data.length;
-      if (bytesBefore + bytes > bytesMax)
-        throw new PrestageError("TOO_LARGE", `the tree is over ${bytesMax} bytes`, {
-          details: { path: file.path },
-          remedy: "Raise sourceLimits.artifactBytes or store.quotaBytes in agent.yaml.",
-        });
-      if (out) await writeAll(out, data);
-      chunks.push({ hash: hash("sha256", data, "hex"), bytes: data.length });
-      progress(bytesBefore + bytes);
-    }
-  } finally {
-    await out?.close();
+  for await (const block of cutter.blocks(fill)) {
+    for (const chunk of block.chunks) chunks.push(chunk);
+    bytes += block.data.length;
+    onBytes(block.data.length);
   }
-  return { path: file.path, mode: file.executable ? 0o755 : 0o644, bytes, chunks };
+  return { path, mode, bytes, chunks };
 }
 
-/** The pieces cut anew, where the content says so. A chunk's memory is good until the next. */
-export async function* cutStream(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
-  let start = 0;
-  let end = 0;
-  for await (const piece of pieces) {
-    for (let at = 0; at < piece.length; ) {
-      if (end === BUFFER_BYTES) {
-        buffer.copyWithin(0, start, end);
-        end -= start;
-        start = 0;
-      }
-      const taken = Math.min(piece.length - at, BUFFER_BYTES - end);
-      buffer.set(piece.subarray(at, at + taken), end);
-      at += taken;
-      end += taken;
-      while (end - start >= CHUNK_BYTES_MAX) {
-        const bytes = cut(buffer.subarray(start, end));
-        yield buffer.subarray(start, start + bytes);
-        start += bytes;
-      }
-    }
-  }
-  while (start < end) {
-    const bytes = cut(buffer.subarray(start, end));
-    yield buffer.subarray(start, start + bytes);
-    start += bytes;
-  }
-}
-
-async function create(path: string): Promise<FileHandle> {
-  await mkdir(dirname(path), { recursive: true });
-  return open(path, "wx");
-}
-
-async function writeAll(file: FileHandle, data: Uint8Array): Promise<void> {
-  try {
-    for (let done = 0; done < data.length; )
-      done += (await file.write(data, done, data.length - done)).bytesWritten;
-  } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOSPC")
-      throw new PrestageError("DISK_FULL", "the disk is full", { cause });
-    throw cause;
+/** Files of a stream, each when the one before was read. */
+export async function* openStream(
+  files: AsyncIterable<IncomingFile>,
+  signal: AbortSignal,
+): AsyncGenerator<OpenFile> {
+  for await (const file of files) {
+    const { path, executable } = file;
+    const fill = fillFromPieces(file.read({ signal }));
+    yield { path, executable, fill, original: null, end: async () => {} };
   }
 }

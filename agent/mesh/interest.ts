@@ -1,5 +1,8 @@
 /** Why this host wants a version: orders of the coordinator, callers that wait for it. */
 import type { HoldArtifact } from "../../shared/domain.ts";
+import { PrestageError } from "../../shared/errors.ts";
+import type { Random } from "../../shared/runtime/random.ts";
+import { backoffMs } from "../../shared/runtime/retry.ts";
 import type { Urgency } from "./obtain.ts";
 
 export type OrderState = {
@@ -15,6 +18,13 @@ export type Waiter = {
   resolve: (path: string) => void;
   reject: (cause: unknown) => void;
 };
+
+const RETRY_MS_MAX = 30_000;
+/** A disk that was full is tried again this often: an order goes on soon after there is space. */
+const DISK_RETRY_MS = 4_000;
+
+/** Ends an attempt; `cause` says what the disk said. */
+export class Unwritten extends Error {}
 
 export class Interest {
   readonly manifestHash: string;
@@ -59,6 +69,14 @@ export class Interest {
     return { orderId: hold.orderId, state, code, bytesDone: tree?.bytesHave ?? 0 };
   }
 
+  /** Tries again later, the later the more often it failed; who waits is told. */
+  failed(cause: unknown, nowMs: number, random: Random): void {
+    this.code = cause instanceof PrestageError ? cause.code : "UNAVAILABLE";
+    const maxMs = this.code === "DISK_FULL" ? DISK_RETRY_MS : RETRY_MS_MAX;
+    this.retryAtMs = nowMs + backoffMs(this.failures++, random, { baseMs: 1_000, maxMs });
+    this.rejectAll(cause);
+  }
+
   rejectAll(cause: unknown): void {
     for (const waiter of this.waiters) waiter.reject(cause);
     this.waiters.clear();
@@ -91,5 +109,29 @@ export class Completions {
       signal.removeEventListener("abort", onAbort);
       this.#resolvers.delete(manifestHash);
     });
+  }
+}
+
+/** The last orders that were taken back before they were done; the oldest are forgotten. */
+export class Withdrawn {
+  readonly #states = new Map<string, OrderState>();
+  readonly #capacity: number;
+
+  constructor(options: { capacity: number }) {
+    this.#capacity = options.capacity;
+  }
+
+  get states(): OrderState[] {
+    return [...this.#states.values()];
+  }
+
+  add(state: OrderState): void {
+    this.#states.set(state.orderId, state);
+    const oldest = this.#states.keys().next();
+    if (this.#states.size > this.#capacity && !oldest.done) this.#states.delete(oldest.value);
+  }
+
+  delete(orderId: string): void {
+    this.#states.delete(orderId);
   }
 }

@@ -24,6 +24,7 @@ export class MeshMetrics {
   readonly #refused;
   readonly #refusedManifests;
   readonly #used;
+  readonly #logical;
   #last: MeshCounters | null = null;
 
   constructor(metrics: Metrics) {
@@ -48,7 +49,11 @@ export class MeshMetrics {
     });
     this.#used = metrics.gauge({
       name: "prestage_mesh_store_bytes",
-      help: "Bytes of the quota taken by artifact versions, partial ones whole",
+      help: "Bytes on disk of artifact versions, shared files once, partial versions whole",
+    });
+    this.#logical = metrics.gauge({
+      name: "prestage_mesh_store_logical_bytes",
+      help: "Bytes of artifact versions, as if each had its files for itself",
     });
   }
 
@@ -60,7 +65,7 @@ export class MeshMetrics {
     this.#refused.inc();
   }
 
-  update(now: MeshCounters, usedBytes: number): void {
+  update(now: MeshCounters, store: { usedBytes: number; logicalBytes: number }): void {
     const grown = (key: keyof MeshCounters) => Math.max(0, now[key] - (this.#last?.[key] ?? 0));
     this.#bytes.inc({ kind: "peer" }, grown("peerBytes"));
     this.#bytes.inc({ kind: "origin" }, grown("originBytes"));
@@ -71,7 +76,8 @@ export class MeshMetrics {
     this.#chunks.inc({ result: "verified" }, grown("verifiedChunks"));
     this.#chunks.inc({ result: "refetched" }, grown("refetchedChunks"));
     this.#chunks.inc({ result: "corrupt" }, grown("corruptChunks"));
-    this.#used.set(usedBytes);
+    this.#used.set(store.usedBytes);
+    this.#logical.set(store.logicalBytes);
     this.#last = now;
   }
 }

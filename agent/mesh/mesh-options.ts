@@ -4,6 +4,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
 import type { Random } from "../../shared/runtime/random.ts";
+import type { Disk } from "./disk.ts";
 import type { OriginSource } from "./fetcher.ts";
 
 export type MeshDeps = {
@@ -20,6 +21,10 @@ export type MeshDeps = {
 export type MeshOptions = {
   dir: string;
   quotaBytes: number;
+  /** Share of the file system that staging leaves free; 0: only what everybody needs. */
+  reserveRatio: number;
+  /** Tests give one that fails. */
+  disk?: Disk;
   listen: string[];
   /** Where chunks are served; another port is taken if that one is in use, unless one insists. */
   bulk: { host: string; port: number; insist: boolean };

@@ -72,6 +72,7 @@ export class TestFleet {
       {
         dir,
         quotaBytes: options.quotaBytes ?? 4e9,
+        reserveRatio: 0,
         listen: ["/ip4/127.0.0.1/tcp/0"],
         bulk: { host: "127.0.0.1", port: 0, insist: false },
       },

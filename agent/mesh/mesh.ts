@@ -6,18 +6,26 @@ import type { HoldArtifact, Member, SignedManifest } from "../../shared/domain.t
 import { PrestageError } from "../../shared/errors.ts";
 import { HOSTS_PUBLISH, type Publisher } from "../../shared/publishers.ts";
 import { every } from "../../shared/runtime/clock.ts";
-import { backoffMs } from "../../shared/runtime/retry.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
 import { Announcer, Newest } from "./announcer.ts";
+import { askAround } from "./ask-around.ts";
 import { Bitmap } from "./bitmap.ts";
 import type { Channel } from "./channel.ts";
+import { nodeDisk } from "./disk.ts";
 import { Exchange } from "./exchange.ts";
 import { Fetcher } from "./fetcher.ts";
 import type { Kind } from "./frames.ts";
-import { decodeAnnouncement, decodeHoldings, encodeHoldings } from "./gossip.ts";
+import { decodeAnnouncement, encodeHoldings } from "./gossip.ts";
 import { type Holding, holdingOf, Pins } from "./holding.ts";
 import { HotChunks } from "./hot-chunks.ts";
-import { Completions, Interest, type OrderState, type Waiter } from "./interest.ts";
+import {
+  Completions,
+  Interest,
+  type OrderState,
+  Unwritten,
+  type Waiter,
+  Withdrawn,
+} from "./interest.ts";
 import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
 import type { MeshDeps, MeshOptions } from "./mesh-options.ts";
 import { MeshNetwork } from "./network.ts";
@@ -53,7 +61,7 @@ export class Mesh {
   readonly #interests = new Map<string, Interest>();
   readonly #pins = new Pins();
   readonly #completions = new Completions();
-  readonly #withdrawn = new Map<string, OrderState>();
+  readonly #withdrawn = new Withdrawn({ capacity: WITHDRAWN_MAX });
   readonly #started = Promise.withResolvers<void>();
   #members = new Map<string, Member>();
   #ready = false;
@@ -65,8 +73,14 @@ export class Mesh {
     this.#metrics = new MeshMetrics(deps.metrics);
     this.#signers = new Signers((reason) => this.#metrics.refusedManifest(reason));
     this.#store = new Store(
-      { clock, log, isProtected: (hash) => this.#isProtected(hash) },
-      { dir: options.dir, quotaBytes: options.quotaBytes },
+      {
+        clock,
+        log,
+        disk: options.disk ?? nodeDisk,
+        isProtected: (hash) => this.#isProtected(hash),
+        isWithPeers: (hash) => this.#transfer.hostsWith(hash).length > 0,
+      },
+      options,
     );
     this.#hot = new HotChunks(clock);
     this.#network = this.#makeNetwork(options);
@@ -94,6 +108,7 @@ export class Mesh {
           this.#completions.complete(hash);
         },
         onChanged: (hash) => this.#announcer.changed(hash),
+        onUnwritten: (hash, cause) => this.#unwritten(hash, cause),
       },
       this.#group,
     );
@@ -256,7 +271,7 @@ export class Mesh {
     const live = [...this.#interests.values()].flatMap((interest) =>
       interest.holds.map((hold) => interest.orderState(hold, this.#store.get(hold.manifestHash))),
     );
-    return [...live, ...this.#withdrawn.values()];
+    return [...live, ...this.#withdrawn.states];
   }
 
   counters(): MeshCounters {
@@ -324,7 +339,7 @@ export class Mesh {
         this.#group.start(`ask around ${id}`, (signal) => this.#askAround(id, signal));
     }
     this.#dropDistrusted();
-    this.#metrics.update(this.counters(), this.#store.usedBytes);
+    this.#metrics.update(this.counters(), this.#store);
   }
 
   /** Starts, changes or ends the fetching of one version, as it is wanted now. */
@@ -358,7 +373,9 @@ export class Mesh {
           await obtain(manifestHash, () => interest.urgency(), this.#obtainDeps, signal),
         );
       } catch (cause) {
-        if (!signal.aborted) this.#failed(interest, cause);
+        const unwritten = running.signal.reason instanceof Unwritten;
+        if (unwritten || !signal.aborted)
+          this.#failed(interest, unwritten ? running.signal.reason.cause : cause);
       } finally {
         interest.running = null;
         if (!stopped.aborted) this.#reconcile(interest);
@@ -416,22 +433,23 @@ export class Mesh {
     }
   }
 
+  /** A chunk came and the disk did not take it: what lacks it stops, and tries again later. */
+  #unwritten(chunkHash: string, cause: unknown): void {
+    for (const id of this.#store.lacking(chunkHash))
+      this.#interests.get(id)?.running?.abort(new Unwritten("not written", { cause }));
+  }
+
   #failed(interest: Interest, cause: unknown): void {
     const { log, random, clock } = this.#deps;
-    interest.code = cause instanceof PrestageError ? cause.code : "UNAVAILABLE";
     log.warn({ cause, manifestHash: interest.manifestHash }, "version not obtained");
-    const waitMs = backoffMs(interest.failures++, random, { baseMs: 1_000, maxMs: 30_000 });
-    interest.retryAtMs = clock.monotonic() + waitMs;
     this.#fetcher.dispatch({ type: "unwant", id: interest.manifestHash });
-    interest.rejectAll(cause);
+    interest.failed(cause, clock.monotonic(), random);
   }
 
   #withdraw(hold: HoldArtifact): void {
     const interest = this.#interests.get(hold.manifestHash);
     const state = interest?.withdrawn(hold, this.#store.get(hold.manifestHash));
-    if (state) this.#withdrawn.set(hold.orderId, state);
-    const oldest = this.#withdrawn.keys().next();
-    if (this.#withdrawn.size > WITHDRAWN_MAX && !oldest.done) this.#withdrawn.delete(oldest.value);
+    if (state) this.#withdrawn.add(state);
   }
 
   #said(id: string): Said {
@@ -458,19 +476,11 @@ export class Mesh {
     this.#exchange.drop(host);
   }
 
-  /** Asks members beyond the site's gossip, the publisher first, what they have of a version. */
   async #askAround(id: string, signal: AbortSignal): Promise<void> {
     const publisher = this.#store.get(id)?.manifest.publisher;
     const { site } = this.#deps.identity;
-    const others = [...this.#members.values()]
-      .filter((m) => m.site !== site || m.host === publisher)
-      .sort((a, b) => Number(b.host === publisher) - Number(a.host === publisher))
-      .slice(0, 4);
-    for (const { host, site: theirs } of others) {
-      const what = { kind: "holdings" as const, hash: id, bytes: null, foreground: false };
-      const reply = await this.#exchange.ask(host, what, { signal });
-      const have = reply.ok ? decodeHoldings(reply.bytes) : null;
-      if (!have || theirs === site) continue;
+    const around = { members: this.#members.values(), site, exchange: this.#exchange };
+    for await (const { host, have } of askAround({ id, publisher }, around, signal)) {
       const manifests = [{ id, have, wanting: false, urgent: false, claims: [] }];
       this.#fetcher.dispatch({ type: "said", host, local: false, whole: false, manifests });
     }

@@ -39,14 +39,15 @@ export async function obtain(
   if (!tree) {
     const { signed, manifest } = await findManifest(manifestHash, deps, signal);
     signal.throwIfAborted();
-    tree = await store.add(signed, manifest);
-    await store.adopt(tree);
+    tree = await store.add(signed, manifest, urgency());
   }
+  if (!tree.have.complete) await store.adopt(tree);
   while (!tree.active) {
     signal.throwIfAborted();
     const missing: number[] = [];
     for (let i = 0; i < tree.chunks.length; i++) if (!tree.have.has(i)) missing.push(i);
     if (missing.length > 0) {
+      await store.ready(urgency());
       const whole = deps.completed(manifestHash, signal);
       const { chunks, manifest } = tree;
       const hasOrigin = manifest.originUrl !== null;

@@ -1,9 +1,16 @@
 /** Makes this host the first holder of a version: from a directory, or from a stream of files. */
-import type { Manifest, SignedManifest } from "../../shared/domain.ts";
-import { keyFromSeed, signManifest, verifyManifest } from "../../shared/manifest.ts";
+import type { SignedManifest } from "../../shared/domain.ts";
+import { keyFromSeed, signManifest } from "../../shared/manifest.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import { type IncomingFile, ingest, type Stream } from "./ingest.ts";
-import { describe, keep, type Sign } from "./publish.ts";
+import { openDirectory } from "./directory.ts";
+import {
+  type IncomingFile,
+  ingest,
+  type OpenFile,
+  openStream,
+  type Sign,
+  type Version,
+} from "./ingest.ts";
 import type { Signers } from "./signers.ts";
 import type { Store } from "./store.ts";
 
@@ -16,10 +23,11 @@ export type SeederDeps = {
   pin(manifestHash: string): () => void;
   onComplete(manifestHash: string): void;
 };
+const NEVER = new AbortController().signal;
 
 /** `sign`: default is this host's key. */
 type Signing = { sign?: Sign | undefined };
-type What = Signing & { name: string; version: string; originUrl: string | null };
+type What = Signing & Pick<Version, "name" | "version" | "originUrl" | "keep">;
 
 export class Seeder {
   readonly #deps: SeederDeps;
@@ -29,47 +37,34 @@ export class Seeder {
   }
 
   /** Cuts, signs and, unless it lies at an origin and need not be kept, stores a directory. */
-  async directory(
+  directory(
     dir: string,
-    { sign = this.#own, ...options }: What & { keep: boolean },
+    options: What & Partial<Pick<Version, "signal" | "progress">>,
   ): Promise<SignedManifest> {
-    const { store } = this.#deps;
-    const signed = await describe({ dir, ...this.#publisher(), ...options }, sign);
-    if (options.originUrl !== null && !options.keep) return signed;
-    return this.#seed(signed, (manifest) => keep(dir, signed, manifest, store));
+    const keep = options.keep || options.originUrl === null;
+    const unbounded = { bytesMax: Number.MAX_SAFE_INTEGER, signal: NEVER, progress: () => {} };
+    return this.#seed(openDirectory(dir), { ...unbounded, ...options, keep });
   }
 
-  /** The same of files that come as a stream, in one pass. Throws what reading them throws. */
-  async stream(
-    files: AsyncIterable<IncomingFile>,
-    { sign = this.#own, ...what }: Stream & Signing,
-  ): Promise<SignedManifest> {
-    const { store } = this.#deps;
-    return ingest(files, { ...what, ...this.#publisher() }, sign, store, (signed, adopt) =>
-      this.#seed(signed, adopt),
-    );
+  /** The same of files that come as a stream. Throws what reading them throws. */
+  stream(files: AsyncIterable<IncomingFile>, what: Version & Signing): Promise<SignedManifest> {
+    return this.#seed(openStream(files, what.signal), what);
   }
 
-  readonly #own: Sign = (manifest) => signManifest(manifest, keyFromSeed(this.#deps.identity.seed));
-
-  #publisher(): { publisher: string; createdMs: number } {
-    return { publisher: this.#deps.identity.host, createdMs: this.#deps.clock.now() };
-  }
-
-  async #seed(
-    signed: SignedManifest,
-    fill: (manifest: Manifest) => Promise<void>,
-  ): Promise<SignedManifest> {
-    const unpin = this.#deps.pin(signed.hash);
-    try {
-      const manifest = verifyManifest(signed);
-      this.#deps.signers.note(signed, manifest);
-      await fill(manifest);
-      await this.#deps.store.noteUsed(signed.hash);
-    } finally {
-      unpin();
-    }
-    this.#deps.onComplete(signed.hash);
+  async #seed(files: AsyncIterable<OpenFile>, what: Version & Signing): Promise<SignedManifest> {
+    const { identity, clock, store, signers, pin, onComplete } = this.#deps;
+    const own: Sign = (manifest) => signManifest(manifest, keyFromSeed(identity.seed));
+    const signed = await ingest(files, what, {
+      store,
+      sign: what.sign ?? own,
+      note: (signed, manifest) => signers.note(signed, manifest),
+      publisher: identity.host,
+      createdMs: clock.now(),
+      pin,
+    });
+    if (!what.keep) return signed;
+    await store.noteUsed(signed.hash);
+    onComplete(signed.hash);
     return signed;
   }
 }

@@ -1,86 +1,126 @@
 /**
  * The artifact versions of this host: `manifests/HASH.json`, and the files of each in
- * `partial/HASH` (being filled) or `trees/HASH` (activated). Knows where every chunk lies, keeps
- * the quota by dropping whole versions nobody needs, the least recently used first.
+ * `partial/HASH` (being filled, with what is held in `state/HASH`) or `trees/HASH` (activated).
+ * Knows where every chunk lies, keeps the quota by dropping whole versions nobody needs, those of
+ * the least worth first.
  */
-import { hash as digest } from "node:crypto";
-import {
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  statfs,
-  writeFile,
-} from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { type Manifest, SignedManifest } from "../../shared/domain.ts";
-import { PrestageError } from "../../shared/errors.ts";
 import { verifyManifest } from "../../shared/manifest.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
+import { copyEqual, linkEqual, type Place } from "./adopt.ts";
+import { type Disk, diskError, ignoreMissing, removeFolder, writeDurably } from "./disk.ts";
 import { FileHandles } from "./handles.ts";
-import { ignoreMissing, syncFolder, Tree } from "./trees.ts";
+import { Intake } from "./intake.ts";
+import { Room, type Wish } from "./room.ts";
+import { Tree } from "./trees.ts";
+import { countUse, type Elsewhere, EXPECTED_COUNT } from "./worth.ts";
 
-const FREE_BYTES_MIN = 64 << 20;
 const HASH = /^[0-9a-f]{64}$/;
+const PROBE_BYTES = 64 << 10;
+/** A version that workloads use all the time is not written down each time. */
+const NOTED_AGAIN_MS = 10_000;
 
 const Meta = z.object({
   /** Bytes fetched ahead of need; they count as wasted if the version goes unused. */
   stagedBytes: z.number().min(0),
   used: z.boolean(),
-  lastUsedMs: z.number(),
+  usage: z.object({ count: z.number().min(0), countedMs: z.number() }),
+  priority: z.number(),
 });
 type Meta = z.infer<typeof Meta>;
-type Place = { tree: Tree; position: number };
 
 export type StoreDeps = {
   clock: Clock;
   log: Log;
+  disk: Disk;
   /** Whether a version may not be evicted now. */
   isProtected: (manifestHash: string) => boolean;
+  /** Whether a peer that could be asked has a version. */
+  isWithPeers: (manifestHash: string) => boolean;
 };
 
+export type StoreOptions = { dir: string; quotaBytes: number; reserveRatio: number };
+
 export class Store {
+  readonly room: Room;
+  readonly dir: string;
   readonly #deps: StoreDeps;
-  readonly #dir: string;
-  readonly #quotaBytes: number;
-  readonly #handles = new FileHandles({ capacity: 48 });
+  readonly #handles: FileHandles;
   readonly #trees = new Map<string, Tree>();
   readonly #meta = new Map<string, Meta>();
   readonly #places = new Map<string, Place[]>();
+  #surveyed: Promise<void> = Promise.resolve();
   #adding: Promise<unknown> = Promise.resolve();
+  #intakes = 0;
+  /** The disk refused something since the last probe. */
+  #faulted = false;
   wastedBytes = 0;
   corruptChunks = 0;
 
-  constructor(deps: StoreDeps, options: { dir: string; quotaBytes: number }) {
+  constructor(deps: StoreDeps, options: StoreOptions) {
     this.#deps = deps;
-    this.#dir = options.dir;
-    this.#quotaBytes = options.quotaBytes;
+    this.dir = options.dir;
+    this.#handles = new FileHandles(deps.disk, { capacity: 48 });
+    this.room = new Room(
+      {
+        disk: deps.disk,
+        clock: deps.clock,
+        trees: () => this.#trees.values(),
+        isProtected: (tree) => deps.isProtected(tree.hash),
+        candidate: (tree, freedBytes) => {
+          const { usage, priority } = this.#meta.get(tree.hash) ?? newMeta(deps.clock, 0);
+          return { usage, priority, elsewhere: this.#elsewhere(tree), freedBytes };
+        },
+        remove: (tree) => {
+          deps.log.info({ manifestHash: tree.hash }, "version evicted");
+          return this.remove(tree);
+        },
+      },
+      options,
+    );
   }
 
   /** Makes the folders and takes over what an earlier process left. Call once, first. */
   async open(): Promise<void> {
-    await rm(join(this.#dir, "trash"), { recursive: true, force: true });
-    for (const folder of ["manifests", "partial", "trees", "meta", "trash"])
-      await mkdir(join(this.#dir, folder), { recursive: true });
-    for (const name of await readdir(join(this.#dir, "manifests"))) await this.#recover(name);
-    for (const folder of ["partial", "trees"])
-      for (const name of await readdir(join(this.#dir, folder)))
+    const { disk } = this.#deps;
+    for (const folder of ["trash", "intake"]) await removeFolder(disk, this.#path(folder));
+    for (const folder of ["manifests", "partial", "trees", "meta", "trash", "state", "intake"])
+      await disk.mkdir(this.#path(folder), { recursive: true });
+    const [partial, trees, names] = await Promise.all(
+      ["partial", "trees", "manifests"].map((folder) => disk.readdir(this.#path(folder))),
+    );
+    const found = { partial: new Set(partial), trees: new Set(trees) };
+    for (const name of names ?? []) await this.#recover(name, found);
+    for (const [folder, present] of Object.entries(found))
+      for (const name of present)
         if (this.#trees.get(name)?.root !== this.#path(folder, name))
-          await rm(this.#path(folder, name), { recursive: true, force: true });
+          await removeFolder(disk, this.#path(folder, name));
+    for (const name of await disk.readdir(this.#path("state")))
+      if (this.#trees.get(name)?.placed !== false)
+        await disk.rm(this.#path("state", name), { force: true });
+    this.#surveyed = this.#survey();
   }
 
   async close(): Promise<void> {
+    await this.#surveyed;
     await this.#adding.catch(() => null); // its caller has the error
-    for (const tree of this.#trees.values()) await tree.close();
+    for (const tree of this.#trees.values())
+      await tree.close().catch((cause: unknown) => {
+        this.#deps.log.warn({ cause, manifestHash: tree.hash }, "not synced at the end");
+      });
     await this.#handles.close();
   }
 
+  /** Bytes on disk; files that versions share count once. */
   get usedBytes(): number {
+    return this.room.usedBytes();
+  }
+
+  /** Bytes of all versions, as if each had its files for itself. */
+  get logicalBytes(): number {
     let sum = 0;
     for (const tree of this.#trees.values()) sum += tree.manifest.bytes;
     return sum;
@@ -101,34 +141,53 @@ export class Store {
     return this.#trees.values();
   }
 
-  /** A new, empty folder for files on their way in; what is left in it goes at the next start. */
-  incoming(): Promise<string> {
-    return mkdtemp(this.#path("trash", "incoming-"));
+  /** Every chunk that is held, once, with the size; for whoever reads the whole store again. */
+  *heldChunks(): Generator<{ hash: string; bytes: number }> {
+    for (const [hash, places] of this.#places) {
+      const place = places.find((p) => p.tree.have.has(p.position));
+      if (place) yield { hash, bytes: place.tree.chunks[place.position]?.bytes ?? 0 };
+    }
   }
 
-  get quotaBytes(): number {
-    return this.#quotaBytes;
-  }
-
-  /** Room and files for a version. Throws DISK_FULL when unneeded ones do not make the room. */
-  add(signed: SignedManifest, manifest: Manifest): Promise<Tree> {
+  /**
+   * Room and files for a version, with the files that others here have alike. Throws DISK_FULL
+   * when unneeded ones do not make the room.
+   */
+  add(signed: SignedManifest, manifest: Manifest, wish: Wish): Promise<Tree> {
     const result = this.#adding
       .catch(() => null) // an earlier caller's error, which that one has got
-      .then(() => this.#add(signed, manifest));
+      .then(() => this.#surveyed)
+      .then(() => this.#add(signed, manifest, wish));
     this.#adding = result;
     return result;
   }
 
-  /** Copies the chunks that other versions here hold already. Returns how many bytes. */
+  /** For a version whose files are known when they were read; see `place`. */
+  intake(wish: Wish): Intake {
+    const { disk } = this.#deps;
+    const places = (hash: string) => this.#places.get(hash) ?? [];
+    const dir = this.#path("intake", String(this.#intakes++));
+    return new Intake({ disk, places, room: this.room, dir, wish });
+  }
+
+  /** A version from what was taken in. It is not activated yet. */
+  place(signed: SignedManifest, manifest: Manifest, intake: Intake): Promise<Tree> {
+    const result = this.#adding
+      .catch(() => null) // an earlier caller's error, which that one has got
+      .then(() => this.#place(signed, manifest, intake));
+    this.#adding = result;
+    return result;
+  }
+
+  /** Takes what other versions here hold of it already. Returns how many bytes. */
   async adopt(tree: Tree): Promise<number> {
-    let bytes = 0;
-    for (let position = 0; position < tree.chunks.length; position++) {
-      const chunk = tree.chunks[position];
-      if (!chunk || tree.have.has(position) || !this.hasChunk(chunk.hash)) continue;
-      const data = await this.readChunk(chunk.hash);
-      if (data && (await tree.write(position, data))) bytes += chunk.bytes;
-    }
-    return bytes;
+    const linked = await linkEqual(tree, (hash) => this.#places.get(hash) ?? []);
+    const copied = await copyEqual(
+      tree,
+      (hash) => this.readChunk(hash),
+      (hash) => this.hasChunk(hash),
+    );
+    return linked + copied;
   }
 
   hasChunk(hash: string): boolean {
@@ -148,26 +207,71 @@ export class Store {
     return null;
   }
 
-  /** Writes a verified chunk to every version that lacks it; says whether any did. */
-  async writeChunk(hash: string, bytes: Uint8Array): Promise<"new" | "held" | "nowhere"> {
+  /**
+   * Writes a verified chunk to every version that lacks it; says whether any did. Throws DISK_FULL
+   * when the disk does not take it.
+   */
+  async writeChunk(
+    hash: string,
+    bytes: Uint8Array,
+    wish: { foreground: boolean },
+  ): Promise<"new" | "held" | "nowhere"> {
     const places = this.#places.get(hash) ?? [];
     let result: "new" | "held" | "nowhere" = places.length > 0 ? "held" : "nowhere";
-    for (const { tree, position } of places)
-      if (!tree.have.has(position) && (await tree.write(position, bytes))) result = "new";
+    try {
+      for (const { tree, position } of places) {
+        if (tree.have.has(position)) continue;
+        await this.room.check(wish);
+        if (await tree.write(position, bytes)) result = "new";
+      }
+    } catch (cause) {
+      throw this.#fault(cause);
+    }
     return result;
+  }
+
+  /** Versions here that lack a chunk. */
+  lacking(hash: string): string[] {
+    const places = this.#places.get(hash) ?? [];
+    return places.filter((p) => !p.tree.have.has(p.position)).map((p) => p.tree.hash);
+  }
+
+  /** Throws DISK_FULL while the disk takes nothing; called before anything is fetched for it. */
+  async ready(wish: { foreground: boolean }): Promise<void> {
+    await this.room.check(wish);
+    if (!this.#faulted) return;
+    const path = this.#path("state", "probe");
+    try {
+      const file = await this.#deps.disk.open(path, "w");
+      try {
+        await file.writeFile(Buffer.alloc(PROBE_BYTES));
+        await file.sync();
+      } finally {
+        await file.close();
+        await this.#deps.disk.rm(path, { force: true });
+      }
+    } catch (cause) {
+      throw this.#fault(cause);
+    }
+    this.#faulted = false;
   }
 
   /** False when the disk did not hold what it should: fetch what is missing and try again. */
   async activate(tree: Tree): Promise<boolean> {
     const before = tree.have.count;
-    const done = await tree.activate(this.#path("trees", tree.hash));
-    if (!done) this.corruptChunks += before - tree.have.count;
-    return done;
+    try {
+      const done = await tree.activate(this.#path("trees", tree.hash));
+      if (!done) this.corruptChunks += before - tree.have.count;
+      return done;
+    } catch (cause) {
+      throw this.#fault(cause);
+    }
   }
 
   async signedManifest(manifestHash: string): Promise<SignedManifest | null> {
     if (!this.#trees.has(manifestHash)) return null;
-    const text = await readFile(this.#manifestPath(manifestHash), "utf8").catch(ignoreMissing);
+    const path = this.#manifestPath(manifestHash);
+    const text = await this.#deps.disk.readFile(path, "utf8").catch(ignoreMissing);
     return text === null ? null : SignedManifest.parse(JSON.parse(text));
   }
 
@@ -181,19 +285,27 @@ export class Store {
   async noteUsed(manifestHash: string): Promise<void> {
     const meta = this.#meta.get(manifestHash);
     const nowMs = this.#deps.clock.now();
-    if (!meta || (meta.used && nowMs - meta.lastUsedMs < 10_000)) return;
+    if (!meta || (meta.used && nowMs - meta.usage.countedMs < NOTED_AGAIN_MS)) return;
     meta.used = true;
-    meta.lastUsedMs = nowMs;
+    meta.usage = countUse(meta.usage, nowMs);
     await this.saveMeta(manifestHash);
   }
 
+  /** What is known of its use; a hint, so that a disk that takes nothing hinders nobody. */
   async saveMeta(manifestHash: string): Promise<void> {
     const meta = this.#meta.get(manifestHash);
-    if (meta) await writeFile(this.#path("meta", `${manifestHash}.json`), JSON.stringify(meta));
+    if (!meta) return;
+    const path = this.#path("meta", `${manifestHash}.json`);
+    try {
+      await this.#deps.disk.writeFile(path, JSON.stringify(meta));
+    } catch (cause) {
+      this.#deps.log.warn({ cause, path }, "use of a version not written down");
+    }
   }
 
   /** Drops a version; what was staged of it and never used counts as wasted. */
   async remove(tree: Tree): Promise<void> {
+    const { disk } = this.#deps;
     const meta = this.#meta.get(tree.hash);
     if (meta && !meta.used) this.wastedBytes += meta.stagedBytes;
     this.#trees.delete(tree.hash);
@@ -203,99 +315,104 @@ export class Store {
       if (rest.length > 0) this.#places.set(hash, rest);
       else this.#places.delete(hash);
     }
-    await tree.close();
-    const trash = this.#path("trash", tree.hash);
-    await rm(trash, { recursive: true, force: true });
-    await rename(tree.root, trash);
-    await tree.close(); // opened by a reader in between
-    await rm(this.#manifestPath(tree.hash), { force: true });
-    await rm(this.#path("meta", `${tree.hash}.json`), { force: true });
-    await rm(trash, { recursive: true, force: true });
+    await tree.remove(this.#path("trash", tree.hash));
+    await disk.rm(this.#manifestPath(tree.hash), { force: true });
+    await disk.rm(this.#path("meta", `${tree.hash}.json`), { force: true });
   }
 
-  async #add(signed: SignedManifest, manifest: Manifest): Promise<Tree> {
+  async #add(signed: SignedManifest, manifest: Manifest, wish: Wish): Promise<Tree> {
+    const { disk, clock } = this.#deps;
     const known = this.#trees.get(signed.hash);
     if (known) return known;
-    await this.#makeRoom(manifest.bytes);
-    const root = this.#path("partial", signed.hash);
-    const tree = new Tree({ hash: signed.hash, manifest, root, placed: false }, this.#handles);
-    await writeDurably(this.#manifestPath(signed.hash), JSON.stringify(signed));
-    await tree.create();
-    await syncFolder(this.#path("partial"));
-    this.#meta.set(tree.hash, newMeta(this.#deps.clock));
+    const tree = this.#tree(signed.hash, manifest, false);
+    try {
+      await removeFolder(disk, tree.root);
+      await disk.mkdir(tree.root);
+      await linkEqual(tree, (hash) => this.#places.get(hash) ?? []);
+      await this.room.make(tree.ownBytes, wish, { last: this.#akin(tree) });
+      await writeDurably(disk, this.#manifestPath(signed.hash), JSON.stringify(signed));
+    } catch (cause) {
+      await tree.remove(this.#path("trash", tree.hash)).catch(() => null); // at the next start
+      throw this.#fault(cause);
+    }
+    this.#meta.set(tree.hash, newMeta(clock, wish.priority));
     this.#register(tree);
     return tree;
   }
 
-  async #makeRoom(bytes: number): Promise<void> {
-    const evictable = [...this.#trees.values()]
-      .filter((t) => !this.#deps.isProtected(t.hash))
-      .sort((a, b) => this.#lastUsedMs(a) - this.#lastUsedMs(b));
-    const evictableBytes = evictable.reduce((sum, t) => sum + t.manifest.bytes, 0);
-    const details = { bytes, usedBytes: this.usedBytes, quotaBytes: this.#quotaBytes };
-    if (this.usedBytes - evictableBytes + bytes > this.#quotaBytes)
-      throw new PrestageError("DISK_FULL", "the store's quota is used by versions in use", {
-        details,
-      });
-    for (const tree of evictable) {
-      const fits = this.usedBytes + bytes <= this.#quotaBytes;
-      if (fits && (await this.#diskFree()) >= bytes) return;
-      this.#deps.log.info({ manifestHash: tree.hash }, "version evicted");
-      await this.remove(tree);
+  async #place(signed: SignedManifest, manifest: Manifest, intake: Intake): Promise<Tree> {
+    const known = this.#trees.get(signed.hash);
+    if (known) return known;
+    const tree = this.#tree(signed.hash, manifest, false);
+    try {
+      await removeFolder(this.#deps.disk, tree.root);
+      await this.#deps.disk.mkdir(tree.root);
+      await intake.handOver(tree);
+      await writeDurably(this.#deps.disk, this.#manifestPath(signed.hash), JSON.stringify(signed));
+    } catch (cause) {
+      await tree.remove(this.#path("trash", tree.hash)).catch(() => null); // at the next start
+      throw this.#fault(cause);
     }
-    if ((await this.#diskFree()) < bytes)
-      throw new PrestageError("DISK_FULL", "the disk has too little free space", { details });
+    this.#meta.set(tree.hash, newMeta(this.#deps.clock, intake.wish.priority));
+    this.#register(tree);
+    return tree;
   }
 
-  /** Free bytes beyond the reserve and what partial versions here will still take. */
-  async #diskFree(): Promise<number> {
-    const disk = await statfs(this.#dir);
-    let promised = FREE_BYTES_MIN;
-    for (const tree of this.#trees.values()) promised += tree.manifest.bytes - tree.bytesHave;
-    return disk.bavail * disk.bsize - promised;
+  /** Versions with chunks that are to be copied. */
+  #akin(tree: Tree): Set<Tree> {
+    const akin = new Set<Tree>();
+    for (const [position, chunk] of tree.chunks.entries())
+      if (!tree.have.has(position))
+        for (const place of this.#places.get(chunk.hash) ?? []) akin.add(place.tree);
+    return akin;
   }
 
-  #lastUsedMs(tree: Tree): number {
-    return this.#meta.get(tree.hash)?.lastUsedMs ?? 0;
+  #elsewhere({ hash, manifest }: Tree): Elsewhere {
+    if (this.#deps.isWithPeers(hash)) return "peers";
+    return manifest.originUrl === null ? "nowhere" : "origin";
   }
 
-  async #recover(name: string): Promise<void> {
+  #fault(cause: unknown): unknown {
+    const error = diskError(cause, this.dir);
+    if (error !== cause) this.#faulted = true;
+    return error;
+  }
+
+  async #survey(): Promise<void> {
+    for (const tree of this.#trees.values())
+      await tree.survey().catch((cause: unknown) => {
+        this.#deps.log.warn({ cause, manifestHash: tree.hash }, "version could not be looked at");
+      });
+  }
+
+  async #recover(name: string, found: { partial: Set<string>; trees: Set<string> }): Promise<void> {
+    const { disk, log, clock } = this.#deps;
     const manifestHash = name.replace(/\.json$/, "");
-    const text = await readFile(join(this.#dir, "manifests", name), "utf8");
-    const manifest = HASH.test(manifestHash) ? readManifest(text, manifestHash) : null;
-    const found = manifest && (await this.#findFiles(manifestHash, manifest));
-    if (!found) {
-      this.#deps.log.info({ name }, "left-over manifest dropped");
-      await rm(join(this.#dir, "manifests", name), { force: true });
+    const placed = found.trees.has(manifestHash);
+    const here = HASH.test(manifestHash) && (placed || found.partial.has(manifestHash));
+    const text = here && (await disk.readFile(this.#path("manifests", name), "utf8"));
+    const manifest = text ? readManifest(text, manifestHash) : null;
+    if (!manifest) {
+      log.info({ name }, "left-over manifest dropped");
+      await disk.rm(this.#path("manifests", name), { force: true });
       return;
     }
+    const tree = this.#tree(manifestHash, manifest, placed);
+    await tree.recover();
     const path = this.#path("meta", `${manifestHash}.json`);
-    const meta = await readFile(path, "utf8").catch(ignoreMissing);
-    this.#meta.set(manifestHash, parseMeta(meta) ?? newMeta(this.#deps.clock));
-    this.#register(found);
+    const meta = await disk.readFile(path, "utf8").catch(ignoreMissing);
+    this.#meta.set(manifestHash, parseMeta(meta) ?? newMeta(clock, 0));
+    this.#register(tree);
   }
 
-  async #findFiles(hash: string, manifest: Manifest): Promise<Tree | null> {
-    const version = { hash, manifest };
-    const [partials, placed] = await Promise.all(
-      ["partial", "trees"].map((folder) => readdir(join(this.#dir, folder))),
+  #tree(hash: string, manifest: Manifest, placed: boolean): Tree {
+    const root = this.#path(placed ? "trees" : "partial", hash);
+    const journalPath = this.#path("state", hash);
+    const { disk } = this.#deps;
+    return new Tree(
+      { hash, manifest, root, placed },
+      { disk, handles: this.#handles, journalPath },
     );
-    if (placed?.includes(hash)) {
-      const root = this.#path("trees", hash);
-      const tree = new Tree({ ...version, root, placed: true }, this.#handles);
-      if (await tree.trustSizes()) tree.markAll();
-      else {
-        await tree.create();
-        await tree.recheck();
-      }
-      return tree;
-    }
-    if (!partials?.includes(hash)) return null;
-    const root = this.#path("partial", hash);
-    const tree = new Tree({ ...version, root, placed: false }, this.#handles);
-    await tree.create();
-    await tree.recheck();
-    return tree;
   }
 
   #register(tree: Tree): void {
@@ -308,7 +425,7 @@ export class Store {
   }
 
   #path(folder: string, name = ""): string {
-    return join(this.#dir, folder, name);
+    return join(this.dir, folder, name);
   }
 
   #manifestPath(manifestHash: string): string {
@@ -316,8 +433,9 @@ export class Store {
   }
 }
 
-function newMeta(clock: Clock): Meta {
-  return { stagedBytes: 0, used: false, lastUsedMs: clock.now() };
+function newMeta(clock: Clock, priority: number): Meta {
+  const usage = { count: EXPECTED_COUNT, countedMs: clock.now() };
+  return { stagedBytes: 0, used: false, usage, priority };
 }
 
 /** Meta is a hint that is not fsynced: a torn one counts as none. */
@@ -336,17 +454,4 @@ function readManifest(text: string, manifestHash: string): Manifest | null {
   } catch {
     return null; // torn or foreign: the caller drops it and says so
   }
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const temporary = `${path}.${digest("sha256", text, "hex").slice(0, 8)}.tmp`;
-  const file = await open(temporary, "w", 0o644);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  await syncFolder(join(path, ".."));
 }

@@ -63,7 +63,7 @@ function agentConfig(host: string, url: string, options: FleetOptions): object {
     site: SITE,
     router: { host: "127.0.0.1", port: 0 },
     mesh: { listen: "127.0.0.1", port: 0 },
-    store: { quotaBytes: options.diskBytesPerHost },
+    store: { quotaBytes: options.diskBytesPerHost, reserveRatio: 0 },
     environments: { memoryBytes: options.memoryBytesPerHost },
     peakCpu: 1,
     sampleMs: 2_000,
