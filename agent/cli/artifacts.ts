@@ -6,7 +6,8 @@ import { addCommand, type Call, type Shell } from "../../shared/cli/command.ts";
 import { parseVersion, parseWish } from "../../shared/cli/refs.ts";
 import { bytes } from "../../shared/cli/text.ts";
 import { PrestageError } from "../../shared/errors.ts";
-import { parseSourceUrl } from "../../shared/source-url.ts";
+import { IMAGE_SCHEME, imageArtifactName, parseImage } from "../../shared/image.ts";
+import { parseSourceUrl, shownUrl } from "../../shared/source-url.ts";
 import { agentDataDir, callAgent } from "./local.ts";
 import { readKey } from "./publisher-key.ts";
 
@@ -37,8 +38,9 @@ export function publishArtifact(
 }
 
 type PublishOptions = {
-  name: string;
-  version: string;
+  name?: string;
+  version?: string;
+  platform?: string;
   tag?: string[];
   origin?: string;
   list?: string;
@@ -68,29 +70,38 @@ export function addPublish(program: Command, shell: Shell, group: string): void 
         "prestage publish s3://models/llama/ --name llama --version auto --tag latest",
         "a version named after what lies there now",
       ],
+      [
+        "prestage publish oci://registry.example/team/app:1.4 --platform linux/amd64,linux/arm64",
+        "a container image, for the image mirrors of all hosts (docs/oci.md)",
+      ],
     ],
     setup: (command) => {
       command
-        .requiredOption("--name <name>", "artifact name")
-        .requiredOption("--version <version>", "never published before; auto: after the revision")
+        .option("--name <name>", "artifact name; only an image has a default, its repository")
+        .option("--version <version>", "never published before; auto: after the revision")
         .option("--tag <tag>", "moving tag that now means this version; may be repeated", collect)
         .option("--origin <url>", "of a directory: base URL that serves the same files")
         .option("--list <file>", "of an http folder: file below it that names the paths")
+        .option(
+          "--platform <list>",
+          "of an image: os/arch with commas, or all (default: this host's)",
+        )
         .option("--no-keep", "of a URL: describe it only, and leave the bytes there")
         .option("--key <file>", "sign with this publisher's key, not as the host")
         .option(...dataOption);
     },
     run: async (call) => {
-      const { name, version } = call.options;
+      const from = await sourceOf(call);
+      const { name, version } = naming(call.options, from);
       const signing = call.options.key === undefined ? null : await readKey(call.options.key);
       const wish = {
-        from: await sourceOf(call),
+        from,
         name: parseWish(name).name,
         version: version === "auto" ? null : parseVersion(`${name}@${version}`).version,
         tags: call.options.tag ?? [],
         ...(signing ? { publicKey: signing.publicKey } : {}),
       };
-      const published = await withBar(call, `publishing ${name}@${version}`, (progress) =>
+      const published = await withBar(call, `publishing ${name}`, (progress) =>
         publishArtifact(agentDataDir(call.options.data, call.terminal), wish, {
           signal: call.signal,
           progress,
@@ -102,16 +113,35 @@ export function addPublish(program: Command, shell: Shell, group: string): void 
   });
 }
 
+/** Only an image's URL says what it is called. */
+function naming(
+  { name, version }: PublishOptions,
+  from: PublishWish["from"],
+): { name: string; version: string } {
+  const url = "url" in from ? new URL(from.url) : null;
+  if (url?.protocol === IMAGE_SCHEME) {
+    const image = parseImage(shownUrl(url));
+    return { name: name ?? imageArtifactName(image), version: version ?? "auto" };
+  }
+  if (name !== undefined && version !== undefined) return { name, version };
+  throw new PrestageError("USAGE", "--name and --version are needed");
+}
+
 async function sourceOf(call: Call<PublishOptions>): Promise<PublishWish["from"]> {
-  const { origin, list, keep } = call.options;
+  const { origin, list, keep, platform } = call.options;
   const source = call.arg(0);
   if (/^[a-z][a-z0-9+.-]+:\/\//i.test(source)) {
     if (origin !== undefined)
       throw new PrestageError("USAGE", "--origin goes with a directory: a URL is its own origin");
     const url = parseSourceUrl(source);
     if (list !== undefined) url.hash = new URLSearchParams({ list }).toString();
+    if (platform !== undefined && url.protocol !== IMAGE_SCHEME)
+      throw new PrestageError("USAGE", "--platform goes with an oci:// URL");
+    if (platform !== undefined) url.searchParams.set("platform", platform);
     return { url: url.href, keep };
   }
+  if (platform !== undefined)
+    throw new PrestageError("USAGE", "--platform goes with an oci:// URL");
   if (list !== undefined || !keep)
     throw new PrestageError("USAGE", "--list and --no-keep go with a URL");
   const dir = resolve(source);

@@ -32,7 +32,7 @@ export const SourceSettings = z.strictObject({
   endpoint: z
     .url({ protocol: /^https?$/ })
     .optional()
-    .describe("s3: where the store answers."),
+    .describe("s3: where the store answers. oci: where the registry does, also without TLS."),
   region: z.string().min(1).max(64).default("us-east-1").describe("s3: what signatures name."),
 });
 export type SourceSettings = z.infer<typeof SourceSettings>;

@@ -50,6 +50,11 @@ const KINDS: readonly { name: string; schemes: readonly SourceScheme[]; make: Ma
     schemes: ["file"],
     make: async (deps) => new (await import("./directory.ts")).DirectorySource(deps),
   },
+  {
+    name: "oci",
+    schemes: ["oci"],
+    make: async (deps) => new (await import("./oci.ts")).OciSource(deps),
+  },
 ];
 
 export class Sources {

@@ -23,6 +23,8 @@ export type WebRequest = {
   url: URL;
   method?: "GET" | "HEAD" | "POST";
   headers?: Record<string, string>;
+  /** Fields of a form to send; only to the first host. */
+  form?: URLSearchParams;
   /** Asked for each hop that stays with the first one's host. */
   authorize?: Authorize;
   /** PEM file of who is trusted there, besides the system's. */
@@ -109,15 +111,19 @@ export class Web {
   }
 
   async #hop(asked: WebRequest, url: URL): Promise<WebAnswer> {
-    const { method = "GET", signal, authorize } = asked;
-    const plain = { "accept-encoding": "identity", ...asked.headers };
+    const { method = "GET", signal, authorize, form } = asked;
+    const typed: Record<string, string> = form
+      ? { "content-type": "application/x-www-form-urlencoded" }
+      : {};
+    const plain = { "accept-encoding": "identity", ...typed, ...asked.headers };
     const own = url.origin === asked.url.origin;
     const headers = own && authorize ? await authorize({ method, url, headers: plain }) : plain;
     const undici = await import("undici");
     const bare = new URL(url);
     bare.hash = "";
     const dispatcher = await this.#agent(undici.Agent, own ? asked : {});
-    const answer = await undici.request(bare, { dispatcher, method, signal, headers });
+    const body = own && form ? form.toString() : null;
+    const answer = await undici.request(bare, { dispatcher, method, signal, headers, body });
     return {
       status: answer.statusCode,
       header: (name) => [answer.headers[name] ?? []].flat()[0],
