@@ -7,7 +7,13 @@ import { join } from "node:path";
 import { categoryKey, type HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import { verifyManifest } from "../shared/manifest.ts";
-import type { Hello, ReplyBody, Report, RequestBody } from "../shared/protocol/bodies.ts";
+import {
+  type Hello,
+  IMAGES_MAX,
+  type ReplyBody,
+  type Report,
+  type RequestBody,
+} from "../shared/protocol/bodies.ts";
 import { publisherRefusal } from "../shared/publishers.ts";
 import { demandClock } from "../shared/replay.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
@@ -17,6 +23,7 @@ import type { Random } from "../shared/runtime/random.ts";
 import { TaskGroup } from "../shared/runtime/tasks.ts";
 import { Affinities } from "./affinities.ts";
 import { Catalog } from "./catalog.ts";
+import { Claims } from "./claims.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { DemandHistory } from "./demand/history.ts";
 import { Experts } from "./experts.ts";
@@ -71,6 +78,7 @@ export class Coordinator {
   readonly #history = new DemandHistory();
   readonly #catalog: Catalog;
   readonly #measured = new MeasuredCosts();
+  readonly #claims = new Claims();
   readonly #sessions: Sessions;
   readonly #learning: Learning;
   readonly #affinities: Affinities;
@@ -387,6 +395,13 @@ export class Coordinator {
           detail: { at: host },
         });
         return { kind: "refused" };
+      case "images":
+        return { kind: "images", versions: artifacts.images(body.repository, body, IMAGES_MAX) };
+      case "claim": {
+        const { key, forMs } = body;
+        const granted = this.#claims.take(host, key, forMs, this.#clock.monotonic());
+        return { kind: "claim", granted };
+      }
     }
   }
 

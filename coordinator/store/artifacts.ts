@@ -108,6 +108,32 @@ export class ArtifactTable {
     return row ? this.#withTags(row) : null;
   }
 
+  /** Whose origin is an image of the repository (`oci://…`), the latest published first. */
+  images(
+    repository: string,
+    { tag, digest }: { tag: string | null; digest: string | null },
+    limit: number,
+  ): { manifestHash: string; originUrl: string; createdMs: number }[] {
+    const from = tag === null ? repository : `${repository}:${tag}`;
+    return this.#db
+      .all<{ hash: string; origin_url: string; created_ms: number }>(
+        `SELECT hash, origin_url, created_ms FROM manifests
+           WHERE (origin_url >= ?1 || '@' AND origin_url < ?1 || 'A'
+               OR ?2 IS NULL AND origin_url >= ?1 || ':' AND origin_url < ?1 || ';')
+             AND (?3 IS NULL OR substr(origin_url, -length(?3)) = ?3)
+           ORDER BY created_ms DESC LIMIT ?4`,
+        from,
+        tag,
+        digest === null ? null : `@${digest}`,
+        limit,
+      )
+      .map((row) => ({
+        manifestHash: row.hash,
+        originUrl: row.origin_url,
+        createdMs: row.created_ms,
+      }));
+  }
+
   list(): ArtifactRow[] {
     return this.#db
       .all<Columns>(`SELECT ${COLUMNS} FROM manifests ORDER BY name, created_ms, version`)

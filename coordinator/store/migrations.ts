@@ -142,4 +142,9 @@ CREATE TABLE publishers (
 CREATE INDEX manifests_by_key ON manifests (public_key);
 `,
   },
+  {
+    version: 5,
+    name: "artifacts by origin",
+    sql: "CREATE INDEX manifests_by_origin ON manifests (origin_url);",
+  },
 ];

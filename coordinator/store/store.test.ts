@@ -128,6 +128,32 @@ describe("artifacts", () => {
       ["2", ["latest"]],
     ]);
   });
+
+  test("images are found by the repository of their origin, the latest first", async () => {
+    const digests = ["1", "2"].map((digit) => `sha256:${digit.repeat(64)}`);
+    const origins = [
+      `oci://r.example/app:v1@${digests[0]}`,
+      `oci://r.example/app:v1@${digests[1]}`,
+      `oci://r.example/app@${digests[0]}`,
+      `oci://r.example/app:v1.2@${digests[0]}`,
+      `oci://r.example/app2:v1@${digests[0]}`,
+      `oci://r.example/app/sub:v1@${digests[0]}`,
+    ];
+    for (const [at, originUrl] of origins.entries()) {
+      const row = { ...facts(`${at}`, at), originUrl };
+      await store.artifacts.put(signed("abcdef"[at] ?? ""), row, []);
+    }
+    const found = (tag: string | null, digest: string | null, limit = 10) =>
+      store.artifacts
+        .images("oci://r.example/app", { tag, digest }, limit)
+        .map(({ originUrl }) => origins.indexOf(originUrl));
+    expect(found(null, null)).toEqual([3, 2, 1, 0]);
+    expect(found("v1", null)).toEqual([1, 0]);
+    expect(found("v1", digests[0] ?? "")).toEqual([0]);
+    expect(found(null, digests[0] ?? "")).toEqual([3, 2, 0]);
+    expect(found(null, null, 1)).toEqual([3]);
+    expect(found("v", null)).toEqual([]);
+  });
 });
 
 describe("demand", () => {

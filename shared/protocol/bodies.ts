@@ -131,6 +131,9 @@ export const Records = z.object({
 });
 export type Records = z.infer<typeof Records>;
 
+/** Versions in the answer about one repository. */
+export const IMAGES_MAX = 100;
+
 export const RequestBody = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("publish"),
@@ -148,6 +151,16 @@ export const RequestBody = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("model") }),
   /** A peer that is no member knocked at the mesh: for the audit trail. */
   z.object({ kind: z.literal("refused"), peerId: z.string().max(128) }),
+  /** Versions whose origin is an image of that repository; null asks for any. */
+  z.object({
+    kind: z.literal("images"),
+    /** `oci://REGISTRY/REPOSITORY`. */
+    repository: z.string().max(512),
+    tag: z.string().max(128).nullable(),
+    digest: z.string().max(128).nullable(),
+  }),
+  /** Work that one host of the fleet should do: it has the time, or until it gives it back (0). */
+  z.object({ kind: z.literal("claim"), key: z.string().max(1024), forMs: TimeMs.max(600_000) }),
 ]);
 export type RequestBody = z.infer<typeof RequestBody>;
 export type RequestKind = RequestBody["kind"];
@@ -213,6 +226,15 @@ export const ReplyBody = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("manifest"), manifest: SignedManifest }),
   z.object({ kind: z.literal("model"), model: ModelRef.nullable() }),
   z.object({ kind: z.literal("refused") }),
+  z.object({
+    kind: z.literal("images"),
+    /** The latest published first. */
+    versions: list(
+      z.object({ manifestHash: Sha256, originUrl: z.string().max(2048), createdMs: TimeMs }),
+      IMAGES_MAX,
+    ),
+  }),
+  z.object({ kind: z.literal("claim"), granted: z.boolean() }),
 ]);
 export type ReplyBody = z.infer<typeof ReplyBody>;
 

@@ -161,7 +161,7 @@ export const MESSAGES = {
     direction: "down",
     schema: Reply,
     bytesMax: 10 * MIB,
-    elementsMax: 200,
+    elementsMax: 1_000,
     ratePerSecond: 100,
     burst: 300,
     since: 1,
