@@ -61,6 +61,7 @@ export class Agent {
     front.start("router", (s) => router.run(s));
     front.start("gate", (s) => gate.run(s));
     front.start("local", (s) => this.#local().run(s));
+    front.start("mirror", (s) => this.#rooms.mirroring.run(s));
     front.start("link", async () => {
       await Promise.all([mesh.started, router.started]);
       back.start("link", (s) => link.run(s));
@@ -277,6 +278,7 @@ export class Agent {
         software,
         connected: link.connected,
         routerUrl: router.address(),
+        mirror: this.#rooms.mirroring.address(),
         mesh: mesh.addresses(),
         environments: pool.list(),
         holdings: mesh.holdings(),

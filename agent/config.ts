@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { HostId, Name } from "../shared/domain.ts";
 import { ReplaySettings } from "../shared/replay.ts";
+import { MirrorSettings } from "./mirror/settings.ts";
 import { SourceLimits, SourceSettings } from "./sources/settings.ts";
 
 export const AgentConfig = z.strictObject({
@@ -65,6 +66,7 @@ export const AgentConfig = z.strictObject({
     .default([])
     .describe("Credentials and endpoints of the stores that artifacts come from, by URL."),
   sourceLimits: SourceLimits.prefault({}),
+  mirror: MirrorSettings.prefault({}),
   environments: z
     .strictObject({
       memoryBytes: z

@@ -39,6 +39,8 @@ const Persisted = z.object({
   }),
   /** `NAME:TAG` or `NAME@VERSION` → what it was when last resolved. */
   resolved: z.record(z.string(), z.object({ ref: ArtifactRef, manifestHash: z.string() })),
+  /** `oci://REGISTRY/REPOSITORY:TAG` → the digest when its registry last said so. */
+  imageTags: z.record(z.string(), z.string()).default({}),
 });
 export type Persisted = z.infer<typeof Persisted>;
 
@@ -57,6 +59,7 @@ const nothing = (): Persisted => ({
     model: null,
   },
   resolved: {},
+  imageTags: {},
 });
 
 export class LastKnown {

@@ -13,6 +13,8 @@ import type { AgentConfig } from "./config.ts";
 import { Link } from "./link/link.ts";
 import { WsTransport } from "./link/ws-transport.ts";
 import { Mesh } from "./mesh/mesh.ts";
+import { Reader } from "./mesh/reader.ts";
+import { Mirroring } from "./mirroring.ts";
 import { DemandCounter } from "./observe/demand.ts";
 import { HostSampler } from "./observe/host.ts";
 import { LastKnown } from "./persisted.ts";
@@ -30,6 +32,7 @@ import { ProcessDriver } from "./warm/process.ts";
 
 const MANIFEST_MS_MAX = 30_000;
 const PUBLISH_MS_MAX = 60_000;
+const IMAGES_MS_MAX = 10_000;
 /** While the coordinator is away: peers are asked in between. */
 const MANIFEST_AWAY_MS_MAX = 2_000;
 
@@ -56,15 +59,12 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
   const common = { ...deps, demandClock: demandClock(clock, config.replay) };
   const lastKnown = new LastKnown(config.dataDir, log);
   const counter = new DemandCounter(identity.host);
-  const { link, mesh, artifacts, renewal, sources, refusals, publishing } = makeTransfers(
-    common,
-    lastKnown,
-    () => {
+  const { link, mesh, artifacts, renewal, sources, refusals, publishing, mirroring } =
+    makeTransfers(common, lastKnown, () => {
       const { host } = config.router;
       const name = config.mesh.announce ?? (isWildcard(host) ? ownAddress() : host);
       return `http://${name.includes(":") ? `[${name}]` : name}:${router.address().port}`;
-    },
-  );
+    });
   const observer = new HostSampler(
     {
       ...common,
@@ -133,6 +133,7 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
     sources,
     refusals,
     publishing,
+    mirroring,
   };
 }
 
@@ -211,7 +212,20 @@ function makeTransfers(
     announce: (manifest, tags) =>
       link.request({ kind: "publish", manifest, tags }, { timeoutMs: PUBLISH_MS_MAX }),
   });
-  return { link, mesh, artifacts, renewal, sources, refusals, publishing };
+  const mirroring = new Mirroring(
+    {
+      ...deps,
+      mesh,
+      reader: new Reader({ clock: deps.clock, mesh }),
+      sources,
+      publishing,
+      lastKnown,
+      ask: (asking) => link.request(asking, { timeoutMs: IMAGES_MS_MAX }),
+      connected: () => link.connected,
+    },
+    config.mirror,
+  );
+  return { link, mesh, artifacts, renewal, sources, refusals, publishing, mirroring };
 }
 
 /** The port after the node's unless another is set. */

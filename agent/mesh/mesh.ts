@@ -370,7 +370,7 @@ export class Mesh {
       try {
         this.#done(
           interest,
-          await obtain(manifestHash, () => interest.urgency(), this.#obtainDeps, signal),
+          await obtain(manifestHash, () => interest.urgency(), this.obtaining, signal),
         );
       } catch (cause) {
         const unwritten = running.signal.reason instanceof Unwritten;
@@ -383,7 +383,8 @@ export class Mesh {
     });
   }
 
-  get #obtainDeps() {
+  /** What obtaining a version takes; for `Reader` too. */
+  get obtaining() {
     return {
       store: this.#store,
       transfer: this.#transfer,

@@ -67,7 +67,7 @@ export async function obtain(
  * From a peer that has it, else the coordinator, else any peer: it is checked by its hash. While
  * the coordinator is away a look at it is short, so that a holder that comes back is asked soon.
  */
-async function findManifest(
+export async function findManifest(
   hash: string,
   deps: ObtainDeps,
   signal: AbortSignal,

@@ -1,9 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { systemClock } from "../../shared/runtime/clock.ts";
-import { silentLog } from "../../shared/runtime/log.ts";
-import { systemRandom } from "../../shared/runtime/random.ts";
 import { type MadeImage, makeImage } from "../../test/support/image.ts";
 import {
   LOGIN,
@@ -13,12 +10,9 @@ import {
   type TestRegistry,
 } from "../../test/support/registry.ts";
 import { temporaryDir } from "../../test/support/servers.ts";
-import { Credentials } from "./credentials.ts";
-import { OciSource } from "./oci.ts";
 import { ownPlatform } from "./platforms.ts";
-import { SourceLimits, SourceSettings } from "./settings.ts";
 import type { Snapshot } from "./source.ts";
-import { Web } from "./web.ts";
+import { testSources } from "./sources.fixture.ts";
 
 const obstacle = registryObstacle();
 if (obstacle && process.env.CI === "true") throw new Error(`registry: ${obstacle}`);
@@ -27,19 +21,8 @@ const signal = AbortSignal.timeout(600_000);
 const own = `linux/${ownPlatform().architecture}`;
 const other = own === "linux/s390x" ? "linux/amd64" : "linux/s390x";
 
-function sourceWith(settings: object[] = [], env: Record<string, string> = {}) {
-  const parsed = settings.map((s) => SourceSettings.parse(s));
-  const random = systemRandom();
-  return new OciSource({
-    clock: systemClock,
-    random,
-    log: silentLog,
-    credentials: new Credentials(parsed, (name) => env[name]),
-    web: new Web({ clock: systemClock, random }),
-    limits: SourceLimits.parse({}),
-    cacheDir: "",
-  });
-}
+const sourceWith = (settings: object[] = [], secrets: Record<string, string> = {}) =>
+  testSources({ settings, secrets });
 
 /** The tree as a manifest would describe it. */
 async function treeOf(snapshot: Snapshot): Promise<Map<string, Buffer>> {
@@ -79,9 +62,9 @@ describe.skipIf(obstacle !== null)(title, () => {
   test("become a layout of the host's own platform, or of all (a tag of an index)", async () => {
     const source = sourceWith();
     const url = `oci://${registry.host}/team/app:v1`;
-    const one = await source.snapshot(new URL(url), { signal });
+    const one = await source.snapshot(url, { signal });
     expect(one.originUrl).toBe(`${url}@${made.digest}`);
-    expect(await source.revision(new URL(url), { signal })).toBe(one.revision);
+    expect(await source.revision(url, { signal })).toBe(one.revision);
     const tree = await treeOf(one);
     const [mine] = made.images;
     for (const digest of [made.digest, mine?.digest ?? "", ...(mine?.layers ?? [])])
@@ -89,21 +72,22 @@ describe.skipIf(obstacle !== null)(title, () => {
     // Index, manifest, config, two layers, and the two files of a layout.
     expect(tree.size).toBe(7);
 
-    const all = await treeOf(await source.snapshot(new URL(`${url}?platform=all`), { signal }));
+    const all = await treeOf(await source.snapshot(`${url}?platform=all`, { signal }));
     const digests = [...all.keys()].filter((path) => path.startsWith("blobs/")).sort();
     expect(digests).toEqual(
       [...made.blobs.keys()].map((d) => `blobs/${d.replace(":", "/")}`).sort(),
     );
-    const none = await treeOf(await source.snapshot(new URL(`${url}?platform=none`), { signal }));
+    const none = await treeOf(await source.snapshot(`${url}?platform=none`, { signal }));
     expect(none.size).toBe(3);
-    await expect(
-      source.snapshot(new URL(`${url}?platform=linux/mips`), { signal }),
-    ).rejects.toMatchObject({ code: "NOT_FOUND", remedy: expect.stringContaining(other) });
+    await expect(source.snapshot(`${url}?platform=linux/mips`, { signal })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      remedy: expect.stringContaining(other),
+    });
   });
 
   test("give any range of any file of the tree again, from the pinned origin", async () => {
     const source = sourceWith();
-    const snapshot = await source.snapshot(new URL(`oci://${registry.host}/team/app:v1`), {
+    const snapshot = await source.snapshot(`oci://${registry.host}/team/app:v1`, {
       signal,
     });
     const { originUrl } = snapshot;
@@ -122,7 +106,7 @@ describe.skipIf(obstacle !== null)(title, () => {
     const source = sourceWith();
     for (const path of ["team/app:v9", "team/none:v1", `team/app@sha256:${"0".repeat(64)}`])
       await expect(
-        source.snapshot(new URL(`oci://${registry.host}/${path}`), { signal }),
+        source.snapshot(`oci://${registry.host}/${path}`, { signal }),
       ).rejects.toMatchObject({ code: "NOT_FOUND", message: expect.stringContaining("team/") });
   });
 
@@ -130,7 +114,7 @@ describe.skipIf(obstacle !== null)(title, () => {
     test(`are read with a login by ${auth}, which appears in no error`, async () => {
       const guarded = await startRegistry(join(temporary.dir, auth), { auth });
       await push(join(temporary.dir, "layout"), "v1", `${guarded.host}/team/app:v1`);
-      const url = new URL(`oci://${guarded.host}/team/app:v1`);
+      const url = `oci://${guarded.host}/team/app:v1`;
       const secret = `${LOGIN.user}:${LOGIN.password}`;
       const config = join(temporary.dir, `${auth}.json`);
       const encoded = Buffer.from(secret).toString("base64");

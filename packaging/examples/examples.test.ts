@@ -34,6 +34,12 @@ describe("examples", () => {
     expect(readYaml(block, "sources.md", AgentConfig).sources.length).toBeGreaterThan(1);
   });
 
+  test("what docs/oci.md shows is what the agent takes", () => {
+    const text = textOf("../../docs/oci.md");
+    const [, block = ""] = /```yaml\n(.*?)```/s.exec(text) ?? [];
+    expect(readYaml(block, "oci.md", AgentConfig).mirror.listen).toBe("127.0.0.1:7484");
+  });
+
   test("agent.yaml is what the agent takes", () => {
     expect(readYaml(textOf("agent.yaml"), "agent.yaml", AgentConfig).host).toBe("shop-17");
   });

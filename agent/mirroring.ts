@@ -1,0 +1,262 @@
+/**
+ * What the image mirror needs of the mesh, the registries and the coordinator. An image of an
+ * upstream registry is brought in by one host of the fleet; the others wait for its version.
+ */
+import type { Manifest } from "../shared/domain.ts";
+import { PrestageError } from "../shared/errors.ts";
+import {
+  type ImageReference,
+  imageArtifactName,
+  imageArtifactVersion,
+  imageOrigin,
+  imageUrl,
+  type Repository,
+  repositoryUrl,
+} from "../shared/image.ts";
+import { blobPath, digestAt, mediaTypeOf } from "../shared/image-layout.ts";
+import type { ReplyBody, RequestBody } from "../shared/protocol/bodies.ts";
+import { type Clock, every } from "../shared/runtime/clock.ts";
+import type { Log } from "../shared/runtime/log.ts";
+import type { Metrics } from "../shared/runtime/metrics.ts";
+import { Recent } from "../shared/runtime/recent.ts";
+import { TaskGroup } from "../shared/runtime/tasks.ts";
+import type { Mesh } from "./mesh/mesh.ts";
+import type { Reader } from "./mesh/reader.ts";
+import type { HeldImage, ImageVersion, PinnedImage } from "./mirror/images.ts";
+import { Mirror, type MirrorDeps } from "./mirror/mirror.ts";
+import type { MirrorSettings } from "./mirror/settings.ts";
+import type { LastKnown } from "./persisted.ts";
+import type { Publishing } from "./publishing.ts";
+import type { Sources } from "./sources/sources.ts";
+
+type Kind = "images" | "claim";
+
+export type MirroringDeps = {
+  clock: Clock;
+  log: Log;
+  metrics: Metrics;
+  mesh: Pick<Mesh, "ensure" | "markUsed" | "pin" | "unpin" | "started">;
+  reader: Reader;
+  sources: Pick<Sources, "revision" | "snapshot">;
+  publishing: Pick<Publishing, "fromUrl">;
+  lastKnown: LastKnown;
+  /** Asks the coordinator. */
+  ask<K extends Kind>(
+    asking: Extract<RequestBody, { kind: K }>,
+  ): Promise<Extract<ReplyBody, { kind: K }>>;
+  connected(): boolean;
+};
+
+const CATALOG_FRESH_MS = 2_000;
+const CATALOG_MAX = 500;
+const TABLES_MAX = 500;
+const TAGS_MAX = 5_000;
+const CLAIM_MS = 30_000;
+const RENEW_MS = 10_000;
+const WAIT_MS = 1_000;
+const FOREGROUND = { priority: 1_000, foreground: true };
+
+export class Mirroring {
+  readonly #deps: MirroringDeps;
+  readonly #mirror: Mirror;
+  readonly #tasks = new TaskGroup();
+  readonly #catalogs = new Recent<string, { versions: ImageVersion[]; atMs: number }>(CATALOG_MAX);
+  readonly #tables = new Recent<string, ReadonlyMap<string, number>>(TABLES_MAX);
+  readonly #getting = new Set<string>();
+  #pins = 0;
+
+  constructor(deps: MirroringDeps, settings: MirrorSettings) {
+    this.#deps = deps;
+    this.#mirror = new Mirror(this.#mirrorDeps(), settings);
+  }
+
+  /** `HOST:PORT`; null when there is no mirror. */
+  address(): string | null {
+    return this.#mirror.address();
+  }
+
+  /** Ends when what it began has ended. */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = () => this.#tasks.stop(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    await this.#deps.mesh.started;
+    this.#tasks.start("image mirror", (inner) => this.#mirror.run(inner));
+    await this.#tasks.done();
+    signal.removeEventListener("abort", stop);
+  }
+
+  #mirrorDeps(): MirrorDeps {
+    const { clock, log, metrics, mesh, reader, sources, lastKnown, connected } = this.#deps;
+    return {
+      clock,
+      log,
+      metrics,
+      head: async (image, options) => ({
+        digest: await sources.revision(imageUrl(image), options),
+      }),
+      remembered: {
+        get: (key) => lastKnown.value.imageTags[key] ?? null,
+        set: (key, digest) => this.#remember(key, digest),
+      },
+      held: () => this.#held(),
+      catalog: (of, digest) => this.#catalog(of, digest),
+      describe: async (hash, options) => this.#table(hash, await reader.describe(hash, options)),
+      read: (hash, path, span, options) => reader.read(hash, path, span, options),
+      use: (hash) => this.#use(hash),
+      manifest: (image, options) => this.#manifest(image, options),
+      canBring: connected,
+      bring: (image) => this.#inGroup((signal) => this.#bring(image, signal)),
+      pin: (hash) => {
+        const owner = `mirror ${++this.#pins}`;
+        mesh.pin(hash, owner);
+        return () => mesh.unpin(hash, owner);
+      },
+    };
+  }
+
+  #held(): HeldImage[] {
+    return this.#deps.reader.held().flatMap(({ manifestHash, manifest, active }) => {
+      const image = pinned(manifest.originUrl);
+      if (!image) return [];
+      const { createdMs } = manifest;
+      return [
+        { manifestHash, image, createdMs, active, blobs: this.#table(manifestHash, manifest) },
+      ];
+    });
+  }
+
+  #table(manifestHash: string, { files }: Manifest): ReadonlyMap<string, number> {
+    const known = this.#tables.get(manifestHash);
+    if (known) return known;
+    const table = new Map<string, number>();
+    for (const { path, bytes } of files) {
+      const digest = digestAt(path);
+      if (digest !== null) table.set(digest, bytes);
+    }
+    this.#tables.set(manifestHash, table);
+    return table;
+  }
+
+  /** What was last known when the coordinator does not answer. */
+  async #catalog(of: Repository, digest: string | null): Promise<ImageVersion[]> {
+    const { clock, log, ask, connected } = this.#deps;
+    const repository = repositoryUrl(of);
+    const key = `${repository} ${digest}`;
+    const known = this.#catalogs.get(key);
+    if (known && clock.monotonic() - known.atMs < CATALOG_FRESH_MS) return known.versions;
+    if (!connected()) return known?.versions ?? [];
+    try {
+      const answer = await ask({ kind: "images", repository, tag: null, digest });
+      const versions = answer.versions.flatMap(({ originUrl, manifestHash, createdMs }) => {
+        const image = pinned(originUrl);
+        return image ? [{ manifestHash, image, createdMs }] : [];
+      });
+      this.#catalogs.set(key, { versions, atMs: clock.monotonic() });
+      return versions;
+    } catch (cause) {
+      log.debug({ err: cause, repository }, "catalog as last known");
+      return known?.versions ?? [];
+    }
+  }
+
+  /** The whole image follows what was asked of it, whether or not the engine goes on. */
+  #use(manifestHash: string): void {
+    const { mesh, log } = this.#deps;
+    if (this.#getting.has(manifestHash)) return;
+    this.#getting.add(manifestHash);
+    this.#tasks.start("image", async (signal) => {
+      try {
+        await mesh.ensure(manifestHash, { ...FOREGROUND, signal });
+        await mesh.markUsed(manifestHash);
+      } catch (cause) {
+        if (!signal.aborted) log.warn({ err: cause, manifestHash }, "image not fetched");
+      } finally {
+        this.#getting.delete(manifestHash);
+      }
+    });
+  }
+
+  /** By the same way as all content of sources, which checks it. */
+  async #manifest(image: PinnedImage, { signal }: { signal: AbortSignal }) {
+    const { files } = await this.#deps.sources.snapshot(bareUrl(image), { signal });
+    for await (const file of files) {
+      if (file.path !== blobPath(image.digest)) continue;
+      const pieces: Uint8Array[] = [];
+      for await (const piece of file.read({ signal })) pieces.push(piece);
+      const bytes = Buffer.concat(pieces);
+      return { bytes, mediaType: mediaTypeOf(bytes) };
+    }
+    throw new PrestageError("NOT_FOUND", `${imageUrl(image)} has no manifest`);
+  }
+
+  async #bring(image: PinnedImage, signal: AbortSignal): Promise<string> {
+    const { ask, clock, log, publishing } = this.#deps;
+    const key = imageUrl({ ...image, tag: null });
+    for (;;) {
+      const published = await this.#published(image);
+      if (published !== null) return published;
+      if ((await ask({ kind: "claim", key, forMs: CLAIM_MS })).granted) break;
+      await clock.sleep(WAIT_MS, { signal });
+      signal.throwIfAborted();
+    }
+    const renewing = new AbortController();
+    const renewed = every(clock, RENEW_MS, renewing.signal, async () => {
+      await ask({ kind: "claim", key, forMs: CLAIM_MS }).catch((cause: unknown) => {
+        log.debug({ err: cause, key }, "claim not renewed");
+      });
+    });
+    const named = { name: imageArtifactName(image), version: imageArtifactVersion(image) };
+    const what = { ...named, tags: [], keep: true };
+    try {
+      const { manifestHash } = await publishing.fromUrl(bareUrl(image), what, () => {}, signal);
+      return manifestHash;
+    } catch (cause) {
+      // Another host was quicker, or an image of the same digest has that name.
+      const other = codeOf(cause) === "CONFLICT" ? await this.#published(image) : null;
+      if (other === null) throw cause;
+      return other;
+    } finally {
+      renewing.abort();
+      await renewed;
+      await ask({ kind: "claim", key, forMs: 0 }).catch((cause: unknown) => {
+        log.debug({ err: cause, key }, "claim lapses by itself");
+      });
+    }
+  }
+
+  async #published(image: PinnedImage): Promise<string | null> {
+    const { repository, registry, digest } = image;
+    const { versions } = await this.#deps.ask({
+      kind: "images",
+      repository: repositoryUrl({ registry, repository }),
+      tag: null,
+      digest,
+    });
+    return versions[0]?.manifestHash ?? null;
+  }
+
+  #inGroup<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#tasks.start("bring image", (signal) => work(signal).then(resolve, reject));
+    return promise;
+  }
+
+  #remember(key: string, digest: string): void {
+    const { lastKnown } = this.#deps;
+    const { imageTags } = lastKnown.value;
+    if (imageTags[key] === digest) return;
+    const kept = Object.entries(imageTags).slice(-(TAGS_MAX - 1));
+    lastKnown.update({ imageTags: { ...Object.fromEntries(kept), [key]: digest } });
+  }
+}
+
+/** An index is brought in without its images: each is brought in when it is asked for. */
+const bareUrl = (image: PinnedImage) => `${imageUrl(image)}?platform=none`;
+
+function pinned(originUrl: string | null): PinnedImage | null {
+  const image: ImageReference | null = imageOrigin(originUrl);
+  return image && image.digest !== null ? { ...image, digest: image.digest } : null;
+}
+
+const codeOf = (cause: unknown) => (cause instanceof PrestageError ? cause.code : null);
