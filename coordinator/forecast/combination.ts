@@ -3,88 +3,169 @@
  * linearised pinball loss (Wintenberger 2017), each expert with its own learning rate. Experts that
  * are silent sleep; old rounds fade.
  */
-const KEEP = 0.998;
+import { LEVELS } from "./levels.ts";
+
+const L = LEVELS.length;
+/** What a round counts for a bin later. */
+const KEEP = 0.997;
 /** The proof asks for a half; with it, what is foretold exactly would be found too slowly. */
 const RATE_MAX = 1;
 /** Larger means that weights follow the losses sooner. */
 const RATE_SQUARE = 2;
+/** Smaller differences of loss are none: they cannot be divided by. */
+const SIZE_MIN = 1e-280;
 const GRADIENT_KEEP = 0.98;
 
+/** Rows of `L` levels for each expert, group after group: so lie weights and what they rest on. */
 export class Combination {
+  /** Of each group, expert and level; asleep is 0. As of the last `weighNow`, for those who ask. */
+  readonly now: Float64Array;
+  /** As of the last `weigh`: what is learned from, so that asking changes nothing. */
+  readonly learning: Float64Array;
+  readonly #groups: number;
   readonly #experts: number;
   readonly #prior: Float64Array;
   readonly #regret: Float64Array;
   readonly #square: Float64Array;
-  readonly #scale: Float64Array;
   readonly #rates: Float64Array;
+  readonly #scratch: Float64Array;
+  readonly #scale: Float64Array;
+  readonly #keep = new Float64Array(L);
+  readonly #gain = new Float64Array(L);
+  readonly #best = new Float64Array(L);
+  readonly #sum = new Float64Array(L);
+  readonly #fade: number;
   readonly #logExperts: number;
 
-  /** One set of weights for each of `rows`; `prior` has a weight for each expert. */
-  constructor(rows: number, prior: readonly number[]) {
+  /**
+   * One set of weights for each of `groups`; `prior` has a weight for each expert. Of so many
+   * bins, one is learned from.
+   */
+  constructor(groups: number, prior: readonly number[], every: number) {
+    this.#fade = KEEP ** every;
+    const size = groups * prior.length * L;
+    this.#groups = groups;
     this.#experts = prior.length;
     this.#prior = Float64Array.from(prior);
-    this.#regret = new Float64Array(rows * prior.length);
-    this.#square = new Float64Array(rows * prior.length);
-    this.#scale = new Float64Array(rows);
+    this.now = new Float64Array(size);
+    this.learning = new Float64Array(size);
+    this.#scratch = new Float64Array(size);
+    this.#regret = new Float64Array(size);
+    this.#square = new Float64Array(size);
+    this.#scale = new Float64Array(groups * L);
     this.#logExperts = Math.log(prior.length + 1);
-    const rate = Math.min(RATE_MAX, Math.sqrt(this.#logExperts));
-    this.#rates = new Float64Array(rows * prior.length).fill(rate);
+    this.#rates = new Float64Array(size);
   }
 
-  /** Weights of a row into `into`, summing to 1 over those that are awake. */
-  weights(row: number, awake: Uint8Array, into: Float64Array): void {
+  /** Brings the weights for learning up to date; they sum to 1 over the experts that are awake. */
+  weigh(awake: Uint8Array): void {
+    for (let group = 0; group < this.#groups; group++)
+      this.#weighGroup(group, awake, this.learning, this.#rates);
+  }
+
+  weighNow(awake: Uint8Array): void {
+    for (let group = 0; group < this.#groups; group++)
+      this.#weighGroup(group, awake, this.now, this.#scratch);
+  }
+
+  #weighGroup(group: number, awake: Uint8Array, weights: Float64Array, rates: Float64Array): void {
     const experts = this.#experts;
-    const from = row * experts;
-    let best = Number.NEGATIVE_INFINITY;
+    const from = group * experts * L;
+    const best = this.#best.fill(Number.NEGATIVE_INFINITY);
+    const sum = this.#sum.fill(0);
+    const bound = RATE_SQUARE * this.#logExperts;
     for (let e = 0; e < experts; e++) {
-      const score = (this.#rates[from + e] ?? 0) * (this.#regret[from + e] ?? 0);
-      into[e] = score;
-      if (awake[e] && score > best) best = score;
+      for (let l = 0; l < L; l++) {
+        const at = from + e * L + l;
+        const rate = Math.min(RATE_MAX, Math.sqrt(bound / (1 + (this.#square[at] ?? 0))));
+        rates[at] = rate;
+        const score = rate * (this.#regret[at] ?? 0);
+        weights[at] = score;
+        if (awake[e] && score > (best[l] ?? 0)) best[l] = score;
+      }
     }
-    let sum = 0;
     for (let e = 0; e < experts; e++) {
-      const share = (this.#prior[e] ?? 0) * (this.#rates[from + e] ?? 0);
-      const weight = awake[e] ? share * Math.exp((into[e] ?? 0) - best) : 0;
-      into[e] = weight;
-      sum += weight;
+      const prior = awake[e] ? (this.#prior[e] ?? 0) : 0;
+      for (let l = 0; l < L; l++) {
+        const at = from + e * L + l;
+        const share = prior * (rates[at] ?? 0);
+        const weight = share > 0 ? share * Math.exp((weights[at] ?? 0) - (best[l] ?? 0)) : 0;
+        weights[at] = weight;
+        sum[l] = (sum[l] ?? 0) + weight;
+      }
     }
-    for (let e = 0; e < experts; e++) into[e] = (into[e] ?? 0) / (sum || 1);
+    for (let e = 0; e < experts; e++) {
+      for (let l = 0; l < L; l++) {
+        const at = from + e * L + l;
+        weights[at] = (weights[at] ?? 0) / (sum[l] || 1);
+      }
+    }
+  }
+
+  /** Weighted mean of each level; experts' rows from `offset` on, that of one asleep is not read. */
+  combine(
+    weights: Float64Array,
+    group: number,
+    forecasts: Float64Array,
+    offset: number,
+    into: Float64Array,
+    intoFrom: number,
+  ): void {
+    const from = group * this.#experts * L;
+    for (let l = 0; l < L; l++) into[intoFrom + l] = 0;
+    for (let e = 0; e < this.#experts; e++) {
+      if (Number.isNaN(forecasts[offset + e * L] ?? Number.NaN)) continue;
+      for (let l = 0; l < L; l++) {
+        into[intoFrom + l] =
+          (into[intoFrom + l] ?? 0) +
+          (weights[from + e * L + l] ?? 0) * (forecasts[offset + e * L + l] ?? 0);
+      }
+    }
   }
 
   /**
-   * One round of a row. `gradient` is that of the loss at the combined forecast; an expert that is
-   * NaN slept. Experts' forecasts are `step` apart from `offset` on.
+   * One round of a group. `gradients` are those of the loss at the combined forecast, by level; an
+   * expert whose row is NaN slept. Experts' rows lie from `offset` on, combined ones from `at`.
    */
   learn(
-    row: number,
-    gradient: number,
-    combined: number,
+    group: number,
+    gradients: Float64Array,
+    combined: Float64Array,
+    at: number,
     forecasts: Float64Array,
     offset: number,
-    step: number,
   ): void {
-    let widest = 0;
-    for (let e = 0; e < this.#experts; e++) {
-      const forecast = forecasts[offset + e * step] ?? Number.NaN;
-      const size = Math.abs(gradient * (combined - forecast));
-      if (size > widest) widest = size;
+    const experts = this.#experts;
+    const from = group * experts * L;
+    const widest = this.#best.fill(0);
+    for (let e = 0; e < experts; e++) {
+      if (Number.isNaN(forecasts[offset + e * L] ?? Number.NaN)) continue;
+      for (let l = 0; l < L; l++) {
+        const apart = Math.abs((combined[at + l] ?? 0) - (forecasts[offset + e * L + l] ?? 0));
+        if (apart > (widest[l] ?? 0)) widest[l] = apart;
+      }
     }
-    if (!(widest > 0)) return;
-    const scale = Math.max((this.#scale[row] ?? 0) * GRADIENT_KEEP, widest);
-    this.#scale[row] = scale;
-    for (let e = 0; e < this.#experts; e++) {
-      const forecast = forecasts[offset + e * step] ?? Number.NaN;
-      if (Number.isNaN(forecast)) continue;
-      const at = row * this.#experts + e;
-      const gain = (gradient * (combined - forecast)) / scale;
-      const rate = this.#rates[at] ?? 0;
-      this.#regret[at] = (this.#regret[at] ?? 0) * KEEP + gain - rate * gain * gain;
-      const square = (this.#square[at] ?? 0) * KEEP + gain * gain;
-      this.#square[at] = square;
-      this.#rates[at] = Math.min(
-        RATE_MAX,
-        Math.sqrt((RATE_SQUARE * this.#logExperts) / (1 + square)),
-      );
+    for (let l = 0; l < L; l++) {
+      const gradient = gradients[l] ?? 0;
+      const size = Math.abs(gradient) * (widest[l] ?? 0);
+      const scale = Math.max((this.#scale[group * L + l] ?? 0) * GRADIENT_KEEP, size);
+      const told = size > SIZE_MIN;
+      if (told) this.#scale[group * L + l] = scale;
+      this.#keep[l] = told ? this.#fade : 1;
+      this.#gain[l] = told ? gradient / scale : 0;
+    }
+    for (let e = 0; e < experts; e++) {
+      if (Number.isNaN(forecasts[offset + e * L] ?? Number.NaN)) continue;
+      const row = from + e * L;
+      for (let l = 0; l < L; l++) {
+        const apart = (combined[at + l] ?? 0) - (forecasts[offset + e * L + l] ?? 0);
+        const gain = (this.#gain[l] ?? 0) * apart;
+        const keep = this.#keep[l] ?? 1;
+        const i = row + l;
+        this.#regret[i] =
+          (this.#regret[i] ?? 0) * keep + gain - (this.#rates[i] ?? 0) * gain * gain;
+        this.#square[i] = (this.#square[i] ?? 0) * keep + gain * gain;
+      }
     }
   }
 }

@@ -5,68 +5,46 @@
  */
 import { Combination } from "./combination.ts";
 import { Drift } from "./drift.ts";
+import { Errors, SPREAD_CUT, SPREAD_GAIN } from "./errors.ts";
 import { between, scoredDistances } from "./horizons.ts";
+import { INTERMITTENT, Intermittent } from "./intermittent.ts";
 import { LEVELS } from "./levels.ts";
-import { LOCATIONS } from "./locations.ts";
+import { locationsOf, writeLocations } from "./locations.ts";
 import type { Past } from "./model.ts";
 import { featureCount, Ridge, writeFeatures } from "./regression.ts";
 import { detectSeasons } from "./seasons.ts";
 import { MEDIUM, Signal, SLOW, unitOf } from "./signal.ts";
-import { SHAPE, STEPS, sortRow, track } from "./tracker.ts";
+import { STEPS, sortRow } from "./tracker.ts";
 import { Volatility } from "./volatility.ts";
 
 const L = LEVELS.length;
 const MEDIAN = LEVELS.indexOf(0.5);
 const GROUPS = 3;
-const ORIGINS_MAX = 1010;
-const SHAPE_GAIN = 1 / 150;
-const SPREAD_GAIN = 0.015;
-const SPREAD_CUT = 5;
+/**
+ * Learning takes in so many forecasts of each distance from the first fit: of a longer past it
+ * leaves some out, by lot, as overlapping forecasts tell nearly the same.
+ */
+const ROUNDS = 700;
+const EVERY_MAX = 4;
+const EXACT = 1e-9;
 const OFFSET_GAIN = 1 / 200;
 const REGRESSION_PRIOR = 4;
 /** While learning, weights are as of so many forecasts before at most. */
-const WEIGH_EVERY = 4;
-
-/** Spread and shape of one forecaster's errors at each scored distance. */
-class Errors {
-  readonly spreads: Float64Array;
-  readonly shapes: Float64Array;
-  readonly #counts: Float64Array;
-
-  constructor(rows: number, spread: number) {
-    this.spreads = new Float64Array(rows).fill(spread);
-    this.shapes = new Float64Array(rows * L);
-    this.#counts = new Float64Array(rows);
-    for (let i = 0; i < this.shapes.length; i++) this.shapes[i] = SHAPE[i % L] ?? 0;
-  }
-
-  /** `error` in units of the volatility at its bin. */
-  learn(row: number, error: number): void {
-    const count = (this.#counts[row] ?? 0) + 1;
-    this.#counts[row] = count;
-    const spread = this.spreads[row] ?? 0;
-    const size = count > 10 ? Math.min(Math.abs(error), SPREAD_CUT * spread) : Math.abs(error);
-    const next = spread + Math.max(1 / (count + 2), SPREAD_GAIN) * (size - spread);
-    this.spreads[row] = Math.max(next, 1e-12);
-    track(
-      this.shapes,
-      row * L,
-      error / (this.spreads[row] ?? 1),
-      Math.max(1 / (count + 30), SHAPE_GAIN),
-    );
-  }
-}
+const WEIGH_EVERY = 6;
 
 export class Ensemble {
   readonly signal: Signal;
   readonly names: readonly string[];
   readonly #drift: Drift;
   readonly #distances: readonly number[];
-  readonly #stride: number;
-  readonly #locations;
+  /** One in so many bins is forecast and scored, by lot, at each distance. */
+  readonly #every: number;
+  readonly #threshold: number;
+  readonly #locations: number;
   readonly #ridges: Ridge[];
   readonly #volatility: Volatility;
   readonly #errors: Errors;
+  readonly #intermittent: Intermittent;
   readonly #offsets: Float64Array;
   readonly #spread: Float64Array;
   readonly #combination: Combination;
@@ -78,31 +56,41 @@ export class Ensemble {
     const unit = unitOf(past.counts);
     this.signal = new Signal(unit, seasons, horizon);
     this.#distances = scoredDistances(horizon);
-    this.#stride = Math.max(1, Math.ceil(past.counts.length / ORIGINS_MAX));
-    this.#locations = LOCATIONS.filter((location) => location.seasons <= seasons.length);
-    this.names = [...this.#locations.map((location) => location.name), "regression"];
+    this.#every = Math.min(EVERY_MAX, Math.max(1, past.counts.length / ROUNDS));
+    this.#threshold = 2 ** 32 / this.#every;
+    const locations = locationsOf(seasons.length);
+    this.#locations = locations.length;
+    this.names = [
+      ...locations.map(([name]) => name),
+      "regression",
+      ...INTERMITTENT.map(([name]) => name),
+    ];
     const experts = this.names.length;
     const G = this.#distances.length;
     const spread = startSpread(unit);
-    this.#ridges = this.#distances.map(() => new Ridge(seasons.length));
+    this.#ridges = this.#distances.map(() => new Ridge(seasons.length, this.#every));
     this.#volatility = new Volatility(seasons[0] ?? 1);
     this.#drift = new Drift(seasons[0] ?? 1);
+    this.#intermittent = new Intermittent(horizon);
     this.#errors = new Errors(experts * G, spread);
     this.#offsets = new Float64Array(G * L);
     this.#spread = new Float64Array(G).fill(spread);
-    const prior = [...this.#locations.map((location) => location.prior), REGRESSION_PRIOR];
-    this.#combination = new Combination(GROUPS * L, prior);
+    const prior = [
+      ...locations.map(([, share]) => share),
+      REGRESSION_PRIOR,
+      ...INTERMITTENT.map(([, share]) => share),
+    ];
+    this.#combination = new Combination(GROUPS, prior, this.#every);
     const features = featureCount(seasons.length);
-    this.#slots = Math.ceil(horizon / this.#stride) + 1;
+    this.#slots = horizon + 1;
     this.#pending = Array.from({ length: this.#slots }, () => new Pending(experts, G, features));
     this.#work = {
       features: new Float64Array(features),
       experts: new Float64Array(experts * L),
+      middles: new Float64Array(experts),
       awake: new Uint8Array(experts),
-      /** As of now, for those who ask; and as of some forecasts ago, for learning. */
-      weights: Array.from({ length: GROUPS * L }, () => new Float64Array(experts)),
-      learning: Array.from({ length: GROUPS * L }, () => new Float64Array(experts)),
       combined: new Float64Array(L),
+      gradients: new Float64Array(L),
     };
   }
 
@@ -116,28 +104,30 @@ export class Ensemble {
     const { signal } = this;
     const t = signal.n;
     if (!Number.isNaN(count)) {
+      const z = signal.toZ(count);
       if (t > 0) {
-        const z = signal.toZ(count);
         this.#volatility.update(t, Math.abs(z - this.#nextMiddle(MEDIUM)));
         this.#drift.update(t, z - this.#nextMiddle(SLOW));
       }
       for (let g = 0; g < this.#distances.length; g++) {
         // Forecast made when `origin` bins had been seen, of bin origin + distance − 1.
         const origin = t - (this.#distances[g] ?? 1) + 1;
-        if (origin > 0 && origin % this.#stride === 0) this.#score(origin, g, count);
+        if (origin > 0 && this.#due(origin, g)) this.#score(origin, g, z);
       }
     }
     signal.update(count);
-    if (signal.n % this.#stride === 0) this.#putAside();
+    if (!Number.isNaN(count)) this.#intermittent.update(signal.toZ(count));
+    this.#putAside();
   }
 
   predict(horizon: number): Float64Array {
     const out = new Float64Array(horizon * L);
-    this.#weigh(this.#work.weights);
+    const { now } = this.#combination;
+    this.#combination.weighNow(this.#awake());
     for (let ahead = 1; ahead <= horizon; ahead++) {
       const [g, part] = between(this.#distances, ahead);
       this.#expertsAt(ahead, g, part, this.#work.experts, 0, null);
-      this.#combine(this.#work.weights, g, this.#work.experts, 0, this.#work.combined);
+      this.#combination.combine(now, this.#group(g), this.#work.experts, 0, this.#work.combined, 0);
       this.#shift(ahead, g, part, this.#work.combined);
       for (let l = 0; l < L; l++) {
         out[(ahead - 1) * L + l] = this.signal.toCount(this.#work.combined[l] ?? 0);
@@ -170,13 +160,17 @@ export class Ensemble {
 
   /** Share of each expert, over all levels and distances. */
   mix(): Record<string, number> {
-    this.#weigh(this.#work.weights);
-    const sums = this.names.map(() => 0);
-    for (const weights of this.#work.weights) {
-      for (let e = 0; e < sums.length; e++) sums[e] = (sums[e] ?? 0) + (weights[e] ?? 0);
-    }
-    const total = GROUPS * L;
-    return Object.fromEntries(this.names.map((name, e) => [name, (sums[e] ?? 0) / total]));
+    this.#combination.weighNow(this.#awake());
+    const weights = this.#combination.now;
+    const share = (e: number) => {
+      let sum = 0;
+      for (let g = 0; g < GROUPS; g++) {
+        const from = (g * this.names.length + e) * L;
+        for (let l = 0; l < L; l++) sum += weights[from + l] ?? 0;
+      }
+      return sum / (GROUPS * L);
+    };
+    return Object.fromEntries(this.names.map((name, e) => [name, share(e)]));
   }
 
   #nextMiddle(gain: number): number {
@@ -189,30 +183,36 @@ export class Ensemble {
     return Math.min(GROUPS - 1, Math.floor((g * GROUPS) / this.#distances.length));
   }
 
-  #weigh(weights: readonly Float64Array[]): void {
-    const { awake } = this.#work;
+  #awake(): Uint8Array {
+    const { awake, middles } = this.#work;
+    writeLocations(this.signal, 1, middles, 0);
     for (let e = 0; e < this.names.length; e++) {
-      awake[e] = Number.isNaN(this.#locations[e]?.at(this.signal, 1) ?? 0) ? 0 : 1;
+      if (e > this.#locations) awake[e] = this.#intermittent.awake ? 1 : 0;
+      else awake[e] = Number.isNaN(middles[e] ?? 0) ? 0 : 1;
     }
-    for (let row = 0; row < weights.length; row++) {
-      const into = weights[row];
-      if (into) this.#combination.weights(row, awake, into);
-    }
+    return awake;
+  }
+
+  /** By lot, as any fixed rhythm could be that of the series. */
+  #due(origin: number, g: number): boolean {
+    return Math.imul(origin * 7 + g, 0x9e3779b1) >>> 0 < this.#threshold;
   }
 
   #putAside(): void {
     const { signal } = this;
-    const turn = signal.n / this.#stride;
-    if (turn % WEIGH_EVERY === 1 || turn < WEIGH_EVERY) this.#weigh(this.#work.learning);
-    const slot = this.#pending[turn % this.#slots];
+    if (signal.n % WEIGH_EVERY === 1 || signal.n < WEIGH_EVERY)
+      this.#combination.weigh(this.#awake());
+    const slot = this.#pending[signal.n % this.#slots];
     if (!slot) return;
     slot.origin = signal.n;
     for (let g = 0; g < this.#distances.length; g++) {
+      if (!this.#due(signal.n, g)) continue;
       const ahead = this.#distances[g] ?? 1;
       const offset = g * this.names.length * L;
       this.#expertsAt(ahead, g, 0, slot.experts, offset, slot);
-      this.#combine(this.#work.learning, g, slot.experts, offset, this.#work.combined);
-      slot.combined.set(this.#work.combined, g * L);
+      const { learning } = this.#combination;
+      const group = this.#group(g);
+      this.#combination.combine(learning, group, slot.experts, offset, slot.combined, g * L);
       slot.factors[g] = this.#volatility.factor(signal.n - 1 + ahead, ahead);
     }
   }
@@ -232,19 +232,22 @@ export class Ensemble {
     const next = part > 0 ? g + 1 : g;
     const factor = this.#volatility.factor(signal.n - 1 + ahead, ahead);
     const { spreads, shapes } = this.#errors;
-    for (let e = 0; e < experts; e++) {
-      const location = this.#locations[e];
-      const middle = location ? location.at(signal, ahead) : this.#regressed(ahead, g, next, part);
+    const { middles } = this.#work;
+    writeLocations(signal, ahead, middles, 0);
+    middles[this.#locations] = this.#regressed(ahead, g, next, part);
+    for (let e = 0; e <= this.#locations; e++) {
+      const middle = middles[e] ?? Number.NaN;
       if (slot) slot.middles[g * experts + e] = middle;
       const row = e * G + g;
       const rowNext = e * G + next;
       const near = (1 - part) * (spreads[row] ?? 0) * factor;
       const far = part * (spreads[rowNext] ?? 0) * factor;
       for (let l = 0; l < L; l++) {
-        into[offset + e * L + l] =
-          middle + near * (shapes[row * L + l] ?? 0) + far * (shapes[rowNext * L + l] ?? 0);
+        const apart = near * (shapes[row * L + l] ?? 0) + far * (shapes[rowNext * L + l] ?? 0);
+        into[offset + e * L + l] = Math.max(0, middle + apart);
       }
     }
+    this.#intermittent.write(ahead, into, offset + (this.#locations + 1) * L);
     if (!slot) return;
     slot.features.set(this.#work.features, g * this.#work.features.length);
     slot.origins[g] = signal.mean(SLOW);
@@ -262,28 +265,6 @@ export class Ensemble {
     return sum;
   }
 
-  /** Weighted mean of each quantile. */
-  #combine(
-    all: readonly Float64Array[],
-    g: number,
-    experts: Float64Array,
-    offset: number,
-    into: Float64Array,
-  ): void {
-    const count = this.names.length;
-    const row = this.#group(g) * L;
-    for (let l = 0; l < L; l++) {
-      const weights = all[row + l];
-      if (!weights) continue;
-      let sum = 0;
-      for (let e = 0; e < count; e++) {
-        const weight = weights[e] ?? 0;
-        if (weight > 0) sum += weight * (experts[offset + e * L + l] ?? 0);
-      }
-      into[l] = sum;
-    }
-  }
-
   /** Moves quantiles by what they were off lately, and sorts them. */
   #shift(ahead: number, g: number, part: number, quantiles: Float64Array): void {
     const next = part > 0 ? g + 1 : g;
@@ -298,24 +279,24 @@ export class Ensemble {
     sortRow(quantiles, 0);
   }
 
-  #score(origin: number, g: number, count: number): void {
-    const slot = this.#pending[(origin / this.#stride) % this.#slots];
+  #score(origin: number, g: number, z: number): void {
+    const slot = this.#pending[origin % this.#slots];
     if (!slot || slot.origin !== origin) return;
     const experts = this.names.length;
     const G = this.#distances.length;
-    const z = this.signal.toZ(count);
     const factor = slot.factors[g] ?? 1;
-    const group = this.#group(g);
+    const { gradients } = this.#work;
     for (let l = 0; l < L; l++) {
       const combined = slot.combined[g * L + l] ?? 0;
-      const height = this.signal.toCount(combined);
-      const level = LEVELS[l] ?? 0;
-      const gradient = ((count < height ? 1 : 0) - level) * this.signal.slope(height);
-      const offset = g * experts * L + l;
-      this.#combination.learn(group * L + l, gradient, combined, slot.experts, offset, L);
+      const slope = this.signal.slope(combined);
+      const exact = Math.abs(z - combined) < EXACT;
+      gradients[l] = exact ? 0 : ((z < combined ? 1 : 0) - (LEVELS[l] ?? 0)) * slope;
     }
+    const offset = g * experts * L;
+    const group = this.#group(g);
+    this.#combination.learn(group, gradients, slot.combined, g * L, slot.experts, offset);
     this.#learnOffsets(slot, g, z);
-    for (let e = 0; e < experts; e++) {
+    for (let e = 0; e <= this.#locations; e++) {
       const middle = slot.middles[g * experts + e] ?? Number.NaN;
       if (!Number.isNaN(middle)) this.#errors.learn(e * G + g, (z - middle) / factor);
     }

@@ -3,7 +3,7 @@
 /** Rising, from 1 to the horizon, denser near 1. */
 export function scoredDistances(horizon: number): number[] {
   const distances: number[] = [];
-  for (let at = 1; at < horizon; at = Math.max(at + 1, Math.ceil(at * 1.4))) distances.push(at);
+  for (let at = 1; at < horizon; at = Math.max(at + 1, Math.ceil(at * 1.7))) distances.push(at);
   return [...distances, Math.max(1, horizon)];
 }
 

@@ -1,55 +1,59 @@
-/** Experts that say where the middle of a future bin is, on the signal's scale. */
+/**
+ * Experts that say where the middle of a future bin is, on the signal's scale: exponential smoothing
+ * of the level, or of what a season's profile leaves (as STL with ETS does), at several rates in
+ * place of a fitted one; a damped trend; and the naive ones.
+ */
 import { FAST, MEDIUM, type Signal, SLOW } from "./signal.ts";
 
-export type Location = {
-  readonly name: string;
-  /** Seasons the series must have. */
-  readonly seasons: number;
-  /** Share in the mix before anything is known. */
-  readonly prior: number;
-  /** z of the bin `ahead` (1 = the next); NaN when there is nothing to go by. */
-  at(signal: Signal, ahead: number): number;
-};
-
-const target = (signal: Signal, ahead: number) => signal.n - 1 + ahead;
-
-export const LOCATIONS: readonly Location[] = [
-  { name: "level-fast", seasons: 0, prior: 1, at: (signal) => signal.mean(FAST) },
-  { name: "level", seasons: 0, prior: 1, at: (signal) => signal.mean(MEDIUM) },
-  { name: "level-slow", seasons: 0, prior: 0.5, at: (signal) => signal.mean(SLOW) },
-  {
-    name: "trend",
-    seasons: 0,
-    prior: 1,
-    at: (signal, ahead) => signal.trend(ahead) + signal.seasonal(0, target(signal, ahead)),
-  },
-  {
-    name: "season-naive",
-    seasons: 1,
-    prior: 0.5,
-    at: (signal, ahead) => signal.seasonBefore(target(signal, ahead), signal.seasons[0] ?? 1),
-  },
-  seasonal("season-fast", 0, FAST, 1),
-  seasonal("season", 0, MEDIUM, 2),
-  seasonal("season-slow", 0, SLOW, 1),
-  {
-    name: "long-naive",
-    seasons: 2,
-    prior: 0.5,
-    at: (signal, ahead) => signal.seasonBefore(target(signal, ahead), signal.seasons[1] ?? 1),
-  },
-  seasonal("long-season-fast", 1, FAST, 1),
-  seasonal("long-season", 1, MEDIUM, 2),
-  seasonal("long-season-slow", 1, SLOW, 1),
+const LEVEL_EXPERTS = 5;
+const SEASON_EXPERTS = 4;
+/** By the number of seasons they need: name, and share in the mix before anything is known. */
+const EXPERTS: readonly (readonly (readonly [name: string, prior: number])[])[] = [
+  [
+    ["level-fast", 1],
+    ["level", 1],
+    ["level-slow", 0.5],
+    ["trend", 1],
+    ["last", 1],
+  ],
+  seasonal(""),
+  seasonal("long-"),
 ];
 
-/** Decomposition: the season's profile, and what it leaves by exponential smoothing. */
-function seasonal(name: string, season: number, gain: number, prior: number): Location {
-  return {
-    name,
-    seasons: season + 1,
-    prior,
-    at: (signal, ahead) =>
-      signal.seasonal(season, target(signal, ahead)) + signal.deviation(season, gain),
-  };
+function seasonal(name: string): readonly (readonly [string, number])[] {
+  return [
+    [name === "" ? "season-naive" : `${name}naive`, 0.5],
+    [`${name}season-fast`, 1],
+    [`${name}season`, 2],
+    [`${name}season-slow`, 1],
+  ];
+}
+
+/** The experts of a series with so many seasons, in the order of what `writeLocations` writes. */
+export function locationsOf(seasons: number): readonly (readonly [name: string, prior: number])[] {
+  return EXPERTS.slice(0, seasons + 1).flat();
+}
+
+/** z of the bin `ahead` (1 = the next) from `at` on; NaN when an expert has nothing to go by. */
+export function writeLocations(
+  signal: Signal,
+  ahead: number,
+  into: Float64Array,
+  at: number,
+): void {
+  const target = signal.n - 1 + ahead;
+  into[at] = signal.mean(FAST);
+  into[at + 1] = signal.mean(MEDIUM);
+  into[at + 2] = signal.mean(SLOW);
+  into[at + 3] = signal.trend(ahead) + signal.seasonal(0, target);
+  const last = signal.n - 1;
+  into[at + 4] = signal.z(last) - signal.seasonal(0, last) + signal.seasonal(0, target);
+  for (let s = 0; s < signal.seasons.length; s++) {
+    const from = at + LEVEL_EXPERTS + s * SEASON_EXPERTS;
+    const profile = signal.seasonal(s, target);
+    into[from] = signal.seasonBefore(target, signal.seasons[s] ?? 1);
+    into[from + 1] = profile + signal.deviation(s, FAST);
+    into[from + 2] = profile + signal.deviation(s, MEDIUM);
+    into[from + 3] = profile + signal.deviation(s, SLOW);
+  }
 }

@@ -7,12 +7,12 @@ import { FAST, MEDIUM, type Signal, SLOW } from "./signal.ts";
 
 const HARMONICS = 2;
 const BASE = 5;
-const PER_SEASON = 5;
-/** Rounds that the sums remember. */
-const MEMORY_ROUNDS = 1200;
-/** The prior counts like that many rounds. */
-const PRIOR_ROUNDS = 12;
-const SOLVE_EVERY = 16;
+const PER_SEASON = 6;
+/** Bins that the sums remember. */
+const MEMORY_BINS = 1300;
+/** The prior counts like that many bins. */
+const PRIOR_BINS = 14;
+const SOLVE_BINS = 16;
 const HUBER = 2.5;
 const WEIGHT_RESCALE = 1e8;
 
@@ -39,6 +39,7 @@ export function writeFeatures(signal: Signal, ahead: number, into: Float64Array)
     into[at + 2] = signal.deviation(s, MEDIUM);
     into[at + 3] = signal.deviation(s, SLOW);
     into[at + 4] = Number.isNaN(before) ? 0 : before - origin - seasonal;
+    into[at + 5] = signal.n > season ? signal.z(signal.n - 1) - signal.z(signal.n - 1 - season) : 0;
     at += PER_SEASON;
   }
   const season = signal.seasons[0];
@@ -57,12 +58,19 @@ export class Ridge {
   readonly #prior: Float64Array;
   readonly coefficients: Float64Array;
   readonly #scratch: Float64Array;
+  readonly #memory: number;
+  readonly #ridge: number;
+  readonly #solveEvery: number;
   #weight = 1;
   #weights = 0;
   #rounds = 0;
   #spread = 0;
 
-  constructor(seasons: number) {
+  /** Of so many bins, one is learned from. */
+  constructor(seasons: number, every: number) {
+    this.#memory = MEMORY_BINS / every;
+    this.#ridge = PRIOR_BINS / every;
+    this.#solveEvery = Math.max(1, Math.round(SOLVE_BINS / every));
     this.#size = featureCount(seasons);
     this.#gram = new Float64Array(this.#size * this.#size);
     this.#scratch = new Float64Array(this.#size * this.#size);
@@ -88,7 +96,7 @@ export class Ridge {
     const robust =
       this.#rounds < 20 || surprise <= HUBER * this.#spread ? 1 : (HUBER * this.#spread) / surprise;
     this.#spread += Math.max(1 / this.#rounds, 0.01) * (surprise * robust - this.#spread);
-    this.#weight *= 1 + 1 / MEMORY_ROUNDS;
+    this.#weight *= 1 + 1 / this.#memory;
     const weight = this.#weight * robust;
     this.#weights += weight;
     for (let i = 0; i < size; i++) {
@@ -101,7 +109,7 @@ export class Ridge {
       this.#cross[i] = (this.#cross[i] ?? 0) + scaled * target;
     }
     if (this.#weight > WEIGHT_RESCALE) this.#rescale();
-    if (this.#rounds % SOLVE_EVERY === 0) this.#solve();
+    if (this.#rounds % this.#solveEvery === 0) this.#solve();
   }
 
   #rescale(): void {
@@ -120,7 +128,7 @@ export class Ridge {
     let trace = 0;
     for (let i = 1; i < size; i++) trace += this.#gram[i * size + i] ?? 0;
     const mean = trace / (size - 1) / Math.max(this.#weights, 1e-300);
-    const ridge = PRIOR_ROUNDS * this.#weight * (mean + 1e-9);
+    const ridge = this.#ridge * this.#weight * (mean + 1e-9);
     const delta = new Float64Array(size);
     for (let i = 0; i < size; i++) {
       let right = this.#cross[i] ?? 0;

@@ -6,7 +6,7 @@
 import { assert } from "../../shared/runtime/assert.ts";
 
 /** Shares that the newest bin has in the running means, fastest first. */
-export const GAINS = [0.6, 0.2, 0.04] as const;
+export const GAINS = [0.5, 0.15, 0.03] as const;
 export const FAST = 0;
 export const MEDIUM = 1;
 export const SLOW = 2;
@@ -17,7 +17,12 @@ const SMOOTH_SHARE = 1 / 96;
 const SMOOTH_MAX = 4;
 /** The scale is linear below this share of the mean. */
 const LINEAR_SHARE = 0.8;
-const TREND = { level: 0.4, slope: 0.05, damping: 0.9 } as const;
+/** Zeros below this share are gaps in the record, up to so many in a row. */
+const RARE_SHARE = 0.05;
+const RARE_AFTER = 50;
+const RARE_GAIN = 0.005;
+const DROPOUT_MAX = 6;
+const TREND = { level: 0.8, slope: 0.15, damping: 0.9 } as const;
 /** No forecast is further above the highest count seen, on the signal's scale. */
 const HEADROOM = 0.7;
 /** A bin counts no more towards the unit than so many times the median. */
@@ -32,9 +37,14 @@ export class Signal {
   readonly #means = new Float64Array(GAINS.length);
   readonly #profiles: Float64Array[];
   readonly #seen: Float64Array[];
+  /** Of each phase and its neighbours: sums of what `#profiles` say, and how many were seen. */
+  readonly #sums: Float64Array[];
+  readonly #weights: Float64Array[];
   readonly #deviations: Float64Array[];
   readonly #width: number;
   #top = 0;
+  #zeros = 0;
+  #zeroShare = 0;
   #trendLevel = 0;
   #trendSlope = 0;
 
@@ -47,6 +57,8 @@ export class Signal {
     this.#ring = new Float64Array(longest * 2 + horizonMax + 2);
     this.#profiles = seasons.map((season) => new Float64Array(season));
     this.#seen = seasons.map((season) => new Float64Array(season));
+    this.#sums = seasons.map((season) => new Float64Array(season));
+    this.#weights = seasons.map((season) => new Float64Array(season));
     this.#deviations = seasons.map(() => new Float64Array(GAINS.length));
     this.#width = Math.min(SMOOTH_MAX, Math.floor((seasons[0] ?? 0) * SMOOTH_SHARE));
   }
@@ -59,15 +71,19 @@ export class Signal {
     return z <= 0 ? 0 : this.#unit * Math.expm1(Math.min(z, this.#top + HEADROOM));
   }
 
-  /** How much the count changes with z, at a count. */
-  slope(count: number): number {
-    return count + this.#unit;
+  /** How much the count changes with z. */
+  slope(z: number): number {
+    return this.#unit * Math.exp(Math.max(0, Math.min(z, this.#top + HEADROOM)));
   }
 
-  /** NaN where the bin was not measured: what was expected takes its place. */
+  /**
+   * NaN where the bin was not measured: what was expected takes its place, as it does where a
+   * series that is all but never zero is so for some bins.
+   */
   update(count: number): void {
     const t = this.n;
-    const z = Number.isNaN(count) ? this.#expected() : this.toZ(count);
+    const gap = Number.isNaN(count) || this.#dropsOut(count);
+    const z = gap ? this.#expected() : this.toZ(count);
     if (z > this.#top) this.#top = z;
     this.#ring[t % this.#ring.length] = z;
     for (let s = 0; s < this.seasons.length; s++) this.#learnSeason(s, t, z);
@@ -97,19 +113,11 @@ export class Signal {
 
   /** Expected z of bin `t` by the profile of season `s`; 0 without such a season. */
   seasonal(s: number, t: number): number {
-    const profile = this.#profiles[s];
-    const seen = this.#seen[s];
-    if (!profile || !seen) return 0;
-    const season = profile.length;
-    let sum = 0;
-    let weight = 0;
-    for (let j = -this.#width; j <= this.#width; j++) {
-      const phase = (t + j + season) % season;
-      if ((seen[phase] ?? 0) === 0) continue;
-      sum += profile[phase] ?? 0;
-      weight++;
-    }
-    return weight > 0 ? sum / weight : this.mean(SLOW);
+    const sums = this.#sums[s];
+    if (!sums) return 0;
+    const phase = t % sums.length;
+    const weight = this.#weights[s]?.[phase] ?? 0;
+    return weight > 0 ? (sums[phase] ?? 0) / weight : this.mean(SLOW);
   }
 
   /** Running mean of z less its profile. */
@@ -128,6 +136,15 @@ export class Signal {
   seasonBefore(t: number, season: number): number {
     const back = Math.ceil((t - this.n + 1) / season) * season;
     return this.z(t - back);
+  }
+
+  /** Whether a zero is more likely a gap in what was recorded than the demand. */
+  #dropsOut(count: number): boolean {
+    const zero = count === 0 ? 1 : 0;
+    this.#zeros = zero * (this.#zeros + 1);
+    const rare = this.n > RARE_AFTER && this.#zeroShare < RARE_SHARE;
+    this.#zeroShare += Math.max(RARE_GAIN, 1 / (this.n + 1)) * (zero - this.#zeroShare);
+    return rare && this.#zeros > 0 && this.#zeros <= DROPOUT_MAX;
   }
 
   #expected(): number {
@@ -149,7 +166,16 @@ export class Signal {
     const cycles = (seen[phase] ?? 0) + 1;
     seen[phase] = cycles;
     const gain = Math.max(PROFILE_GAIN_MIN, 1 / cycles);
-    profile[phase] = (profile[phase] ?? 0) + gain * (z - (profile[phase] ?? 0));
+    const step = gain * (z - (profile[phase] ?? 0));
+    profile[phase] = (profile[phase] ?? 0) + step;
+    const sums = this.#sums[s];
+    const weights = this.#weights[s];
+    if (!sums || !weights) return;
+    for (let j = -this.#width; j <= this.#width; j++) {
+      const near = (phase + j + profile.length) % profile.length;
+      sums[near] = (sums[near] ?? 0) + step;
+      if (cycles === 1) weights[near] = (weights[near] ?? 0) + 1;
+    }
   }
 }
 

@@ -14,6 +14,9 @@ const CUT = 6;
 export class Volatility {
   readonly #season: number;
   readonly #buckets: Float64Array;
+  /** Buckets to the power they are used with. */
+  readonly #powers: Float64Array;
+  #nowLog = 0;
   #now = 0;
   #usual = 0;
   #n = 0;
@@ -22,6 +25,7 @@ export class Volatility {
   constructor(season: number) {
     this.#season = Math.max(1, season);
     this.#buckets = new Float64Array(Math.min(BUCKETS_MAX, this.#season)).fill(1);
+    this.#powers = this.#buckets.slice();
   }
 
   /** `surprise`: size of the error made at bin `t`. */
@@ -34,14 +38,16 @@ export class Volatility {
     if (!(this.#usual > 0)) return;
     const bucket = this.#bucket(t);
     const before = this.#buckets[bucket] ?? 1;
-    this.#buckets[bucket] = before + BUCKET_GAIN * (size / this.#usual - before);
+    const next = before + BUCKET_GAIN * (size / this.#usual - before);
+    this.#buckets[bucket] = next;
+    this.#powers[bucket] = Math.max(0.1, next) ** SEASON_POWER;
+    this.#nowLog = NOW_POWER * Math.log(Math.max(0.05, this.#now / this.#usual));
   }
 
   /** Of bin `t`, `ahead` of the last one seen. */
   factor(t: number, ahead: number): number {
-    const season = Math.max(0.1, this.#buckets[this.#bucket(t)] ?? 1) ** SEASON_POWER;
-    const ratio = this.#usual > 0 ? Math.max(0.05, this.#now / this.#usual) : 1;
-    const factor = season * ratio ** (NOW_POWER * NOW_KEEP ** ahead);
+    const season = this.#powers[this.#bucket(t)] ?? 1;
+    const factor = season * Math.exp(this.#nowLog * NOW_KEEP ** ahead);
     return Math.min(FACTOR_MAX, Math.max(1 / FACTOR_MAX, factor));
   }
 
