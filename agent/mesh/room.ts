@@ -99,7 +99,11 @@ export class Room {
     const nowMs = this.#deps.clock.monotonic();
     if (!this.#look || nowMs - this.#look.atMs > LOOK_MS)
       this.#look = { atMs: nowMs, free: this.#free() };
-    const { bytes, reserve } = await this.#look.free;
+    const look = this.#look;
+    const { bytes, reserve } = await look.free.catch((cause: unknown) => {
+      if (this.#look === look) this.#look = null;
+      throw cause;
+    });
     if (bytes < (wish.foreground ? FLOOR_BYTES : reserve))
       throw this.#noSpace(bytes, wish, reserve);
   }

@@ -4,14 +4,21 @@
  * Knows where every chunk lies, keeps the quota by dropping whole versions nobody needs, those of
  * the least worth first.
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { type Manifest, SignedManifest } from "../../shared/domain.ts";
 import { verifyManifest } from "../../shared/manifest.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { copyEqual, linkEqual, type Place } from "./adopt.ts";
-import { type Disk, diskError, ignoreMissing, removeFolder, writeDurably } from "./disk.ts";
+import {
+  type Disk,
+  diskError,
+  ignoreMissing,
+  removeFolder,
+  syncFolder,
+  writeDurably,
+} from "./disk.ts";
 import { FileHandles } from "./handles.ts";
 import { Intake } from "./intake.ts";
 import { Room, type Wish } from "./room.ts";
@@ -89,6 +96,7 @@ export class Store {
     for (const folder of ["trash", "intake"]) await removeFolder(disk, this.#path(folder));
     for (const folder of ["manifests", "partial", "trees", "meta", "trash", "state", "intake"])
       await disk.mkdir(this.#path(folder), { recursive: true });
+    for (const folder of [this.dir, dirname(this.dir)]) await syncFolder(disk, folder);
     const [partial, trees, names] = await Promise.all(
       ["partial", "trees", "manifests"].map((folder) => disk.readdir(this.#path(folder))),
     );
@@ -181,13 +189,17 @@ export class Store {
 
   /** Takes what other versions here hold of it already. Returns how many bytes. */
   async adopt(tree: Tree): Promise<number> {
-    const linked = await linkEqual(tree, (hash) => this.#places.get(hash) ?? []);
-    const copied = await copyEqual(
-      tree,
-      (hash) => this.readChunk(hash),
-      (hash) => this.hasChunk(hash),
-    );
-    return linked + copied;
+    try {
+      const linked = await linkEqual(tree, (hash) => this.#places.get(hash) ?? []);
+      const copied = await copyEqual(
+        tree,
+        (hash) => this.readChunk(hash),
+        (hash) => this.hasChunk(hash),
+      );
+      return linked + copied;
+    } catch (cause) {
+      throw this.#fault(cause);
+    }
   }
 
   hasChunk(hash: string): boolean {
@@ -315,9 +327,15 @@ export class Store {
       if (rest.length > 0) this.#places.set(hash, rest);
       else this.#places.delete(hash);
     }
-    await tree.remove(this.#path("trash", tree.hash));
-    await disk.rm(this.#manifestPath(tree.hash), { force: true });
-    await disk.rm(this.#path("meta", `${tree.hash}.json`), { force: true });
+    try {
+      // The manifest first: files without one are no version, whatever a power cut leaves of them.
+      await disk.rm(this.#manifestPath(tree.hash), { force: true });
+      await syncFolder(disk, this.#path("manifests"));
+      await tree.remove(this.#path("trash", tree.hash));
+      await disk.rm(this.#path("meta", `${tree.hash}.json`), { force: true });
+    } catch (cause) {
+      throw this.#fault(cause);
+    }
   }
 
   async #add(signed: SignedManifest, manifest: Manifest, wish: Wish): Promise<Tree> {
@@ -326,8 +344,7 @@ export class Store {
     if (known) return known;
     const tree = this.#tree(signed.hash, manifest, false);
     try {
-      await removeFolder(disk, tree.root);
-      await disk.mkdir(tree.root);
+      await this.#makeRoot(tree);
       await linkEqual(tree, (hash) => this.#places.get(hash) ?? []);
       await this.room.make(tree.ownBytes, wish, { last: this.#akin(tree) });
       await writeDurably(disk, this.#manifestPath(signed.hash), JSON.stringify(signed));
@@ -342,20 +359,26 @@ export class Store {
 
   async #place(signed: SignedManifest, manifest: Manifest, intake: Intake): Promise<Tree> {
     const known = this.#trees.get(signed.hash);
-    if (known) return known;
-    const tree = this.#tree(signed.hash, manifest, false);
+    if (known?.active) return known;
+    const tree = known ?? this.#tree(signed.hash, manifest, false);
     try {
-      await removeFolder(this.#deps.disk, tree.root);
-      await this.#deps.disk.mkdir(tree.root);
+      if (known) await known.close();
+      else await this.#makeRoot(tree);
       await intake.handOver(tree);
       await writeDurably(this.#deps.disk, this.#manifestPath(signed.hash), JSON.stringify(signed));
     } catch (cause) {
-      await tree.remove(this.#path("trash", tree.hash)).catch(() => null); // at the next start
+      if (!known) await tree.remove(this.#path("trash", tree.hash)).catch(() => null); // at start
       throw this.#fault(cause);
     }
+    if (known) return known;
     this.#meta.set(tree.hash, newMeta(this.#deps.clock, intake.wish.priority));
     this.#register(tree);
     return tree;
+  }
+
+  async #makeRoot(tree: Tree): Promise<void> {
+    await removeFolder(this.#deps.disk, tree.root);
+    await this.#deps.disk.mkdir(tree.root);
   }
 
   /** Versions with chunks that are to be copied. */

@@ -1,0 +1,213 @@
+import { hash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Manifest, SignedManifest } from "../../shared/domain.ts";
+import { PrestageError } from "../../shared/errors.ts";
+import { keyFromSeed, signManifest } from "../../shared/manifest.ts";
+import { systemClock } from "../../shared/runtime/clock.ts";
+import { createLog } from "../../shared/runtime/log.ts";
+import { seededRandom } from "../../shared/runtime/random.ts";
+import { openDirectory } from "./directory.ts";
+import { type Disk, diskError, nodeDisk } from "./disk.ts";
+import { type Fault, FaultyDisk } from "./faulty-disk.fixture.ts";
+import { ingest } from "./ingest.ts";
+import { Store } from "./store.ts";
+import type { Tree } from "./trees.ts";
+
+const key = keyFromSeed(new Uint8Array(32));
+const WISH = { foreground: true, priority: 100 };
+type Content = Record<string, string[]>;
+const V1: Content = { "a/x": ["one", "two", "three"], b: ["four"], empty: [], "a/y": ["5", "6"] };
+const V2: Content = { "a/x": ["one", "two", "three"], b: ["4"], empty: [], "a/y": ["5", "seven"] };
+const FOLDER = { "a/x": "onetwothree", "c/d": "published" };
+
+/** Chunks far smaller than those of the chunker: the store takes any. */
+function version(content: Content, name: string): { signed: SignedManifest; manifest: Manifest } {
+  const files = Object.entries(content).map(([path, texts]) => {
+    const chunks = texts.map((t) => ({ hash: hash("sha256", t, "hex"), bytes: t.length }));
+    return { path, mode: 0o644 as const, bytes: texts.join("").length, chunks };
+  });
+  const bytes = files.reduce((sum, f) => sum + f.bytes, 0);
+  const about = { name, version: "1", createdMs: 0, originUrl: null, publisher: "h" };
+  const manifest = { ...about, files, bytes };
+  return { signed: signManifest(manifest, key), manifest };
+}
+const versions = [version(V1, "one"), version(V2, "two")] as const;
+
+/** Memory where there is some: the test is about the order of calls, not about a disk's speed. */
+const where = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+const plenty = async () => ({ bavail: 1e6, bsize: 1e6, blocks: 1e6 });
+
+function storeAt(dir: string, real: Disk): Store {
+  const disk: Disk = Object.assign({ ...real }, { statfs: plenty });
+  const log = createLog({ name: "store", level: "silent" });
+  const never = () => false;
+  return new Store(
+    { clock: systemClock, log, disk, isProtected: never, isWithPeers: never },
+    { dir, quotaBytes: 1e9, reserveRatio: 0 },
+  );
+}
+
+/** Fetching two versions that share files, publishing a third, dropping the first. */
+class Life {
+  readonly active = new Set<string>();
+  readonly dropped = new Set<string>();
+  readonly #store: Store;
+  readonly #source: string;
+  opened = false;
+
+  constructor(store: Store, source: string) {
+    this.#store = store;
+    this.#source = source;
+  }
+
+  /** Each of them may be tried again when it failed. */
+  steps(): (() => Promise<void>)[] {
+    const obtained = versions.map(({ signed, manifest }) => async () => {
+      const tree = this.#store.get(signed.hash) ?? (await this.#store.add(signed, manifest, WISH));
+      await this.#store.adopt(tree);
+      while (!tree.active) {
+        for (const [i, chunk] of tree.chunks.entries()) {
+          if (!tree.have.has(i)) await this.#store.writeChunk(chunk.hash, text(chunk.hash), WISH);
+          if (i === 2) await this.#flush(tree);
+        }
+        await this.#store.activate(tree);
+      }
+      this.active.add(signed.hash);
+      await this.#store.noteUsed(signed.hash);
+    });
+    return [
+      async () => {
+        if (!this.opened) await this.#store.open();
+        this.opened = true;
+      },
+      ...obtained,
+      () => this.#publish(),
+      () => this.#drop(),
+    ];
+  }
+
+  async #flush(tree: Tree): Promise<void> {
+    try {
+      await tree.flush();
+    } catch (cause) {
+      throw diskError(cause, tree.root);
+    }
+  }
+
+  async #publish(): Promise<void> {
+    const signal = new AbortController().signal;
+    const about = { name: "three", version: "1", originUrl: null, keep: true };
+    const what = { ...about, bytesMax: 1e9, signal, progress: () => {} };
+    const { hash: id } = await ingest(openDirectory(this.#source), what, {
+      store: this.#store,
+      sign: (manifest) => signManifest(manifest, key),
+      note: () => {},
+      publisher: "h",
+      createdMs: 1,
+      pin: () => () => {},
+    });
+    this.active.add(id);
+  }
+
+  async #drop(): Promise<void> {
+    const tree = this.#store.get(versions[0].signed.hash);
+    this.dropped.add(versions[0].signed.hash);
+    if (tree) await this.#store.remove(tree);
+  }
+}
+
+function text(chunkHash: string): Uint8Array {
+  const all = [V1, V2].flatMap((v) => Object.values(v).flat());
+  return Buffer.from(all.find((t) => hash("sha256", t, "hex") === chunkHash) ?? "");
+}
+
+/** What a store says it holds is there, byte for byte, whatever it was through. */
+async function expectSound(dir: string, life: Life): Promise<void> {
+  const store = storeAt(dir, nodeDisk);
+  await store.open();
+  await store.close();
+  for (const tree of store.all()) {
+    for (let i = 0; i < tree.chunks.length; i++) {
+      if (!tree.have.has(i)) continue;
+      const { path, offset, bytes } = tree.range(i);
+      const found = (await readFile(join(tree.root, path))).subarray(offset, offset + bytes);
+      expect(hash("sha256", found, "hex")).toBe(tree.chunks[i]?.hash);
+    }
+    if (!tree.placed) continue;
+    expect([tree.manifest.name, tree.active]).toEqual([tree.manifest.name, true]);
+    for (const file of tree.manifest.files) {
+      const { size, mode } = await stat(join(tree.root, file.path));
+      expect([size, mode & 0o222]).toEqual([file.bytes, 0]);
+    }
+  }
+  for (const id of life.active)
+    if (!life.dropped.has(id)) expect([id, store.get(id)?.active]).toEqual([id, true]);
+  const known = new Set([...store.all()].map((t) => t.hash));
+  for (const folder of ["partial", "trees"])
+    for (const name of await readdir(join(dir, folder))) expect(known.has(name)).toBe(true);
+  const resumed = storeAt(dir, nodeDisk);
+  const again = new Life(resumed, join(dir, "..", "source"));
+  for (const step of again.steps()) await step();
+  await resumed.close();
+}
+
+describe("store: at every call to the disk", () => {
+  let top = "";
+  beforeEach(async () => {
+    top = await mkdtemp(join(where, "prestage-power-"));
+    for (const [path, content] of Object.entries(FOLDER)) {
+      await mkdir(join(top, "source", path, ".."), { recursive: true });
+      await writeFile(join(top, "source", path), content);
+    }
+  });
+  afterEach(async () => {
+    await rm(top, { recursive: true, force: true });
+  });
+
+  /** Returns how many calls there were; below `fault.call` it never came to the fault. */
+  async function live(fault: Fault): Promise<number> {
+    const dir = join(top, `at-${fault.kind}-${fault.call}`);
+    await mkdir(dir);
+    await chmod(dir, 0o755);
+    const faulty = new FaultyDisk(fault);
+    const store = storeAt(join(dir, "store"), faulty.disk);
+    await mkdir(join(dir, "store"));
+    const life = new Life(store, join(top, "source"));
+    for (const step of life.steps()) {
+      if (faulty.off) break;
+      for (let tries = 1; tries <= 2; tries++)
+        try {
+          await step();
+          break;
+        } catch (cause) {
+          if (faulty.off) break;
+          if (tries === 2) throw cause;
+          if (life.opened) expect(cause).toBeInstanceOf(PrestageError);
+        }
+    }
+    await store.close();
+    if (faulty.off) await faulty.cut(seededRandom(`cut ${fault.call}`));
+    await mkdir(join(dir, "source"), { recursive: true });
+    for (const [path, content] of Object.entries(FOLDER)) {
+      await mkdir(join(dir, "source", path, ".."), { recursive: true });
+      await writeFile(join(dir, "source", path), content);
+    }
+    await expectSound(join(dir, "store"), life);
+    await rm(dir, { recursive: true, force: true });
+    return faulty.calls;
+  }
+
+  test.each([
+    ["what was acknowledged is there and nothing is wrong (power cut)", "cut"],
+    ["the step fails with DISK_FULL and succeeds when it is tried again (no space)", "ENOSPC"],
+    ["the step fails and succeeds when it is tried again (input/output error)", "EIO"],
+  ] as const)("%s", { timeout: 600_000 }, async (_, kind) => {
+    let call = 1;
+    while ((await live({ kind, call })) >= call) call++;
+    expect(call).toBeGreaterThan(150);
+  });
+});
