@@ -5,13 +5,14 @@
  */
 import { categoryKey, type HostSample, type Outcome } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
-import type { DesiredState, MemberList, ModelRef } from "../shared/protocol/bodies.ts";
+import type { DesiredState, MemberList, ModelRef, Report } from "../shared/protocol/bodies.ts";
 import { demandClock } from "../shared/replay.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
 import { BoundedQueue } from "../shared/runtime/queue.ts";
 import { TaskGroup } from "../shared/runtime/tasks.ts";
 import type { LocalOperations, Progress } from "./local.ts";
 import { LocalApi } from "./local.ts";
+import type { Liar } from "./mesh/reputation.ts";
 import { type AgentDeps, makeRooms, type Rooms } from "./rooms.ts";
 
 /** Outcomes between two batches; the link bounds what it holds itself. */
@@ -21,6 +22,8 @@ const REPORT_SOON_MS = 50;
 const PROGRESS_MS = 200;
 /** What the coordinator said is on disk this much later at most. */
 const SAVE_MS = 500;
+/** Peers that lied, in a report. */
+const LIARS_MAX = 100;
 const FOREGROUND_PRIORITY = 1_000;
 
 export class Agent {
@@ -221,6 +224,7 @@ export class Agent {
       orders: [...mesh.orderStates(), ...pool.orderStates()],
       staged: { peerBytes, originBytes, foregroundBytes, wastedBytes },
       memoryTime: { ...this.#memoryTime },
+      liars: mesh.liars().slice(0, LIARS_MAX).map(toldLiar(this.#clock.monotonic())),
       lease: lease && { id: lease.id, spentBytes: counters.stagingSpentBytes },
     });
   }
@@ -319,4 +323,13 @@ export class Agent {
       await shown;
     }
   }
+}
+
+function toldLiar(nowMs: number) {
+  return ({ host, lies, lastMs, untilMs }: Liar): Report["liars"][number] => ({
+    host,
+    lies,
+    lastMs: nowMs - lastMs,
+    shunnedMs: Math.max(0, (untilMs ?? nowMs) - nowMs),
+  });
 }

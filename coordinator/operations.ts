@@ -40,9 +40,11 @@ import type { ExplicitStages } from "./stages.ts";
 import type { Store } from "./store/store.ts";
 import type { Trust } from "./trust/trust.ts";
 import {
+  accusations,
   environmentCounts,
   hostChecks,
   hostView,
+  liarCheck,
   publisherCheck,
   signalCheck,
   totals,
@@ -227,7 +229,8 @@ function makeChanging(deps: OperationsDeps) {
   };
 }
 
-function hostList({ trust, fleet, planning }: OperationsDeps): HostList {
+function hostList({ trust, fleet, planning, reports }: OperationsDeps): HostList {
+  const accused = accusations(reports);
   const routers = new Map(trust.members().members.map((m) => [m.host, m.routerUrl]));
   const hosts = trust.hosts().flatMap((facts) => {
     const record = fleet.get(facts.host);
@@ -238,6 +241,7 @@ function hostList({ trust, fleet, planning }: OperationsDeps): HostList {
         certificateExpiresMs: facts.certificateExpiresMs,
         routerUrl: routers.get(facts.host) ?? null,
         throttled: planning.throttled.has(facts.host),
+        accusedBy: accused.get(facts.host) ?? [],
       }),
     ];
   });
@@ -321,6 +325,7 @@ function doctor(deps: OperationsDeps): DoctorView {
   return {
     checks: [
       ...hostChecks(fleet.all(), planning.throttled),
+      liarCheck(accusations(deps.reports)),
       publisherCheck(distrustedHeld(deps)),
       {
         name: "artifacts",

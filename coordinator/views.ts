@@ -34,7 +34,10 @@ export function totals(reports: Iterable<Report>): Pick<Status, "bytes" | "memor
 
 export function hostView(
   record: HostRecord,
-  extra: Pick<HostView, "peerId" | "routerUrl" | "throttled" | "certificateExpiresMs">,
+  extra: Pick<
+    HostView,
+    "peerId" | "routerUrl" | "throttled" | "certificateExpiresMs" | "accusedBy"
+  >,
 ): HostView {
   const { report } = record;
   return {
@@ -212,6 +215,32 @@ export function signalCheck(
   return check("signals", bad, `${sources} sources, ${events} events known`, {
     status: "warn",
     remedy: "See `prestage signals`; check the source's address, secret and network.",
+  });
+}
+
+/** By liar: who says so. */
+export function accusations(
+  reports: Iterable<readonly [string, Report]>,
+): Map<string, HostView["accusedBy"]> {
+  const accused = new Map<string, HostView["accusedBy"]>();
+  for (const [by, { liars }] of reports)
+    for (const { host, lies, shunnedMs } of liars) {
+      const before = accused.get(host) ?? [];
+      accused.set(host, [...before, { host: by, lies, shunned: shunnedMs > 0 }]);
+    }
+  return accused;
+}
+
+export function liarCheck(accused: ReadonlyMap<string, HostView["accusedBy"]>): Check {
+  const bad = [...accused].map(([host, by]) => {
+    const lies = by.reduce((sum, one) => sum + one.lies, 0);
+    const off = by.some((one) => one.shunned) ? ", cut off" : "";
+    return `${host} (${lies} lies to ${by.map((one) => one.host).join(" ")}${off})`;
+  });
+  return check("peers", bad, "no host gave another wrong chunks or false holdings", {
+    status: "warn",
+    remedy:
+      "Check the host's memory and disk; if it is not yours any more, `prestage hosts revoke` it.",
   });
 }
 

@@ -30,6 +30,7 @@ import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
 import type { MeshDeps, MeshOptions } from "./mesh-options.ts";
 import { MeshNetwork } from "./network.ts";
 import { obtain } from "./obtain.ts";
+import type { Liar } from "./reputation.ts";
 import { Seeder } from "./seeder.ts";
 import { Signers } from "./signers.ts";
 import { Store } from "./store.ts";
@@ -277,14 +278,17 @@ export class Mesh {
   counters(): MeshCounters {
     const { wastedBytes, unusedBytes } = this.#store;
     const corruptChunks = this.#fetcher.counters.corruptChunks + this.#store.corruptChunks;
+    const own = { wastedBytes, unusedBytes, sentBytes: this.#exchange.sentBytes };
     const stagingSpentBytes = this.#transfer.spentBytes;
-    const { sentBytes } = this.#exchange;
-    const own = { wastedBytes, unusedBytes, sentBytes, stagingSpentBytes };
-    return { ...this.#fetcher.counters, ...own, corruptChunks };
+    return { ...this.#fetcher.counters, ...own, corruptChunks, stagingSpentBytes };
   }
 
   rates(): { peerBytesPerSecond: number; originBytesPerSecond: number } {
     return this.#fetcher.rates();
+  }
+
+  liars(): Liar[] {
+    return this.#transfer.reputation.liars();
   }
 
   connectedHosts(): string[] {
@@ -338,7 +342,10 @@ export class Mesh {
       for (const id of this.#transfer.sourceless(nowMs))
         this.#group.start(`ask around ${id}`, (signal) => this.#askAround(id, signal));
     }
-    this.#dropDistrusted();
+    const inUse = (hash: string) =>
+      this.#pins.has(hash) || this.#interests.get(hash)?.running != null;
+    for (const tree of this.#signers.forgetDistrusted(this.#store.all(), inUse))
+      this.#group.start(`drop ${tree.hash}`, () => this.#store.remove(tree));
     this.#metrics.update(this.counters(), this.#store);
   }
 
@@ -423,15 +430,6 @@ export class Mesh {
     this.#fetcher.dispatch({ type: "unwant", id: interest.manifestHash });
     interest.rejectAll(refusal);
     return true;
-  }
-
-  #dropDistrusted(): void {
-    const busy = (hash: string) => this.#pins.has(hash) || this.#interests.get(hash)?.running;
-    for (const tree of [...this.#store.all()]) {
-      if (busy(tree.hash) || !this.#signers.forgetDistrusted(tree.hash)) continue;
-      this.#deps.log.info({ manifestHash: tree.hash }, "version of a distrusted signer dropped");
-      this.#group.start(`drop ${tree.hash}`, () => this.#store.remove(tree));
-    }
   }
 
   /** A chunk came and the disk did not take it: what lacks it stops, and tries again later. */

@@ -1,5 +1,6 @@
 /** What the transfer core knows of the hosts it may fetch from, and how much it asks of each. */
 import { Bitmap } from "./bitmap.ts";
+import type { Reputation } from "./reputation.ts";
 import type { Flight, SaidEvent } from "./wants.ts";
 
 /** What one host said about one manifest. */
@@ -23,7 +24,6 @@ const WINDOW_MAX = 16;
 const FLIGHT_BYTES_MAX = 16 << 20;
 /** A request should be answered within this; the window follows it. */
 const ANSWER_MS = 1500;
-const BAD_MAX = 2;
 const MISSING_STREAK_MAX = 16;
 
 export class Source {
@@ -40,7 +40,6 @@ export class Source {
   /** When it last answered anything. */
   answeredMs = 0;
   #window = WINDOW_START;
-  #bad = 0;
   #failures = 0;
   #missing = 0;
   #bytesPerMs = 1000;
@@ -96,11 +95,6 @@ export class Source {
     this.#missing = 0;
     this.backoffUntilMs = nowMs + 5_000;
   }
-
-  /** True when that was one too many. */
-  noteBad(): boolean {
-    return ++this.#bad >= BAD_MAX;
-  }
 }
 
 /** All hosts the transfer core may ask. */
@@ -108,9 +102,11 @@ export class Sources {
   readonly #all = new Map<string, Source>();
   readonly #near = new Set<Source>();
   readonly #changed: Changed;
+  readonly #reputation: Reputation;
 
-  constructor(changed: Changed) {
+  constructor(changed: Changed, reputation: Reputation) {
     this.#changed = changed;
+    this.#reputation = reputation;
   }
 
   get(host: string): Source | undefined {
@@ -177,6 +173,27 @@ export class Sources {
     if (!source.shunned) this.#all.delete(source.host);
   }
 
+  delivered(source: Source, bytes: number, tookMs: number): void {
+    source.noteOk(bytes, tookMs);
+    this.#reputation.delivered(source.host);
+  }
+
+  /** It said it has what it refuses. True when it is to be cut off. */
+  refused(source: Source, nowMs: number): boolean {
+    source.noteMissing(nowMs);
+    return this.#reputation.refused(source.host, nowMs);
+  }
+
+  /** Takes back whose time is over; what they say counts from now on. */
+  release(nowMs: number): void {
+    for (const host of this.#reputation.released(nowMs)) {
+      const source = this.#all.get(host);
+      if (!source) continue;
+      this.forget(source);
+      this.#all.delete(host);
+    }
+  }
+
   /** Is asked no more. */
   shun(source: Source): void {
     for (const id of [...source.manifests.keys()]) this.#drop(source, id);
@@ -228,6 +245,7 @@ export class Sources {
   /** Whether a host of the site said lately that it gets the unit from outside. */
   claimed(id: string, unit: number, patienceMs: number, nowMs: number): boolean {
     for (const source of this.#all.values()) {
+      if (source.shunned) continue;
       const sinceMs = source.local ? source.manifests.get(id)?.claims.get(unit) : undefined;
       if (sinceMs !== undefined && nowMs - sinceMs < patienceMs) return true;
     }
@@ -237,7 +255,7 @@ export class Sources {
   /** Whether a request waits at another host of the site for what comes over the same thin link. */
   urgent(patienceMs: number, nowMs: number): boolean {
     for (const source of this.#all.values()) {
-      if (!source.local) continue;
+      if (!source.local || source.shunned) continue;
       for (const known of source.manifests.values())
         if (known.urgent && nowMs - known.progressMs < patienceMs) return true;
     }

@@ -17,14 +17,16 @@ import type { Bitmap } from "./bitmap.ts";
 import { Budget } from "./budget.ts";
 import { elect } from "./election.ts";
 import { Flights } from "./flights.ts";
+import { Reputation } from "./reputation.ts";
 import { type Source, Sources } from "./sources.ts";
 import {
-  type Answer,
   type AnswerEvent,
   byUrgency,
   type Effect,
   type Flight,
   ORIGIN,
+  originFailed,
+  recount,
   type TransferEvent,
   type Want,
   WantState,
@@ -78,10 +80,13 @@ export class Transfer {
   #effects: Effect[] = [];
   /** Bytes asked for under the budget, less what was refused. */
   spentBytes = 0;
+  readonly reputation = new Reputation();
 
   constructor(options: TransferOptions) {
     this.#o = options;
-    this.#sources = new Sources((id, before, after) => this.#recount(id, before, after));
+    const changed = (id: string, before: Bitmap | null, after: Bitmap | null) =>
+      recount(this.#wants.get(id), before, after);
+    this.#sources = new Sources(changed, this.reputation);
     this.#flights = new Flights((host) => this.#sources.get(host));
   }
 
@@ -175,6 +180,9 @@ export class Transfer {
       case "part":
         this.#part(event, nowMs);
         return false;
+      case "lied":
+        this.#lied(this.#sources.get(event.host), 1, nowMs);
+        return true;
       case "answer":
         this.#answer(event, nowMs);
         return true;
@@ -200,7 +208,7 @@ export class Transfer {
     if (!state) {
       state = new WantState(want, this.#o.random, nowMs);
       this.#wants.set(want.id, state);
-      for (const have of this.#sources.near(want.id)) this.#recount(want.id, null, have);
+      for (const have of this.#sources.near(want.id)) recount(state, null, have);
     }
     state.update(want);
     this.#sortWants();
@@ -238,18 +246,6 @@ export class Transfer {
 
   #sortWants(): void {
     this.#ordered = [...this.#wants.values()].sort(byUrgency);
-  }
-
-  /** Counts what a near host has of a manifest now instead of before. */
-  #recount(id: string, before: Bitmap | null, after: Bitmap | null): void {
-    const want = this.#wants.get(id);
-    if (!want) return;
-    for (let unit = 0; unit < want.units.count; unit++) {
-      const had = before?.has(unit) === true;
-      const has = after?.has(unit) === true;
-      if (has && !had) want.rarity.raise(unit);
-      else if (had && !has) want.rarity.lower(unit);
-    }
   }
 
   /** Comes for every unit of every neighbour, so it does no more than it must. */
@@ -309,7 +305,7 @@ export class Transfer {
     if (source) source.answeredMs = nowMs;
     if (flight) {
       if (result === "ok") {
-        source?.noteOk(flight.bytes, nowMs - flight.sinceMs);
+        if (source) this.#sources.delivered(source, flight.bytes, nowMs - flight.sinceMs);
         this.#flights.note(flight.bytes, nowMs - flight.sinceMs);
       }
       this.#land(flight);
@@ -325,30 +321,33 @@ export class Transfer {
       this.#budget.refund(flight.bytes);
       this.spentBytes -= flight.bytes;
     }
-    if (from === ORIGIN) this.#originFailed(flight.want, result, nowMs);
-    else if (source) this.#failed(source, flight, result, nowMs);
+    if (from === ORIGIN) originFailed(flight.want, result, nowMs);
+    else if (source) this.#failed(source, flight, event, nowMs);
   }
 
-  #failed(source: Source, { want, unit }: Flight, result: Answer, nowMs: number): void {
+  #failed(source: Source, { want, unit }: Flight, event: AnswerEvent, nowMs: number): void {
+    const { result, lies = 1 } = event;
     if (result === "missing" || result === "bad")
       if (this.#sources.lacks(source, want.id, unit)) want.rarity.lower(unit);
-    if (result === "missing") source.noteMissing(nowMs);
+    if (result === "missing" && this.#sources.refused(source, nowMs)) this.#shun(source);
     if (result === "busy") source.noteBusy(nowMs);
     if (result === "failed") source.noteFailed(nowMs);
-    if (result === "bad" && source.noteBad()) {
-      for (const flight of [...source.flights]) this.#callBack(flight);
-      this.#sources.shun(source);
-      this.#effects.push({ type: "shun", host: source.host });
-    }
+    if (result === "bad") this.#lied(source, lies, nowMs);
   }
 
-  #originFailed(want: WantState, result: Answer, nowMs: number): void {
-    const waitMs = result === "bad" ? 30_000 : 500 * 2 ** Math.min(want.originFailures, 6);
-    want.originFailures++;
-    want.originBackoffUntilMs = Math.max(want.originBackoffUntilMs, nowMs + waitMs);
+  #lied(source: Source | undefined, lies: number, nowMs: number): void {
+    for (let i = 0; source && i < lies; i++)
+      if (this.reputation.lied(source.host, nowMs)) this.#shun(source);
+  }
+
+  #shun(source: Source): void {
+    for (const flight of [...source.flights]) this.#callBack(flight);
+    this.#sources.shun(source);
+    this.#effects.push({ type: "shun", host: source.host });
   }
 
   #tick(nowMs: number): void {
+    this.#sources.release(nowMs);
     const stop = this.#stoppedMs !== null && nowMs - this.#stoppedMs >= STOP_MS;
     for (const flight of [...this.#flights.all()]) {
       const source = this.#sources.get(flight.from);

@@ -50,6 +50,8 @@ export type TransferEvent =
   /** A chunk of what was asked for is verified and stored; more of it is to come. */
   | { type: "part"; id: string; position: number; from: string }
   | AnswerEvent
+  /** A host gave something else that is not what it was asked for. */
+  | { type: "lied"; host: string }
   | { type: "tick" };
 export type SaidEvent = {
   type: "said";
@@ -67,6 +69,8 @@ export type AnswerEvent = {
   positions: readonly number[];
   from: string;
   result: Answer;
+  /** Of a bad answer: how many chunks were wrong; 1 when not given. */
+  lies?: number;
 };
 /** `ok`: all of it verified and stored. */
 export type Answer = "ok" | "missing" | "busy" | "bad" | "failed";
@@ -161,4 +165,21 @@ export function byUrgency(a: WantState, b: WantState): number {
     a.deadlineMs - b.deadlineMs ||
     (a.id < b.id ? -1 : 1)
   );
+}
+
+/** The origin is left alone for a while, longer each time. */
+export function originFailed(want: WantState, result: Answer, nowMs: number): void {
+  const waitMs = result === "bad" ? 30_000 : 500 * 2 ** Math.min(want.originFailures, 6);
+  want.originFailures++;
+  want.originBackoffUntilMs = Math.max(want.originBackoffUntilMs, nowMs + waitMs);
+}
+
+/** Counts what a near host has of a manifest now instead of before. */
+export function recount(want: WantState | undefined, before: Bitmap | null, after: Bitmap | null) {
+  for (let unit = 0; want && unit < want.units.count; unit++) {
+    const had = before?.has(unit) === true;
+    const has = after?.has(unit) === true;
+    if (has && !had) want.rarity.raise(unit);
+    else if (had && !has) want.rarity.lower(unit);
+  }
 }

@@ -91,6 +91,17 @@ export const Holding = z.object({
 });
 export type Holding = z.infer<typeof Holding>;
 
+export const Liar = z.object({
+  host: HostId,
+  /** Wrong chunks, and runs of chunks it claimed to have and refused. */
+  lies: Counter,
+  /** Ago, real time. */
+  lastMs: z.number().min(0),
+  /** It is asked nothing for so long, real time; 0: it is let in again. */
+  shunnedMs: z.number().min(0),
+});
+export type Liar = z.infer<typeof Liar>;
+
 export const OrderState = z.object({
   orderId: z.string().max(200),
   state: z.enum(["pending", "done", "failed", "withdrawn"]),
@@ -119,6 +130,8 @@ export const Report = z.object({
   /** Memory environments have held, byte-milliseconds on the demand clock since the start. */
   memoryTime: z.object({ planned: z.number().min(0), unplanned: z.number().min(0) }),
   lease: z.object({ id: z.string().max(64), spentBytes: Bytes }).nullable(),
+  /** Peers that gave something else than they were asked for. */
+  liars: list(Liar, 100).default(() => []),
 });
 export type Report = z.infer<typeof Report>;
 
