@@ -31,6 +31,7 @@ export type FetcherDeps = {
   onChanged: (manifestHash: string) => void;
   /** A chunk came and the disk did not take it. */
   onUnwritten: (chunkHash: string, cause: unknown) => void;
+  onHave: (have: { id: string; unit: number; hosts: string[] }) => void;
 };
 type Asked = Extract<Effect, { type: "request" | "origin" }>;
 type FetchChunk = (
@@ -78,6 +79,7 @@ export class Fetcher {
     const { peers, origin } = this.#deps.transfer.underWay;
     this.#rates.peer.sample(this.counters.peerBytes, peers > 0, nowMs);
     this.#rates.origin.sample(this.counters.originBytes, origin > 0, nowMs);
+    this.#deps.hot.tick();
     this.dispatch({ type: "tick" });
   }
 
@@ -104,8 +106,10 @@ export class Fetcher {
         this.#deps.log.warn({ host: effect.host }, "peer lies and is cut off");
         return;
       case "announce":
-      case "have":
         this.#deps.onChanged(effect.id);
+        return;
+      case "have":
+        this.#deps.onHave(effect);
         return;
       default:
         unreachable(effect);

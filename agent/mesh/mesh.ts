@@ -7,7 +7,7 @@ import { PrestageError } from "../../shared/errors.ts";
 import { HOSTS_PUBLISH, type Publisher } from "../../shared/publishers.ts";
 import { every } from "../../shared/runtime/clock.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
-import { Announcer, Newest } from "./announcer.ts";
+import { Announcer } from "./announcer.ts";
 import { askAround } from "./ask-around.ts";
 import { Bitmap } from "./bitmap.ts";
 import type { Channel } from "./channel.ts";
@@ -15,7 +15,9 @@ import { nodeDisk } from "./disk.ts";
 import { Exchange } from "./exchange.ts";
 import { Fetcher } from "./fetcher.ts";
 import type { Kind } from "./frames.ts";
-import { decodeAnnouncement, encodeHoldings } from "./gossip.ts";
+import { encodeHoldings } from "./gossip.ts";
+import { Haves } from "./haves.ts";
+import { Hearing } from "./hearing.ts";
 import { type Holding, holdingOf, Pins } from "./holding.ts";
 import { HotChunks } from "./hot-chunks.ts";
 import {
@@ -51,6 +53,7 @@ export class Mesh {
   readonly #store: Store;
   readonly #network: MeshNetwork;
   readonly #hot: HotChunks;
+  readonly #haves: Haves;
   readonly #exchange: Exchange;
   readonly #transfer: Transfer;
   readonly #fetcher: Fetcher;
@@ -58,7 +61,7 @@ export class Mesh {
   readonly #seeder: Seeder;
   readonly #metrics: MeshMetrics;
   readonly #signers: Signers;
-  readonly #newest = new Newest();
+  readonly #hearing: Hearing;
   readonly #interests = new Map<string, Interest>();
   readonly #pins = new Pins();
   readonly #completions = new Completions();
@@ -90,9 +93,15 @@ export class Mesh {
       clock,
       dial: (host) => this.#network.dial(host),
       serve: (kind, hash) => this.#serve(kind, hash),
-      heard: () => {},
-      connected: () => {},
+      heard: (host, have) => this.#hearing.have(host, have),
     });
+    this.#hearing = new Hearing({
+      log,
+      site: identity.site,
+      members: () => this.#members,
+      dispatch: (event) => this.#fetcher.dispatch(event),
+    });
+    this.#haves = new Haves({ clock, exchange: this.#exchange });
     const random = deps.random.fork("transfer");
     this.#transfer = new Transfer({ ...TRANSFER_DEFAULTS, self: identity.host, random });
     this.#fetcher = new Fetcher(
@@ -110,6 +119,10 @@ export class Mesh {
         },
         onChanged: (hash) => this.#announcer.changed(hash),
         onUnwritten: (hash, cause) => this.#unwritten(hash, cause),
+        onHave: (have) => {
+          this.#announcer.progressed(have.id);
+          this.#haves.tell(have);
+        },
       },
       this.#group,
     );
@@ -149,6 +162,7 @@ export class Mesh {
       await this.#network.start();
       this.#ready = true;
       this.#group.start("node", (inner) => this.#network.run(inner));
+      this.#group.start("haves", (inner) => this.#haves.run(inner));
       this.#group.start("tick", (inner) =>
         every(this.#deps.clock, TICK_MS, inner, () => this.#tick()),
       );
@@ -299,7 +313,7 @@ export class Mesh {
     const { log } = this.#deps;
     const handlers = {
       opened: (channel: Channel) => this.#exchange.opened(channel),
-      gossip: (bytes: Uint8Array, host: string) => this.#heard(bytes, host),
+      gossip: (bytes: Uint8Array, host: string) => this.#hearing.announcement(bytes, host),
       connected: (host: string) => log.debug({ host }, "peer connected"),
       disconnected: (host: string) => this.#lost(host),
       listener: () => this.#announcer.whole(),
@@ -325,7 +339,6 @@ export class Mesh {
 
   async #tick(): Promise<void> {
     this.#fetcher.tick();
-    this.#hot.tick();
     await this.#announcer.tick();
   }
 
@@ -458,19 +471,9 @@ export class Mesh {
     return { id, have, wanting: this.#transfer.fetching(id), urgent, claims };
   }
 
-  #heard(bytes: Uint8Array, from: string): void {
-    const said = decodeAnnouncement(bytes);
-    if (!said || said.host !== from || !this.#members.has(from)) {
-      this.#deps.log.warn({ from }, "announcement refused");
-      return;
-    }
-    if (!this.#newest.accepts(said)) return;
-    const { whole, manifests } = said;
-    this.#fetcher.dispatch({ type: "said", host: from, local: true, whole, manifests });
-  }
-
   #lost(host: string): void {
-    this.#newest.forget(host);
+    this.#haves.forget(host);
+    this.#hearing.forget(host);
     this.#fetcher.dispatch({ type: "gone", host });
     this.#exchange.drop(host);
   }

@@ -146,7 +146,12 @@ export class Sources {
     for (const id of unsaid) this.#drop(source, id);
   }
 
-  /** True when that is news of a host that was heard before. */
+  /** A neighbour, met now if not before. */
+  neighbour(host: string): Source {
+    return this.#all.get(host) ?? this.#met({ host, local: true });
+  }
+
+  /** True when that is news. */
   have(source: Source, id: string, unit: number, units: number, nowMs: number): boolean {
     let known = source.manifests.get(id);
     if (!known || known.have.size !== units) {
@@ -219,6 +224,16 @@ export class Sources {
     return free;
   }
 
+  /** Near hosts that want the unit and have not said they have it. */
+  lacking(id: string, unit: number): string[] {
+    const hosts: string[] = [];
+    for (const source of this.#near) {
+      const known = source.manifests.get(id);
+      if (known?.wanting && !known.have.has(unit)) hosts.push(source.host);
+    }
+    return hosts;
+  }
+
   /** Who fits, has the unit and will be done with it soonest. */
   pick(id: string, unit: number, nowMs: number, fits: (s: Source) => boolean): Source | null {
     let best: Source | null = null;
@@ -272,7 +287,8 @@ export class Sources {
     return hosts;
   }
 
-  #met({ host, local, near = local }: SaidEvent): Source {
+  /** The host, which is of the site and near if it was not heard before. */
+  #met({ host, local, near = local }: Pick<SaidEvent, "host" | "local" | "near">): Source {
     let source = this.#all.get(host);
     if (!source) {
       source = new Source(host, local, near);

@@ -250,9 +250,9 @@ export class Transfer {
 
   /** Comes for every unit of every neighbour, so it does no more than it must. */
   #have(event: Extract<TransferEvent, { type: "have" }>, nowMs: number): boolean {
-    const source = this.#sources.get(event.host);
+    const source = this.#sources.neighbour(event.host);
     const want = this.#wants.get(event.id);
-    if (!source || !want || source.shunned || event.unit >= want.units.count) return false;
+    if (!want || source.shunned || event.unit >= want.units.count) return false;
     if (!this.#sources.have(source, event.id, event.unit, want.units.count, nowMs)) return false;
     if (!source.near) return false;
     want.rarity.raise(event.unit);
@@ -294,7 +294,7 @@ export class Transfer {
     want.rarity.remove(unit);
     this.#recall(want, unit, from ?? undefined);
     const { id } = want;
-    this.#effects.push({ type: "announce", id }, { type: "have", id, unit });
+    this.#effects.push({ type: "have", id, unit, hosts: this.#sources.lacking(id, unit) });
     if (want.missing.count === 0) this.#complete(want);
   }
 

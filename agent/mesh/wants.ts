@@ -42,7 +42,7 @@ export type TransferEvent =
    * site. `near`: asked freely; else only by who was elected. As `local` when not given.
    */
   | SaidEvent
-  /** One more whole unit at a host that was heard before. */
+  /** One more whole unit at a neighbour. */
   | { type: "have"; host: string; id: string; unit: number }
   | { type: "gone"; host: string }
   /** A chunk is held now that nobody was asked for. */
@@ -83,8 +83,8 @@ export type Effect =
   | { type: "cancel"; from: string; id: string; unit: number }
   | { type: "complete"; id: string }
   | { type: "shun"; host: string }
-  /** A unit is whole here since now. */
-  | { type: "have"; id: string; unit: number }
+  /** These neighbours are to be told that they may ask here for a unit. */
+  | { type: "have"; id: string; unit: number; hosts: string[] }
   /** What others know of this manifest is out of date. */
   | { type: "announce"; id: string };
 
