@@ -314,7 +314,6 @@ export class Mesh {
     const handlers = {
       opened: (channel: Channel) => this.#exchange.opened(channel),
       gossip: (bytes: Uint8Array, host: string) => this.#hearing.announcement(bytes, host),
-      connected: (host: string) => log.debug({ host }, "peer connected"),
       disconnected: (host: string) => this.#lost(host),
       listener: () => this.#announcer.whole(),
       refused: (peerId: string) => {
