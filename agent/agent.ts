@@ -69,6 +69,7 @@ export class Agent {
       await Promise.all([mesh.started, router.started]);
       back.start("link", (s) => link.run(s));
     });
+    front.start("following", (s) => this.#rooms.following.run(s));
     front.start("reports", (s) => this.#reports(s));
     front.start("records", (s) => this.#records(s));
     back.start("last known", (s) =>
@@ -93,7 +94,7 @@ export class Agent {
   // ── from the coordinator ───────────────────────────────────────────────────────────────────
 
   #listen(): void {
-    const { link, pool, router, lastKnown, artifacts } = this.#rooms;
+    const { link, pool, router, lastKnown, artifacts, following } = this.#rooms;
     link.onDesired((desired) => this.#takeDesired(desired));
     link.onMembers((list) => this.#takeMembers(list));
     link.onRoutes((routes) => {
@@ -101,6 +102,7 @@ export class Agent {
       router.setRoutes(routes);
       this.#prepareHomes();
     });
+    following.onChange(() => this.#reportSoon());
     pool.onChange(() => {
       artifacts.keepOnly(new Set(pool.list().map((e) => categoryKey(e.workload, e.category))));
       this.#reportSoon();
@@ -109,7 +111,7 @@ export class Agent {
 
   /** What was in force when this agent last ran, until the coordinator says otherwise. */
   #resumeLastKnown(): void {
-    const { lastKnown, mesh, router, pool, gate } = this.#rooms;
+    const { lastKnown, mesh, router, pool, gate, following } = this.#rooms;
     const { members, routes, desired } = lastKnown.value;
     const { lease, paused, throttled, model } = desired;
     if (members.epoch > 0) mesh.setMembers(members.members, members.publishers);
@@ -118,15 +120,17 @@ export class Agent {
     mesh.setHold(desired.hold);
     gate.set({ lease, paused, throttled });
     pool.setDesired(desired.environments, desired.workloads, { paused });
+    following.set(desired.follows ?? []);
     if (desired.workloads.length > 0) this.#takeModel(model);
   }
 
   #takeDesired(desired: DesiredState): void {
-    const { lastKnown, mesh, router, pool, gate } = this.#rooms;
+    const { lastKnown, mesh, router, pool, gate, following } = this.#rooms;
     const { hold, environments, workloads, paused, lease, throttled } = desired;
     lastKnown.update({ desired });
     router.setWorkloads(workloads);
     mesh.setHold(hold);
+    following.set(desired.follows ?? []);
     gate.set({ lease, paused, throttled });
     pool.setDesired(environments, workloads, { paused });
     // Nothing to score: onnxruntime, tens of megabytes, is not worth loading.
@@ -226,6 +230,7 @@ export class Agent {
       memoryTime: { ...this.#memoryTime },
       liars: mesh.liars().slice(0, LIARS_MAX).map(toldLiar(this.#clock.monotonic())),
       lease: lease && { id: lease.id, spentBytes: counters.stagingSpentBytes },
+      follows: this.#rooms.following.states(),
     });
   }
 

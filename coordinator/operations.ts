@@ -31,6 +31,7 @@ import type { WorkloadsFile } from "../shared/workload.ts";
 import type { Catalog } from "./catalog.ts";
 import type { Experts } from "./experts.ts";
 import type { Fleet } from "./fleet/hosts.ts";
+import type { Following } from "./following.ts";
 import type { Calibration } from "./forecast/calibration.ts";
 import type { Caller, Operations } from "./gateway/operations.ts";
 import type { Importing } from "./importing.ts";
@@ -42,6 +43,7 @@ import type { Trust } from "./trust/trust.ts";
 import {
   accusations,
   environmentCounts,
+  followCheck,
   hostChecks,
   hostView,
   liarCheck,
@@ -63,6 +65,7 @@ export type OperationsDeps = {
   catalog: Catalog;
   planning: Planning;
   signals: Signalling;
+  following: Following;
   experts: Experts;
   stages: ExplicitStages;
   reports: ReadonlyMap<HostId, Report>;
@@ -106,6 +109,9 @@ export function makeOperations(deps: OperationsDeps, startedMs: number): Operati
       await trust.publishers.distrust(name, by);
       return { publishers: trust.publishers.views() };
     },
+    follows: () => deps.following.list(),
+    follow: (request, by) => deps.following.add(request, by.name),
+    unfollow: (request) => deps.following.remove(request),
     ca: () => trust.caPem,
     enroll: (request, address) => trust.enroll(request, address),
     renew: (identity, address) => trust.renew(identity, address),
@@ -336,6 +342,7 @@ function doctor(deps: OperationsDeps): DoctorView {
             : `not published for ${unpublished.slice(0, 5).join(", ")}`,
         remedy: unpublished.length === 0 ? "" : "Publish them with `prestage publish`.",
       },
+      followCheck(deps.following.list().follows),
       signalCheck(signals.failing(), signals.counts(), clock.now()),
       {
         name: "pre-work",

@@ -1,5 +1,7 @@
 /** What people see of the coordinator: status, hosts, why, doctor. Reads only. */
+
 import type { DoctorView, HostView, Status, WhyView } from "../shared/api.ts";
+import type { FollowList } from "../shared/api-follows.ts";
 import type { Order } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { Report } from "../shared/protocol/bodies.ts";
@@ -253,6 +255,18 @@ export function publisherCheck(
     status: "warn",
     remedy:
       "It is fetched and started no more; publish it anew with a trusted key, or see `prestage publishers`.",
+  });
+}
+
+export function followCheck(follows: FollowList["follows"]): Check {
+  const failing = follows.flatMap(({ name, tag, error, failures, host }) =>
+    error && failures > 0 ? [`${name}:${tag} on ${host}: ${error.message} (${error.code})`] : [],
+  );
+  const ok = follows.filter((f) => f.state === "ok").length;
+  return check("followed tags", failing, `${ok} of ${follows.length} looked at and as they are`, {
+    status: "warn",
+    remedy:
+      "Looked at again later and later, and by other hosts; see `prestage follow list` and docs/sources.md.",
   });
 }
 

@@ -62,17 +62,14 @@ export class ArtifactTable {
           signed.body,
           signed.signature,
         );
-      for (const tag of tags)
-        this.#db.run(
-          `INSERT INTO tags VALUES (?, ?, ?, CAST(unixepoch('subsec') * 1000 AS INTEGER))
-             ON CONFLICT (name, tag) DO UPDATE
-             SET hash = excluded.hash, changed_ms = excluded.changed_ms`,
-          facts.name,
-          tag,
-          signed.hash,
-        );
+      for (const tag of tags) this.#tag(facts.name, tag, signed.hash);
       return { kind: present ? "present" : "added" };
     });
+  }
+
+  /** The tag now means this version of the same name. */
+  moveTag(name: string, tag: string, hash: string): Promise<void> {
+    return this.#db.commit(() => this.#tag(name, tag, hash));
   }
 
   /** By exact version, or by tag. Null when there is none. */
@@ -138,6 +135,17 @@ export class ArtifactTable {
     return this.#db
       .all<Columns>(`SELECT ${COLUMNS} FROM manifests ORDER BY name, created_ms, version`)
       .map((row) => this.#withTags(row));
+  }
+
+  #tag(name: string, tag: string, hash: string): void {
+    this.#db.run(
+      `INSERT INTO tags VALUES (?, ?, ?, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+         ON CONFLICT (name, tag) DO UPDATE
+         SET hash = excluded.hash, changed_ms = excluded.changed_ms`,
+      name,
+      tag,
+      hash,
+    );
   }
 
   #withTags(row: Columns): ArtifactRow {

@@ -24,6 +24,7 @@ import {
   TimeMs,
   Version,
 } from "../domain.ts";
+import { FOLLOWS_MAX, FollowOrder, FollowState } from "../follow.ts";
 import { HOSTS_PUBLISH, Publisher } from "../publishers.ts";
 import { Workload } from "../workload.ts";
 
@@ -132,6 +133,8 @@ export const Report = z.object({
   lease: z.object({ id: z.string().max(64), spentBytes: Bytes }).nullable(),
   /** Peers that gave something else than they were asked for. */
   liars: list(Liar, 100).default(() => []),
+  /** Of the followed tags that are this agent's; absent: none was looked at yet. */
+  follows: list(FollowState, FOLLOWS_MAX).optional(),
 });
 export type Report = z.infer<typeof Report>;
 
@@ -174,6 +177,8 @@ export const RequestBody = z.discriminatedUnion("kind", [
   }),
   /** Work that one host of the fleet should do: it has the time, or until it gives it back (0). */
   z.object({ kind: z.literal("claim"), key: z.string().max(1024), forMs: TimeMs.max(600_000) }),
+  /** Moves a tag that this agent follows to a version that is published already. */
+  z.object({ kind: z.literal("tag"), name: Name, version: Version, tag: Name }),
 ]);
 export type RequestBody = z.infer<typeof RequestBody>;
 export type RequestKind = RequestBody["kind"];
@@ -216,6 +221,8 @@ export const DesiredState = z.object({
   /** Share of each workload's requests that enter at this host, 0..1; for its affinity. */
   demandShare: z.record(Name, z.number().min(0).max(1)),
   model: ModelRef.nullable(),
+  /** Tags whose URL this agent looks after; absent: none. */
+  follows: list(FollowOrder, FOLLOWS_MAX).optional(),
 });
 export type DesiredState = z.infer<typeof DesiredState>;
 
@@ -248,6 +255,8 @@ export const ReplyBody = z.discriminatedUnion("kind", [
     ),
   }),
   z.object({ kind: z.literal("claim"), granted: z.boolean() }),
+  /** False: there is no such version. */
+  z.object({ kind: z.literal("tag"), moved: z.boolean() }),
 ]);
 export type ReplyBody = z.infer<typeof ReplyBody>;
 
