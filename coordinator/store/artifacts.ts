@@ -110,11 +110,11 @@ export class ArtifactTable {
     repository: string,
     { tag, digest }: { tag: string | null; digest: string | null },
     limit: number,
-  ): { manifestHash: string; originUrl: string; createdMs: number }[] {
+  ): { manifestHash: string; originUrl: string; createdMs: number; bytes: number }[] {
     const from = tag === null ? repository : `${repository}:${tag}`;
     return this.#db
-      .all<{ hash: string; origin_url: string; created_ms: number }>(
-        `SELECT hash, origin_url, created_ms FROM manifests
+      .all<{ hash: string; origin_url: string; created_ms: number; bytes: number }>(
+        `SELECT hash, origin_url, created_ms, bytes FROM manifests
            WHERE (origin_url >= ?1 || '@' AND origin_url < ?1 || 'A'
                OR ?2 IS NULL AND origin_url >= ?1 || ':' AND origin_url < ?1 || ';')
              AND (?3 IS NULL OR substr(origin_url, -length(?3)) = ?3)
@@ -128,6 +128,7 @@ export class ArtifactTable {
         manifestHash: row.hash,
         originUrl: row.origin_url,
         createdMs: row.created_ms,
+        bytes: row.bytes,
       }));
   }
 

@@ -250,7 +250,12 @@ export const ReplyBody = z.discriminatedUnion("kind", [
     kind: z.literal("images"),
     /** The latest published first. */
     versions: list(
-      z.object({ manifestHash: Sha256, originUrl: z.string().max(2048), createdMs: TimeMs }),
+      z.object({
+        manifestHash: Sha256,
+        originUrl: z.string().max(2048),
+        createdMs: TimeMs,
+        bytes: Bytes,
+      }),
       IMAGES_MAX,
     ),
   }),
