@@ -13,7 +13,6 @@ import {
   Member,
   RouteTable,
 } from "../shared/domain.ts";
-import { FollowOrder } from "../shared/follow.ts";
 import { ModelRef } from "../shared/protocol/bodies.ts";
 import { HOSTS_PUBLISH, Publisher } from "../shared/publishers.ts";
 import type { Log } from "../shared/runtime/log.ts";
@@ -37,7 +36,6 @@ const Persisted = z.object({
     lease: Lease.nullable().default(null),
     throttled: z.boolean().default(false),
     model: ModelRef.nullable().default(null),
-    follows: z.array(FollowOrder).optional(),
   }),
   /** `NAME:TAG` or `NAME@VERSION` → what it was when last resolved. */
   resolved: z.record(z.string(), z.object({ ref: ArtifactRef, manifestHash: z.string() })),

@@ -4,8 +4,7 @@ import { encodeFrame, type Frame, FrameError, type Kind } from "./frames.ts";
 
 export type Reply =
   | { ok: true; bytes: Uint8Array }
-  /** `bad`: it began to give something of another length. */
-  | { ok: false; reason: "missing" | "busy" | "failed" | "cancelled" | "bad" };
+  | { ok: false; reason: "missing" | "busy" | "failed" | "cancelled" };
 
 type Pending = {
   bytesMax: number;
@@ -74,12 +73,10 @@ export class PeerClient {
   data(id: number, total: number, offset: number, piece: Uint8Array): void {
     const pending = this.#pending.get(id);
     if (!pending) return;
-    const size = pending.buffer?.length ?? total;
-    if (total > pending.bytesMax || total !== size || offset !== pending.received) {
-      this.#settle(id, { ok: false, reason: "bad" });
-      throw new FrameError("an answer of another length or out of order");
-    }
+    if (total > pending.bytesMax) throw new FrameError("an answer longer than asked for");
     pending.buffer ??= Buffer.allocUnsafeSlow(total);
+    if (total !== pending.buffer.length || offset !== pending.received)
+      throw new FrameError("an answer of another length or out of order");
     pending.buffer.set(piece, offset);
     pending.received += piece.length;
     if (pending.received === total) this.#settle(id, { ok: true, bytes: pending.buffer });

@@ -9,7 +9,6 @@ import {
   publisherRefusal,
 } from "../../shared/publishers.ts";
 import type { Store } from "./store.ts";
-import type { Tree } from "./trees.ts";
 
 type Signed = { publicKey: string; name: string; reason: PublisherReason | null };
 
@@ -51,11 +50,9 @@ export class Signers {
     this.#known.set(hash, { publicKey, name, reason: this.#judge({ publicKey, name }) });
   }
 
-  /** Versions not in use whose signers do not count, each told once: to be dropped. */
-  forgetDistrusted(trees: Iterable<Tree>, inUse: (hash: string) => boolean): Tree[] {
-    const dropped = [...trees].filter(({ hash }) => this.reason(hash) !== null && !inUse(hash));
-    for (const { hash } of dropped) this.#known.delete(hash);
-    return dropped;
+  /** Forgets a version whose signer does not count; false when it does. */
+  forgetDistrusted(hash: string): boolean {
+    return this.reason(hash) !== null && this.#known.delete(hash);
   }
 
   /**

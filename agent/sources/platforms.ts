@@ -1,7 +1,4 @@
-/**
- * Which of an index's images are meant: `linux/arm64`, several with commas, `all`, or `none` for
- * the manifest alone.
- */
+/** Which of an index's images are meant: `linux/arm64`, several with commas, `all` or `none`. */
 import { arch } from "node:os";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Descriptor } from "../../shared/image-layout.ts";

@@ -2,7 +2,6 @@
  * Where artifacts come from, by the scheme of their URL. What a kind of source needs is loaded
  * with its first use: an idle agent has no use for it.
  */
-import { hash } from "node:crypto";
 import { join } from "node:path";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
@@ -58,8 +57,6 @@ const KINDS: readonly { name: string; schemes: readonly SourceScheme[]; make: Ma
   },
 ];
 
-const REVISION_MAX = 200;
-
 export class Sources {
   readonly #deps: Omit<SourceDeps, "cacheDir">;
   readonly #cacheDir: string;
@@ -101,13 +98,12 @@ export class Sources {
 
   async snapshot(url: string, options: Reading): Promise<Snapshot> {
     const parsed = parseSourceUrl(url);
-    const snapshot = await (await this.#source(schemeOf(parsed))).snapshot(parsed, options);
-    return { ...snapshot, revision: short(snapshot.revision) };
+    return (await this.#source(schemeOf(parsed))).snapshot(parsed, options);
   }
 
   async revision(url: string, options: Reading): Promise<string> {
     const parsed = parseSourceUrl(url);
-    return short(await (await this.#source(schemeOf(parsed))).revision(parsed, options));
+    return (await this.#source(schemeOf(parsed))).revision(parsed, options);
   }
 
   async close(): Promise<void> {
@@ -126,9 +122,4 @@ export class Sources {
     }
     return source;
   }
-}
-
-/** A server may say what it likes, at any length. */
-function short(revision: string): string {
-  return revision.length <= REVISION_MAX ? revision : hash("sha256", revision, "hex");
 }

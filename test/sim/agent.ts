@@ -464,7 +464,6 @@ export class SimAgent {
       },
       memoryTime: { planned: 0, unplanned: 0 },
       lease,
-      liars: [],
     };
   }
 
