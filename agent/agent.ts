@@ -5,13 +5,14 @@
  */
 import { categoryKey, type HostSample, type Outcome } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
-import type { DesiredState, MemberList, ModelRef } from "../shared/protocol/bodies.ts";
+import type { DesiredState, MemberList, ModelRef, Report } from "../shared/protocol/bodies.ts";
 import { demandClock } from "../shared/replay.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
 import { BoundedQueue } from "../shared/runtime/queue.ts";
 import { TaskGroup } from "../shared/runtime/tasks.ts";
 import type { LocalOperations, Progress } from "./local.ts";
 import { LocalApi } from "./local.ts";
+import type { Liar } from "./mesh/reputation.ts";
 import { type AgentDeps, makeRooms, type Rooms } from "./rooms.ts";
 
 /** Outcomes between two batches; the link bounds what it holds itself. */
@@ -21,6 +22,8 @@ const REPORT_SOON_MS = 50;
 const PROGRESS_MS = 200;
 /** What the coordinator said is on disk this much later at most. */
 const SAVE_MS = 500;
+/** Peers that lied, in a report. */
+const LIARS_MAX = 100;
 const FOREGROUND_PRIORITY = 1_000;
 
 export class Agent {
@@ -66,6 +69,7 @@ export class Agent {
       await Promise.all([mesh.started, router.started]);
       back.start("link", (s) => link.run(s));
     });
+    front.start("following", (s) => this.#rooms.following.run(s));
     front.start("reports", (s) => this.#reports(s));
     front.start("records", (s) => this.#records(s));
     back.start("last known", (s) =>
@@ -90,7 +94,7 @@ export class Agent {
   // ── from the coordinator ───────────────────────────────────────────────────────────────────
 
   #listen(): void {
-    const { link, pool, router, lastKnown, artifacts } = this.#rooms;
+    const { link, pool, router, lastKnown, artifacts, following } = this.#rooms;
     link.onDesired((desired) => this.#takeDesired(desired));
     link.onMembers((list) => this.#takeMembers(list));
     link.onRoutes((routes) => {
@@ -98,6 +102,7 @@ export class Agent {
       router.setRoutes(routes);
       this.#prepareHomes();
     });
+    following.onChange(() => this.#reportSoon());
     pool.onChange(() => {
       artifacts.keepOnly(new Set(pool.list().map((e) => categoryKey(e.workload, e.category))));
       this.#reportSoon();
@@ -106,7 +111,7 @@ export class Agent {
 
   /** What was in force when this agent last ran, until the coordinator says otherwise. */
   #resumeLastKnown(): void {
-    const { lastKnown, mesh, router, pool, gate } = this.#rooms;
+    const { lastKnown, mesh, router, pool, gate, following } = this.#rooms;
     const { members, routes, desired } = lastKnown.value;
     const { lease, paused, throttled, model } = desired;
     if (members.epoch > 0) mesh.setMembers(members.members, members.publishers);
@@ -115,15 +120,17 @@ export class Agent {
     mesh.setHold(desired.hold);
     gate.set({ lease, paused, throttled });
     pool.setDesired(desired.environments, desired.workloads, { paused });
+    following.set(desired.follows ?? []);
     if (desired.workloads.length > 0) this.#takeModel(model);
   }
 
   #takeDesired(desired: DesiredState): void {
-    const { lastKnown, mesh, router, pool, gate } = this.#rooms;
+    const { lastKnown, mesh, router, pool, gate, following } = this.#rooms;
     const { hold, environments, workloads, paused, lease, throttled } = desired;
     lastKnown.update({ desired });
     router.setWorkloads(workloads);
     mesh.setHold(hold);
+    following.set(desired.follows ?? []);
     gate.set({ lease, paused, throttled });
     pool.setDesired(environments, workloads, { paused });
     // Nothing to score: onnxruntime, tens of megabytes, is not worth loading.
@@ -221,7 +228,9 @@ export class Agent {
       orders: [...mesh.orderStates(), ...pool.orderStates()],
       staged: { peerBytes, originBytes, foregroundBytes, wastedBytes },
       memoryTime: { ...this.#memoryTime },
+      liars: mesh.liars().slice(0, LIARS_MAX).map(toldLiar(this.#clock.monotonic())),
       lease: lease && { id: lease.id, spentBytes: counters.stagingSpentBytes },
+      follows: this.#rooms.following.states(),
     });
   }
 
@@ -319,4 +328,13 @@ export class Agent {
       await shown;
     }
   }
+}
+
+function toldLiar(nowMs: number) {
+  return ({ host, lies, lastMs, untilMs }: Liar): Report["liars"][number] => ({
+    host,
+    lies,
+    lastMs: nowMs - lastMs,
+    shunnedMs: Math.max(0, (untilMs ?? nowMs) - nowMs),
+  });
 }

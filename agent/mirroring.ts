@@ -30,6 +30,7 @@ import type { Publishing } from "./publishing.ts";
 import type { Sources } from "./sources/sources.ts";
 
 type Kind = "images" | "claim";
+type Part = "whole" | "manifest";
 
 export type MirroringDeps = {
   clock: Clock;
@@ -106,7 +107,7 @@ export class Mirroring {
       use: (hash) => this.#use(hash),
       manifest: (image, options) => this.#manifest(image, options),
       canBring: connected,
-      bring: (image) => this.#inGroup((signal) => this.#bring(image, signal)),
+      bring: (image, part) => this.#inGroup((signal) => this.#bring(image, part, signal)),
       pin: (hash) => {
         const owner = `mirror ${++this.#pins}`;
         mesh.pin(hash, owner);
@@ -119,11 +120,23 @@ export class Mirroring {
     return this.#deps.reader.held().flatMap(({ manifestHash, manifest, active }) => {
       const image = pinned(manifest.originUrl);
       if (!image) return [];
-      const { createdMs } = manifest;
+      const { createdMs, bytes } = manifest;
       return [
-        { manifestHash, image, createdMs, active, blobs: this.#table(manifestHash, manifest) },
+        {
+          manifestHash,
+          image,
+          createdMs,
+          bytes,
+          active,
+          blobs: this.#table(manifestHash, manifest),
+        },
       ];
     });
+  }
+
+  async #describe(hash: string, signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
+    const known = this.#tables.get(hash);
+    return known ?? this.#table(hash, await this.#deps.reader.describe(hash, { signal }));
   }
 
   #table(manifestHash: string, { files }: Manifest): ReadonlyMap<string, number> {
@@ -148,9 +161,9 @@ export class Mirroring {
     if (!connected()) return known?.versions ?? [];
     try {
       const answer = await ask({ kind: "images", repository, tag: null, digest });
-      const versions = answer.versions.flatMap(({ originUrl, manifestHash, createdMs }) => {
+      const versions = answer.versions.flatMap(({ originUrl, ...version }) => {
         const image = pinned(originUrl);
-        return image ? [{ manifestHash, image, createdMs }] : [];
+        return image ? [{ ...version, image }] : [];
       });
       this.#catalogs.set(key, { versions, atMs: clock.monotonic() });
       return versions;
@@ -190,11 +203,11 @@ export class Mirroring {
     throw new PrestageError("NOT_FOUND", `${imageUrl(image)} has no manifest`);
   }
 
-  async #bring(image: PinnedImage, signal: AbortSignal): Promise<string> {
+  async #bring(image: PinnedImage, part: Part, signal: AbortSignal): Promise<string> {
     const { ask, clock, log, publishing } = this.#deps;
-    const key = imageUrl({ ...image, tag: null });
+    const key = `${imageUrl(part === "whole" ? { ...image, tag: null } : image)} ${part}`;
     for (;;) {
-      const published = await this.#published(image);
+      const published = await this.#published(image, part, signal);
       if (published !== null) return published;
       if ((await ask({ kind: "claim", key, forMs: CLAIM_MS })).granted) break;
       await clock.sleep(WAIT_MS, { signal });
@@ -208,12 +221,14 @@ export class Mirroring {
     });
     const named = { name: imageArtifactName(image), version: imageArtifactVersion(image) };
     const what = { ...named, tags: [], keep: true };
+    const url = part === "whole" ? imageUrl(image) : bareUrl(image);
     try {
-      const { manifestHash } = await publishing.fromUrl(bareUrl(image), what, () => {}, signal);
+      const { manifestHash } = await publishing.fromUrl(url, what, () => {}, signal);
       return manifestHash;
     } catch (cause) {
       // Another host was quicker, or an image of the same digest has that name.
-      const other = codeOf(cause) === "CONFLICT" ? await this.#published(image) : null;
+      const other =
+        codeOf(cause) === "CONFLICT" ? await this.#published(image, part, signal) : null;
       if (other === null) throw cause;
       return other;
     } finally {
@@ -225,15 +240,17 @@ export class Mirroring {
     }
   }
 
-  async #published(image: PinnedImage): Promise<string | null> {
-    const { repository, registry, digest } = image;
-    const { versions } = await this.#deps.ask({
-      kind: "images",
-      repository: repositoryUrl({ registry, repository }),
-      tag: null,
-      digest,
-    });
-    return versions[0]?.manifestHash ?? null;
+  async #published(image: PinnedImage, part: Part, signal: AbortSignal): Promise<string | null> {
+    const { ask } = this.#deps;
+    const repository = repositoryUrl(image);
+    const tag = part === "whole" ? null : image.tag;
+    const { versions } = await ask({ kind: "images", repository, tag, digest: image.digest });
+    for (const { manifestHash } of versions) {
+      if (part === "manifest") return manifestHash;
+      // Under the same digest there may be one that is only a manifest.
+      if ((await this.#describe(manifestHash, signal)).size > 1) return manifestHash;
+    }
+    return null;
   }
 
   #inGroup<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -251,7 +268,7 @@ export class Mirroring {
   }
 }
 
-/** An index is brought in without its images: each is brought in when it is asked for. */
+/** The manifest alone: an index's images are brought in when they are asked for. */
 const bareUrl = (image: PinnedImage) => `${imageUrl(image)}?platform=none`;
 
 function pinned(originUrl: string | null): PinnedImage | null {

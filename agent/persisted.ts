@@ -13,6 +13,7 @@ import {
   Member,
   RouteTable,
 } from "../shared/domain.ts";
+import { FollowOrder } from "../shared/follow.ts";
 import { ModelRef } from "../shared/protocol/bodies.ts";
 import { HOSTS_PUBLISH, Publisher } from "../shared/publishers.ts";
 import type { Log } from "../shared/runtime/log.ts";
@@ -36,6 +37,7 @@ const Persisted = z.object({
     lease: Lease.nullable().default(null),
     throttled: z.boolean().default(false),
     model: ModelRef.nullable().default(null),
+    follows: z.array(FollowOrder).optional(),
   }),
   /** `NAME:TAG` or `NAME@VERSION` → what it was when last resolved. */
   resolved: z.record(z.string(), z.object({ ref: ArtifactRef, manifestHash: z.string() })),

@@ -11,6 +11,8 @@ import type { SourceLimits } from "./sources/settings.ts";
 import type { Sources } from "./sources/sources.ts";
 
 export type Published = {
+  /** Of the source, when it was read; empty for directories and where it cannot be told. */
+  revision: string;
   name: string;
   version: string;
   manifestHash: string;
@@ -76,7 +78,7 @@ export class Publishing {
       throw new PrestageError("CONFLICT", `${shownUrl(parseSourceUrl(url))} changed meanwhile`, {
         remedy: "Publish it again when nobody writes to it.",
       });
-    return this.#announce(signed, tags);
+    return this.#announce(signed, tags, revision);
   }
 
   async #directory(dir: string, originUrl: string | null, what: What): Promise<Published> {
@@ -84,13 +86,13 @@ export class Publishing {
     if (version === null) throw new PrestageError("USAGE", "a directory has no revision", NAME_IT);
     const origin = originUrl === null ? null : parseSourceUrl(originUrl).href;
     const options = { name, version, originUrl: origin, keep: origin === null, sign };
-    return this.#announce(await this.#deps.mesh.publish(dir, options), tags);
+    return this.#announce(await this.#deps.mesh.publish(dir, options), tags, "");
   }
 
-  async #announce(signed: SignedManifest, tags: string[]): Promise<Published> {
+  async #announce(signed: SignedManifest, tags: string[], revision: string): Promise<Published> {
     const { name, version, bytes, files } = verifyManifest(signed);
     const { manifestHash } = await this.#deps.announce(signed, tags);
-    return { name, version, manifestHash, tags, bytes, files: files.length };
+    return { name, version, manifestHash, tags, bytes, files: files.length, revision };
   }
 }
 

@@ -10,6 +10,7 @@ import { type Random, secret } from "../shared/runtime/random.ts";
 import { AffinityScorer } from "./affinity/scorer.ts";
 import { Artifacts } from "./artifacts.ts";
 import type { AgentConfig } from "./config.ts";
+import { Following } from "./following.ts";
 import { Link } from "./link/link.ts";
 import { WsTransport } from "./link/ws-transport.ts";
 import { Mesh } from "./mesh/mesh.ts";
@@ -59,7 +60,7 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
   const common = { ...deps, demandClock: demandClock(clock, config.replay) };
   const lastKnown = new LastKnown(config.dataDir, log);
   const counter = new DemandCounter(identity.host);
-  const { link, mesh, artifacts, renewal, sources, refusals, publishing, mirroring } =
+  const { link, mesh, artifacts, renewal, sources, refusals, publishing, mirroring, following } =
     makeTransfers(common, lastKnown, () => {
       const { host } = config.router;
       const name = config.mesh.announce ?? (isWildcard(host) ? ownAddress() : host);
@@ -134,6 +135,7 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
     refusals,
     publishing,
     mirroring,
+    following,
   };
 }
 
@@ -225,7 +227,14 @@ function makeTransfers(
     },
     config.mirror,
   );
-  return { link, mesh, artifacts, renewal, sources, refusals, publishing, mirroring };
+  const following = new Following({
+    ...deps,
+    sources,
+    publishing,
+    connected: () => link.connected,
+    moveTag: async (ref, tag) => (await link.request({ kind: "tag", ...ref, tag })).moved,
+  });
+  return { link, mesh, artifacts, renewal, sources, refusals, publishing, mirroring, following };
 }
 
 /** The port after the node's unless another is set. */

@@ -6,7 +6,6 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { categoryKey, type HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
-import { verifyManifest } from "../shared/manifest.ts";
 import {
   type Hello,
   IMAGES_MAX,
@@ -28,6 +27,7 @@ import type { CoordinatorConfig } from "./config.ts";
 import { DemandHistory } from "./demand/history.ts";
 import { Experts } from "./experts.ts";
 import { Fleet } from "./fleet/hosts.ts";
+import { Following } from "./following.ts";
 import { Gateway } from "./gateway/api.ts";
 import { Sessions } from "./gateway/sessions.ts";
 import { Importing } from "./importing.ts";
@@ -37,6 +37,7 @@ import { makeOperations } from "./operations.ts";
 import type { Prices } from "./plan/input.ts";
 import { type Expected, Planning } from "./planning.ts";
 import { Prewarming } from "./prewarming.ts";
+import { Publications } from "./publications.ts";
 import { Signalling } from "./signalling.ts";
 import { ExplicitStages } from "./stages.ts";
 import type { ArtifactRow } from "./store/artifacts.ts";
@@ -88,6 +89,8 @@ export class Coordinator {
   readonly #prewarming: Prewarming;
   readonly #planning: Planning;
   readonly #gateway: Gateway;
+  readonly #following: Following;
+  readonly #publications: Publications;
   readonly #importing: Importing;
   readonly #reports = new Map<HostId, Report>();
   #relearnDueMs = 0;
@@ -153,6 +156,17 @@ export class Coordinator {
       identify: (socket) => trust.identify(socket),
       handlers: this.#handlers(),
     });
+    this.#following = new Following({
+      ...common,
+      live: () => this.#fleet.all().flatMap((h) => (h.connected && !h.revoked ? [h.id] : [])),
+      changed: () => this.#planning.tick(),
+    });
+    this.#publications = new Publications({
+      store,
+      trust,
+      changed: () => this.#catalog.artifactsChanged(),
+      follows: (host) => this.#following.ordersFor(host),
+    });
     this.#planning = new Planning(
       {
         ...common,
@@ -169,6 +183,7 @@ export class Coordinator {
         support: (workload, category, now) => this.#prewarming.support(workload, category, now),
         minute: (minute, seen, prices) => this.#minute(minute, seen, prices),
         model: () => this.#affinities.model,
+        follows: (host) => this.#following.ordersFor(host),
         planned: (orders, now) => this.#learning.planned(orders, now, this.#planning.prices),
         send: {
           desired: (host, desired) => this.#sessions.setDesired(host, desired),
@@ -202,6 +217,7 @@ export class Coordinator {
             catalog: this.#catalog,
             planning: this.#planning,
             signals: this.#signals,
+            following: this.#following,
             experts: this.#experts,
             stages,
             reports: this.#reports,
@@ -242,6 +258,7 @@ export class Coordinator {
       tasks.start("sessions", (s) => this.#sessions.run(s));
       tasks.start("planning", (s) => this.#planning.run(s));
       tasks.start("learning", (s) => this.#learning.run(s));
+      tasks.start("following", (s) => this.#following.run(s));
       tasks.start("signals", (s) => this.#signals.run(s));
       tasks.start("experts", (s) => this.#experts.run(s));
       tasks.start("affinities", (s) => this.#affinities.run(s));
@@ -354,6 +371,9 @@ export class Coordinator {
     );
     this.#affinities.sampled(host, report);
     this.#measured.reported(report.environments);
+    this.#following.reported(host, report.follows ?? []).catch((cause: unknown) => {
+      this.#log.error({ err: cause, host }, "state of followed tags not kept");
+    });
     if (serving(before) !== serving(report)) this.#planning.publishRoutes();
   }
 
@@ -361,7 +381,7 @@ export class Coordinator {
     const { artifacts } = this.#store;
     switch (body.kind) {
       case "publish":
-        return this.#publish(host, body);
+        return this.#publications.publish(host, body);
       case "resolve": {
         const { name, version, tag } = body;
         const row = artifacts.resolve(
@@ -402,32 +422,14 @@ export class Coordinator {
         const granted = this.#claims.take(host, key, forMs, this.#clock.monotonic());
         return { kind: "claim", granted };
       }
+      case "tag":
+        return { kind: "tag", moved: await this.#publications.moveTag(host, body) };
     }
   }
 
   #requireTrusted({ publicKey, name, version }: ArtifactRow): void {
     const reason = this.#trust.publishers.policy().judge(publicKey, name);
     if (reason) throw publisherRefusal(reason, `${name}@${version}`);
-  }
-
-  /** A host publishes only as itself; a version never changes. */
-  async #publish(
-    host: HostId,
-    { manifest: signed, tags }: Extract<RequestBody, { kind: "publish" }>,
-  ): Promise<ReplyBody> {
-    const manifest = verifyManifest(signed);
-    const { name, version, bytes, createdMs, publisher, originUrl, files } = manifest;
-    this.#trust.publishers.checkPublication(host, signed.publicKey, name);
-    if (publisher !== host)
-      throw new PrestageError("FORBIDDEN", `${host} cannot publish as ${publisher}`);
-    const facts = { name, version, bytes, createdMs, publisher, originUrl, files: files.length };
-    const put = await this.#store.artifacts.put(signed, facts, tags);
-    if (put.kind === "conflict")
-      throw new PrestageError("CONFLICT", `${name}@${version} exists with other content`);
-    const entry = { actor: `host:${host}`, address: "", object: `${name}@${version}` };
-    await this.#trust.audit.record({ ...entry, action: "publish", outcome: "ok" });
-    this.#catalog.artifactsChanged();
-    return { kind: "publish", manifestHash: signed.hash };
   }
 
   // ── upkeep ─────────────────────────────────────────────────────────────────────────────────

@@ -31,6 +31,7 @@ import type { WorkloadsFile } from "../shared/workload.ts";
 import type { Catalog } from "./catalog.ts";
 import type { Experts } from "./experts.ts";
 import type { Fleet } from "./fleet/hosts.ts";
+import type { Following } from "./following.ts";
 import type { Calibration } from "./forecast/calibration.ts";
 import type { Caller, Operations } from "./gateway/operations.ts";
 import type { Importing } from "./importing.ts";
@@ -40,9 +41,12 @@ import type { ExplicitStages } from "./stages.ts";
 import type { Store } from "./store/store.ts";
 import type { Trust } from "./trust/trust.ts";
 import {
+  accusations,
   environmentCounts,
+  followCheck,
   hostChecks,
   hostView,
+  liarCheck,
   publisherCheck,
   signalCheck,
   totals,
@@ -61,6 +65,7 @@ export type OperationsDeps = {
   catalog: Catalog;
   planning: Planning;
   signals: Signalling;
+  following: Following;
   experts: Experts;
   stages: ExplicitStages;
   reports: ReadonlyMap<HostId, Report>;
@@ -104,6 +109,9 @@ export function makeOperations(deps: OperationsDeps, startedMs: number): Operati
       await trust.publishers.distrust(name, by);
       return { publishers: trust.publishers.views() };
     },
+    follows: () => deps.following.list(),
+    follow: (request, by) => deps.following.add(request, by.name),
+    unfollow: (request) => deps.following.remove(request),
     ca: () => trust.caPem,
     enroll: (request, address) => trust.enroll(request, address),
     renew: (identity, address) => trust.renew(identity, address),
@@ -227,7 +235,8 @@ function makeChanging(deps: OperationsDeps) {
   };
 }
 
-function hostList({ trust, fleet, planning }: OperationsDeps): HostList {
+function hostList({ trust, fleet, planning, reports }: OperationsDeps): HostList {
+  const accused = accusations(reports);
   const routers = new Map(trust.members().members.map((m) => [m.host, m.routerUrl]));
   const hosts = trust.hosts().flatMap((facts) => {
     const record = fleet.get(facts.host);
@@ -238,6 +247,7 @@ function hostList({ trust, fleet, planning }: OperationsDeps): HostList {
         certificateExpiresMs: facts.certificateExpiresMs,
         routerUrl: routers.get(facts.host) ?? null,
         throttled: planning.throttled.has(facts.host),
+        accusedBy: accused.get(facts.host) ?? [],
       }),
     ];
   });
@@ -321,6 +331,7 @@ function doctor(deps: OperationsDeps): DoctorView {
   return {
     checks: [
       ...hostChecks(fleet.all(), planning.throttled),
+      liarCheck(accusations(deps.reports)),
       publisherCheck(distrustedHeld(deps)),
       {
         name: "artifacts",
@@ -331,6 +342,7 @@ function doctor(deps: OperationsDeps): DoctorView {
             : `not published for ${unpublished.slice(0, 5).join(", ")}`,
         remedy: unpublished.length === 0 ? "" : "Publish them with `prestage publish`.",
       },
+      followCheck(deps.following.list().follows),
       signalCheck(signals.failing(), signals.counts(), clock.now()),
       {
         name: "pre-work",

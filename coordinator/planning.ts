@@ -4,6 +4,7 @@
  */
 import type { Forecast, HostId, Lease, Order, Plan, RouteTable } from "../shared/domain.ts";
 import { categoryKey } from "../shared/domain.ts";
+import type { FollowOrder } from "../shared/follow.ts";
 import type { DesiredState as DesiredMessage, ModelRef } from "../shared/protocol/bodies.ts";
 import { every } from "../shared/runtime/clock.ts";
 import type { Log } from "../shared/runtime/log.ts";
@@ -46,6 +47,8 @@ export type PlanningDeps = ForesightDeps & {
   aggressiveness(workload: string, category: string): Aggressiveness;
   support(workload: string, category: string, now: number): Support;
   model(): ModelRef | null;
+  /** Followed tags that the host looks after. */
+  follows(host: HostId): FollowOrder[];
   /** A demand minute begins, with what is expected of every category. */
   minute(minute: number, seen: Iterable<Expected>, prices: Prices): void;
   /** Every plan as it is made. */
@@ -343,6 +346,7 @@ export class Planning {
             this.paused,
             this.#throttled.has(host),
             model?.manifestHash,
+            JSON.stringify(this.#deps.follows(host)),
           ].join("|"),
         reportedVersion: (host) => {
           const record = fleet.get(host);
@@ -365,6 +369,7 @@ export class Planning {
         throttled: this.#throttled.has(host),
         demandShare: shareOf(host),
         model,
+        follows: this.#deps.follows(host),
       });
     }
     // Hosts that are away keep theirs: a version must not come again with other content.

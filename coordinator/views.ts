@@ -1,5 +1,7 @@
 /** What people see of the coordinator: status, hosts, why, doctor. Reads only. */
+
 import type { DoctorView, HostView, Status, WhyView } from "../shared/api.ts";
+import type { FollowList } from "../shared/api-follows.ts";
 import type { Order } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { Report } from "../shared/protocol/bodies.ts";
@@ -34,7 +36,10 @@ export function totals(reports: Iterable<Report>): Pick<Status, "bytes" | "memor
 
 export function hostView(
   record: HostRecord,
-  extra: Pick<HostView, "peerId" | "routerUrl" | "throttled" | "certificateExpiresMs">,
+  extra: Pick<
+    HostView,
+    "peerId" | "routerUrl" | "throttled" | "certificateExpiresMs" | "accusedBy"
+  >,
 ): HostView {
   const { report } = record;
   return {
@@ -215,6 +220,32 @@ export function signalCheck(
   });
 }
 
+/** By liar: who says so. */
+export function accusations(
+  reports: Iterable<readonly [string, Report]>,
+): Map<string, HostView["accusedBy"]> {
+  const accused = new Map<string, HostView["accusedBy"]>();
+  for (const [by, { liars }] of reports)
+    for (const { host, lies, shunnedMs } of liars) {
+      const before = accused.get(host) ?? [];
+      accused.set(host, [...before, { host: by, lies, shunned: shunnedMs > 0 }]);
+    }
+  return accused;
+}
+
+export function liarCheck(accused: ReadonlyMap<string, HostView["accusedBy"]>): Check {
+  const bad = [...accused].map(([host, by]) => {
+    const lies = by.reduce((sum, one) => sum + one.lies, 0);
+    const off = by.some((one) => one.shunned) ? ", cut off" : "";
+    return `${host} (${lies} lies to ${by.map((one) => one.host).join(" ")}${off})`;
+  });
+  return check("peers", bad, "no host gave another wrong chunks or false holdings", {
+    status: "warn",
+    remedy:
+      "Check the host's memory and disk; if it is not yours any more, `prestage hosts revoke` it.",
+  });
+}
+
 /** What a distrusted key signed stays on a host as long as an environment runs from it. */
 export function publisherCheck(
   held: readonly { what: string; reason: string; hosts: readonly string[] }[],
@@ -224,6 +255,18 @@ export function publisherCheck(
     status: "warn",
     remedy:
       "It is fetched and started no more; publish it anew with a trusted key, or see `prestage publishers`.",
+  });
+}
+
+export function followCheck(follows: FollowList["follows"]): Check {
+  const failing = follows.flatMap(({ name, tag, error, failures, host }) =>
+    error && failures > 0 ? [`${name}:${tag} on ${host}: ${error.message} (${error.code})`] : [],
+  );
+  const ok = follows.filter((f) => f.state === "ok").length;
+  return check("followed tags", failing, `${ok} of ${follows.length} looked at and as they are`, {
+    status: "warn",
+    remedy:
+      "Looked at again later and later, and by other hosts; see `prestage follow list` and docs/sources.md.",
   });
 }
 

@@ -32,7 +32,7 @@ describe("prestage", async () => {
     const names = program.commands.map((c) => c.name());
     const wanted = [
       ..."demo coordinator agent join apply publish stage get status hosts top doctor".split(" "),
-      ..."plan why forecast backtest signals events models".split(" "),
+      ..."plan why forecast backtest signals events models follow".split(" "),
       ..."pause resume import join-token token audit publisher-key publishers".split(" "),
     ];
     expect(names.toSorted()).toEqual(wanted.toSorted());

@@ -44,7 +44,17 @@ const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
     names: ["publish"],
     add: async (program, shell) => {
       const { addPublish } = await import("../agent/cli/artifacts.ts");
-      addPublish(program, shell, DECLARE);
+      addPublish(program, shell, DECLARE, async (...wish) => {
+        const { startFollowing } = await import("../coordinator/cli/follow.ts");
+        await startFollowing(...wish);
+      });
+    },
+  },
+  {
+    names: ["follow"],
+    add: async (program, shell) => {
+      const { addFollow } = await import("../coordinator/cli/follow.ts");
+      addFollow(program, shell, DECLARE);
     },
   },
   {

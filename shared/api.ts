@@ -87,6 +87,8 @@ export const HostView = z.object({
     z.object({ ref: ArtifactRef, bytes: Bytes, bytesHave: Bytes, active: z.boolean() }),
   ),
   scores: z.array(AffinityScore),
+  /** Hosts that were given something else by this one than they asked for. */
+  accusedBy: z.array(z.object({ host: HostId, lies: z.number(), shunned: z.boolean() })),
 });
 export type HostView = z.infer<typeof HostView>;
 export const HostList = z.object({ hosts: z.array(HostView) });

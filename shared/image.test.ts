@@ -64,6 +64,11 @@ test("image: an origin is read as it was written, and its artifact has a valid n
   );
 });
 
+test("image: its artifact has no name that is reserved", () => {
+  const of = (repository: string) => imageArtifactName({ registry: "r.example", repository });
+  expect([of("team/app"), of("prestage/app")]).toEqual(["team-app", "image-prestage-app"]);
+});
+
 test("image: what is no image's origin is none (a file server, nothing)", () => {
   expect(imageOrigin("https://cdn.example/tiles/")).toBeNull();
   expect(imageOrigin(null)).toBeNull();

@@ -6,6 +6,7 @@
  */
 import { hash } from "node:crypto";
 import { PrestageError } from "./errors.ts";
+import { RESERVED_PREFIX } from "./publishers.ts";
 
 export const IMAGE_SCHEME = "oci:";
 export const DOCKER_HUB = "docker.io";
@@ -92,7 +93,9 @@ export function imageUrl(image: ImageReference): string {
 
 /** What an image's artifact is called when nobody named it. */
 export function imageArtifactName({ repository }: Repository): string {
-  const flat = repository.replaceAll("/", "-");
+  const plain = repository.replaceAll("/", "-");
+  // Names that begin so are the fleet's own.
+  const flat = plain.startsWith(RESERVED_PREFIX) ? `image-${plain}` : plain;
   const short = hash("sha256", repository, "hex").slice(0, 12);
   return flat.length <= 64 ? flat : `${flat.slice(0, 51)}-${short}`;
 }

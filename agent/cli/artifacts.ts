@@ -41,6 +41,8 @@ type PublishOptions = {
   name?: string;
   version?: string;
   platform?: string;
+  follow?: string;
+  context?: string;
   tag?: string[];
   origin?: string;
   list?: string;
@@ -49,7 +51,18 @@ type PublishOptions = {
   data?: string;
 };
 
-export function addPublish(program: Command, shell: Shell, group: string): void {
+/** Lets a tag follow a URL; it is the coordinator that is asked. */
+type StartFollowing = (
+  call: Call<PublishOptions>,
+  wish: { url: string; name: string; tag: string; every: string },
+) => Promise<void>;
+
+export function addPublish(
+  program: Command,
+  shell: Shell,
+  group: string,
+  startFollowing: StartFollowing,
+): void {
   addCommand<PublishOptions>(program, shell, {
     usage: "publish <source>",
     group,
@@ -59,7 +72,9 @@ export function addPublish(program: Command, shell: Shell, group: string): void 
       "SOURCE is a directory, or a URL that the local agent reads: http, https, s3, git, oci, " +
       "rsync, file (docs/sources.md). This host then seeds it, and hosts that find no peer go to " +
       "the URL. With --origin the files of a directory stay where they are already served from, " +
-      "and this host keeps no copy. Credentials stand in agent.yaml, never in a URL.",
+      "and this host keeps no copy. Credentials stand in agent.yaml, never in a URL. With --follow " +
+      "the URL is looked at now and then by one agent of the fleet; what is new there is " +
+      "published and tagged by itself (`prestage follow`).",
     examples: [
       ["prestage publish ./model --name llama --version 8b-v3 --tag latest", "this host seeds it"],
       [
@@ -74,6 +89,10 @@ export function addPublish(program: Command, shell: Shell, group: string): void 
         "prestage publish oci://registry.example/team/app:1.4 --platform linux/amd64,linux/arm64",
         "a container image, for the image mirrors of all hosts (docs/oci.md)",
       ],
+      [
+        "prestage publish 'git+https://git.example/app.git?ref=main' --name app --tag main --follow 1m",
+        "main moves when the branch does",
+      ],
     ],
     setup: (command) => {
       command
@@ -87,11 +106,16 @@ export function addPublish(program: Command, shell: Shell, group: string): void 
           "of an image: os/arch with commas, or all (default: this host's)",
         )
         .option("--no-keep", "of a URL: describe it only, and leave the bytes there")
+        .option("--follow <time>", "of a URL: look that often, e.g. 1m, and move the --tag")
+        .option("--context <file>", "with --follow: who to speak to and as whom")
         .option("--key <file>", "sign with this publisher's key, not as the host")
         .option(...dataOption);
     },
     run: async (call) => {
       const from = await sourceOf(call);
+      const { follow } = call.options;
+      if (follow !== undefined)
+        return startFollowing(call, { ...followWish(call.options, from), every: follow });
       const { name, version } = naming(call.options, from);
       const signing = call.options.key === undefined ? null : await readKey(call.options.key);
       const wish = {
@@ -125,6 +149,21 @@ function naming(
   }
   if (name !== undefined && version !== undefined) return { name, version };
   throw new PrestageError("USAGE", "--name and --version are needed");
+}
+
+function followWish(
+  options: PublishOptions,
+  from: PublishWish["from"],
+): { url: string; name: string; tag: string } {
+  const { version = "auto", tag: tags = [], keep, key } = options;
+  const [tag] = tags;
+  if (!("url" in from)) throw new PrestageError("USAGE", "--follow goes with a URL");
+  if (tag === undefined || tags.length > 1)
+    throw new PrestageError("USAGE", "--follow needs one --tag, the one that moves");
+  if (version !== "auto" || !keep || key !== undefined)
+    throw new PrestageError("USAGE", "--follow names, keeps and signs versions itself");
+  const { name } = parseWish(`${naming({ ...options, version }, from).name}:${tag}`);
+  return { url: from.url, name, tag };
 }
 
 async function sourceOf(call: Call<PublishOptions>): Promise<PublishWish["from"]> {

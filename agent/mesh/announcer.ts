@@ -10,6 +10,8 @@ import type { Said } from "./wants.ts";
 const WHOLE_EVERY_MS = 30_000;
 /** Between two messages while transfers run: each is verified by every host of the site. */
 const SPACING_MS = 300;
+/** The same when there is only more of what was said: neighbours hear of that directly. */
+const PROGRESS_SPACING_MS = 2_000;
 
 export type AnnouncerDeps = {
   self: { host: string; site: string };
@@ -25,6 +27,8 @@ export class Announcer {
   readonly #deps: AnnouncerDeps;
   readonly #startedMs: number;
   readonly #changed = new Set<string>();
+  readonly #progressed = new Set<string>();
+  #progressAtMs = 0;
   #sequence = 0;
   #wholeAtMs = 0;
   #notBeforeMs = 0;
@@ -36,6 +40,11 @@ export class Announcer {
 
   changed(manifestHash: string): void {
     this.#changed.add(manifestHash);
+  }
+
+  /** More of the version is here. */
+  progressed(manifestHash: string): void {
+    this.#progressed.add(manifestHash);
   }
 
   /** The version is here whole: others need not wait to hear of it. */
@@ -53,6 +62,11 @@ export class Announcer {
   async tick(): Promise<void> {
     const nowMs = this.#deps.clock.monotonic();
     const whole = nowMs >= this.#wholeAtMs;
+    if (this.#progressed.size > 0 && nowMs >= this.#progressAtMs) {
+      for (const id of this.#progressed) this.#changed.add(id);
+      this.#progressed.clear();
+      this.#progressAtMs = nowMs + PROGRESS_SPACING_MS;
+    }
     if (!whole && (this.#changed.size === 0 || nowMs < this.#notBeforeMs)) return;
     this.#notBeforeMs = nowMs + SPACING_MS;
     const ids = new Set(whole ? this.#deps.ids() : this.#changed);

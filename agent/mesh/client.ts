@@ -4,7 +4,8 @@ import { encodeFrame, type Frame, FrameError, type Kind } from "./frames.ts";
 
 export type Reply =
   | { ok: true; bytes: Uint8Array }
-  | { ok: false; reason: "missing" | "busy" | "failed" | "cancelled" };
+  /** `bad`: it began to give something of another length. */
+  | { ok: false; reason: "missing" | "busy" | "failed" | "cancelled" | "bad" };
 
 type Pending = {
   bytesMax: number;
@@ -73,10 +74,12 @@ export class PeerClient {
   data(id: number, total: number, offset: number, piece: Uint8Array): void {
     const pending = this.#pending.get(id);
     if (!pending) return;
-    if (total > pending.bytesMax) throw new FrameError("an answer longer than asked for");
-    pending.buffer ??= Buffer.allocUnsafeSlow(total);
-    if (total !== pending.buffer.length || offset !== pending.received)
+    const size = pending.buffer?.length ?? total;
+    if (total > pending.bytesMax || total !== size || offset !== pending.received) {
+      this.#settle(id, { ok: false, reason: "bad" });
       throw new FrameError("an answer of another length or out of order");
+    }
+    pending.buffer ??= Buffer.allocUnsafeSlow(total);
     pending.buffer.set(piece, offset);
     pending.received += piece.length;
     if (pending.received === total) this.#settle(id, { ok: true, bytes: pending.buffer });

@@ -26,9 +26,8 @@ export type ExchangeDeps = {
   serve: Serve;
   /** A member says what is new there. */
   heard: (host: string, have: Have) => void;
-  /** A connection to a member is there; what was told on earlier ones may not have arrived. */
-  connected: (host: string) => void;
 };
+const REDIAL_MS = 5_000;
 type Peer = { channel: Channel; client: PeerClient };
 
 export class Exchange {
@@ -38,6 +37,7 @@ export class Exchange {
   readonly #dials = new Map<string, Promise<Peer>>();
   /** Hosts that could not be dialled and are asked on the connection they opened. */
   readonly #behind = new Set<string>();
+  readonly #notBeforeMs = new Map<string, number>();
   sentBytes = 0;
 
   constructor(deps: ExchangeDeps) {
@@ -60,17 +60,14 @@ export class Exchange {
     }
   }
 
-  /** Opens a connection before it is needed. */
-  async connect(host: string): Promise<void> {
-    if (!this.#own(host)) await this.#reach(host).catch(() => null); // who asks it will see it
-  }
-
-  /** Says something to a host; false when there is no connection with room for it. */
+  /** Says something to a host; false when there is no connection with room for it yet. */
   tell(host: string, frame: Frame): boolean {
-    const peers = this.#peers.get(host) ?? [];
-    const peer = peers.find((p) => !p.channel.full) ?? null;
+    const peers = this.#peers.get(host);
+    const peer = peers?.find((p) => !p.channel.full);
     peer?.channel.send(encodeFrame(frame));
-    return peer !== null;
+    // Our own connection is the one on which nothing stands in the way.
+    if (!peer?.channel.dialled && !this.#behind.has(host)) this.#connect(host);
+    return peer !== undefined;
   }
 
   /** On the connection on which that host's answers come. */
@@ -109,6 +106,7 @@ export class Exchange {
 
   /** Drops what is under way with a host. */
   drop(host: string): void {
+    this.#notBeforeMs.delete(host);
     for (const { channel } of this.#peers.get(host) ?? []) channel.abort();
   }
 
@@ -128,13 +126,22 @@ export class Exchange {
       if (rest.length > 0) this.#peers.set(host, rest);
       else this.#peers.delete(host);
     });
-    this.#deps.connected(host);
   }
 
   /** The connection on which that host is asked. */
   #own(host: string): Peer | undefined {
     const behind = this.#behind.has(host);
     return this.#peers.get(host)?.find((p) => (behind || p.channel.dialled) && p.channel.open);
+  }
+
+  /** Opens a connection before it is needed, not again soon after that failed. */
+  #connect(host: string): void {
+    const nowMs = this.#deps.clock.monotonic();
+    if (this.#dials.has(host) || nowMs < (this.#notBeforeMs.get(host) ?? 0)) return;
+    this.#notBeforeMs.set(host, nowMs + REDIAL_MS);
+    this.#reach(host).catch((cause: unknown) => {
+      this.#deps.log.debug({ host, cause }, "peer not reached");
+    });
   }
 
   async #reach(host: string): Promise<Peer> {

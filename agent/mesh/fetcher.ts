@@ -31,6 +31,7 @@ export type FetcherDeps = {
   onChanged: (manifestHash: string) => void;
   /** A chunk came and the disk did not take it. */
   onUnwritten: (chunkHash: string, cause: unknown) => void;
+  onHave: (have: { id: string; unit: number; hosts: string[] }) => void;
 };
 type Asked = Extract<Effect, { type: "request" | "origin" }>;
 type FetchChunk = (
@@ -52,6 +53,7 @@ export class Fetcher {
     verifiedChunks: 0,
     refetchedChunks: 0,
     corruptChunks: 0,
+    shunnedPeers: 0,
   };
 
   constructor(deps: FetcherDeps, group: TaskGroup) {
@@ -77,6 +79,7 @@ export class Fetcher {
     const { peers, origin } = this.#deps.transfer.underWay;
     this.#rates.peer.sample(this.counters.peerBytes, peers > 0, nowMs);
     this.#rates.origin.sample(this.counters.originBytes, origin > 0, nowMs);
+    this.#deps.hot.tick();
     this.dispatch({ type: "tick" });
   }
 
@@ -99,11 +102,14 @@ export class Fetcher {
         this.#deps.onComplete(effect.id);
         return;
       case "shun":
-        this.#deps.log.warn({ host: effect.host }, "peer sends wrong chunks and is shunned");
+        this.counters.shunnedPeers++;
+        this.#deps.log.warn({ host: effect.host }, "peer lies and is cut off");
         return;
       case "announce":
-      case "have":
         this.#deps.onChanged(effect.id);
+        return;
+      case "have":
+        this.#deps.onHave(effect);
         return;
       default:
         unreachable(effect);
@@ -146,12 +152,12 @@ export class Fetcher {
     this.#group.start(`fetch ${key(from, asked)}`, async (stopped) => {
       const stop = () => cancel.abort(stopped.reason);
       stopped.addEventListener("abort", stop, { once: true });
-      const result = await this.#fetchAll(asked, from, fetch, cancel.signal);
+      const { result, lies } = await this.#fetchAll(asked, from, fetch, cancel.signal);
       stopped.removeEventListener("abort", stop);
       if (this.#underWay.get(key(from, asked)) === cancel) this.#underWay.delete(key(from, asked));
       if (result === "cancelled" || (cancel.signal.aborted && result !== "bad")) return;
       const { id, unit, positions } = asked;
-      this.dispatch({ type: "answer", id, unit, positions, from, result });
+      this.dispatch({ type: "answer", id, unit, positions, from, result, lies });
     });
   }
 
@@ -161,7 +167,7 @@ export class Fetcher {
     from: string,
     fetch: FetchChunk,
     signal: AbortSignal,
-  ): Promise<Answer | "cancelled"> {
+  ): Promise<{ result: Answer | "cancelled"; lies: number }> {
     const rest = [...asked.positions];
     const results: (Answer | "cancelled")[] = [];
     const failed = () => results.find((r) => r === "bad") ?? results.find((r) => r !== "ok");
@@ -180,7 +186,7 @@ export class Fetcher {
       }
     };
     await Promise.all(Array.from({ length: Math.min(PIPELINED, rest.length) }, lane));
-    return failed() ?? "ok";
+    return { result: failed() ?? "ok", lies: results.filter((r) => r === "bad").length };
   }
 
   /** It came after it was called back: all the same it is here. */

@@ -30,10 +30,7 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.record({
     type: fc.constant("have" as const),
     manifest: sha,
-    wanting: fc.boolean(),
-    urgent: fc.boolean(),
     units: fc.array(id, { maxLength: 30 }),
-    claims: fc.array(id, { maxLength: 30 }),
   }),
 );
 

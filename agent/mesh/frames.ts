@@ -19,14 +19,14 @@ export type Refusal = keyof typeof REFUSAL;
 
 /** Data is cut into slices of this, so that a cancel takes effect within one. */
 export const SLICE_BYTES = 128 << 10;
-/** What one `have` frame tells at most of each list. */
+/** What one `have` frame tells at most. */
 export const UNITS_MAX = 4096;
 /** Stands for "as fast as it goes". */
 export const PACE_MAX = 0xffffffff;
 const HEAD_BYTES = 5;
 const DATA_HEAD_BYTES = 12;
-const HAVE_HEAD_BYTES = 37;
-const CONTROL_BYTES_MAX = HAVE_HEAD_BYTES + 8 * UNITS_MAX;
+const HAVE_HEAD_BYTES = 32;
+const CONTROL_BYTES_MAX = HAVE_HEAD_BYTES + 4 * UNITS_MAX;
 
 const CONTROL_BYTES = new Map<number, number>([
   [FRAME.request, 38],
@@ -45,16 +45,8 @@ export type Frame =
   | { type: "pace"; bytesPerSecond: number }
   | ({ type: "have" } & Have);
 
-/** What is new at a host since it last spoke of a manifest on this connection. */
-export type Have = {
-  manifest: string;
-  wanting: boolean;
-  urgent: boolean;
-  /** Units it has got. */
-  units: number[];
-  /** All units it is getting first-hand, now. */
-  claims: number[];
-};
+/** Units of a manifest that the other side may ask for since now. */
+export type Have = { manifest: string; units: number[] };
 
 export function encodeFrame(frame: Frame): Uint8Array {
   if (frame.type === "have") return encodeHave(frame);
@@ -74,17 +66,14 @@ export function encodeFrame(frame: Frame): Uint8Array {
   return Buffer.concat([head, body.subarray(0, length)]);
 }
 
-function encodeHave({ manifest, wanting, urgent, units, claims }: Have): Uint8Array {
-  const length = HAVE_HEAD_BYTES + 4 * (units.length + claims.length);
+function encodeHave({ manifest, units }: Have): Uint8Array {
+  const length = HAVE_HEAD_BYTES + 4 * units.length;
   const frame = Buffer.allocUnsafe(HEAD_BYTES + length);
   frame.writeUInt32BE(1 + length);
   frame.writeUInt8(FRAME.have, 4);
   frame.write(manifest, 5, "hex");
-  frame.writeUInt8((wanting ? 1 : 0) | (urgent ? 2 : 0), 37);
-  frame.writeUInt32BE(units.length, 38);
   let at = HEAD_BYTES + HAVE_HEAD_BYTES;
   for (const unit of units) at = frame.writeUInt32BE(unit, at);
-  for (const claim of claims) at = frame.writeUInt32BE(claim, at);
   return frame;
 }
 
@@ -191,20 +180,11 @@ function decodeControl(type: number, body: Buffer): Frame {
 }
 
 function decodeHave(body: Buffer): Frame {
-  const count = body.length < HAVE_HEAD_BYTES ? -1 : body.readUInt32BE(33);
-  const rest = (body.length - HAVE_HEAD_BYTES) / 4 - count;
-  if (count < 0 || count > UNITS_MAX || rest < 0 || !Number.isInteger(rest))
-    throw new FrameError("a list of units of a wrong length");
+  const count = (body.length - HAVE_HEAD_BYTES) / 4;
+  if (count < 0 || !Number.isInteger(count)) throw new FrameError("a list of units cut off");
   const at = (i: number) => body.readUInt32BE(HAVE_HEAD_BYTES + 4 * i);
-  const flags = body[32] ?? 0;
-  return {
-    type: "have",
-    manifest: body.toString("hex", 0, 32),
-    wanting: (flags & 1) !== 0,
-    urgent: (flags & 2) !== 0,
-    units: Array.from({ length: count }, (_, i) => at(i)),
-    claims: Array.from({ length: rest }, (_, i) => at(count + i)),
-  };
+  const units = Array.from({ length: count }, (_, i) => at(i));
+  return { type: "have", manifest: body.toString("hex", 0, 32), units };
 }
 
 function nameOf<K extends string>(table: Record<K, number>, value: number | undefined): K {

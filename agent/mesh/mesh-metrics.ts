@@ -15,6 +15,8 @@ export type MeshCounters = {
   verifiedChunks: number;
   refetchedChunks: number;
   corruptChunks: number;
+  /** Times a peer was cut off for lying. */
+  shunnedPeers: number;
   stagingSpentBytes: number;
 };
 
@@ -22,6 +24,7 @@ export class MeshMetrics {
   readonly #bytes;
   readonly #chunks;
   readonly #refused;
+  readonly #shunned;
   readonly #refusedManifests;
   readonly #used;
   readonly #logical;
@@ -41,6 +44,10 @@ export class MeshMetrics {
     this.#refused = metrics.counter({
       name: "prestage_mesh_refused_peers_total",
       help: "Connections of peers that are not enrolled",
+    });
+    this.#shunned = metrics.counter({
+      name: "prestage_mesh_shunned_peers_total",
+      help: "Times a peer was cut off for a while because it gave wrong chunks or false holdings",
     });
     this.#refusedManifests = metrics.counter<"reason">({
       name: "prestage_mesh_refused_manifests_total",
@@ -76,6 +83,7 @@ export class MeshMetrics {
     this.#chunks.inc({ result: "verified" }, grown("verifiedChunks"));
     this.#chunks.inc({ result: "refetched" }, grown("refetchedChunks"));
     this.#chunks.inc({ result: "corrupt" }, grown("corruptChunks"));
+    this.#shunned.inc(grown("shunnedPeers"));
     this.#used.set(store.usedBytes);
     this.#logical.set(store.logicalBytes);
     this.#last = now;

@@ -7,7 +7,7 @@ import { PrestageError } from "../../shared/errors.ts";
 import { HOSTS_PUBLISH, type Publisher } from "../../shared/publishers.ts";
 import { every } from "../../shared/runtime/clock.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
-import { Announcer, Newest } from "./announcer.ts";
+import { Announcer } from "./announcer.ts";
 import { askAround } from "./ask-around.ts";
 import { Bitmap } from "./bitmap.ts";
 import type { Channel } from "./channel.ts";
@@ -15,7 +15,9 @@ import { nodeDisk } from "./disk.ts";
 import { Exchange } from "./exchange.ts";
 import { Fetcher } from "./fetcher.ts";
 import type { Kind } from "./frames.ts";
-import { decodeAnnouncement, encodeHoldings } from "./gossip.ts";
+import { encodeHoldings } from "./gossip.ts";
+import { Haves } from "./haves.ts";
+import { Hearing } from "./hearing.ts";
 import { type Holding, holdingOf, Pins } from "./holding.ts";
 import { HotChunks } from "./hot-chunks.ts";
 import {
@@ -30,6 +32,7 @@ import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
 import type { MeshDeps, MeshOptions } from "./mesh-options.ts";
 import { MeshNetwork } from "./network.ts";
 import { obtain } from "./obtain.ts";
+import type { Liar } from "./reputation.ts";
 import { Seeder } from "./seeder.ts";
 import { Signers } from "./signers.ts";
 import { Store } from "./store.ts";
@@ -50,6 +53,7 @@ export class Mesh {
   readonly #store: Store;
   readonly #network: MeshNetwork;
   readonly #hot: HotChunks;
+  readonly #haves: Haves;
   readonly #exchange: Exchange;
   readonly #transfer: Transfer;
   readonly #fetcher: Fetcher;
@@ -57,7 +61,7 @@ export class Mesh {
   readonly #seeder: Seeder;
   readonly #metrics: MeshMetrics;
   readonly #signers: Signers;
-  readonly #newest = new Newest();
+  readonly #hearing: Hearing;
   readonly #interests = new Map<string, Interest>();
   readonly #pins = new Pins();
   readonly #completions = new Completions();
@@ -89,9 +93,15 @@ export class Mesh {
       clock,
       dial: (host) => this.#network.dial(host),
       serve: (kind, hash) => this.#serve(kind, hash),
-      heard: () => {},
-      connected: () => {},
+      heard: (host, have) => this.#hearing.have(host, have),
     });
+    this.#hearing = new Hearing({
+      log,
+      site: identity.site,
+      members: () => this.#members,
+      dispatch: (event) => this.#fetcher.dispatch(event),
+    });
+    this.#haves = new Haves({ clock, exchange: this.#exchange });
     const random = deps.random.fork("transfer");
     this.#transfer = new Transfer({ ...TRANSFER_DEFAULTS, self: identity.host, random });
     this.#fetcher = new Fetcher(
@@ -109,6 +119,10 @@ export class Mesh {
         },
         onChanged: (hash) => this.#announcer.changed(hash),
         onUnwritten: (hash, cause) => this.#unwritten(hash, cause),
+        onHave: (have) => {
+          this.#announcer.progressed(have.id);
+          this.#haves.tell(have);
+        },
       },
       this.#group,
     );
@@ -148,6 +162,7 @@ export class Mesh {
       await this.#network.start();
       this.#ready = true;
       this.#group.start("node", (inner) => this.#network.run(inner));
+      this.#group.start("haves", (inner) => this.#haves.run(inner));
       this.#group.start("tick", (inner) =>
         every(this.#deps.clock, TICK_MS, inner, () => this.#tick()),
       );
@@ -277,14 +292,17 @@ export class Mesh {
   counters(): MeshCounters {
     const { wastedBytes, unusedBytes } = this.#store;
     const corruptChunks = this.#fetcher.counters.corruptChunks + this.#store.corruptChunks;
+    const own = { wastedBytes, unusedBytes, sentBytes: this.#exchange.sentBytes };
     const stagingSpentBytes = this.#transfer.spentBytes;
-    const { sentBytes } = this.#exchange;
-    const own = { wastedBytes, unusedBytes, sentBytes, stagingSpentBytes };
-    return { ...this.#fetcher.counters, ...own, corruptChunks };
+    return { ...this.#fetcher.counters, ...own, corruptChunks, stagingSpentBytes };
   }
 
   rates(): { peerBytesPerSecond: number; originBytesPerSecond: number } {
     return this.#fetcher.rates();
+  }
+
+  liars(): Liar[] {
+    return this.#transfer.reputation.liars();
   }
 
   connectedHosts(): string[] {
@@ -295,8 +313,7 @@ export class Mesh {
     const { log } = this.#deps;
     const handlers = {
       opened: (channel: Channel) => this.#exchange.opened(channel),
-      gossip: (bytes: Uint8Array, host: string) => this.#heard(bytes, host),
-      connected: (host: string) => log.debug({ host }, "peer connected"),
+      gossip: (bytes: Uint8Array, host: string) => this.#hearing.announcement(bytes, host),
       disconnected: (host: string) => this.#lost(host),
       listener: () => this.#announcer.whole(),
       refused: (peerId: string) => {
@@ -321,7 +338,6 @@ export class Mesh {
 
   async #tick(): Promise<void> {
     this.#fetcher.tick();
-    this.#hot.tick();
     await this.#announcer.tick();
   }
 
@@ -338,7 +354,10 @@ export class Mesh {
       for (const id of this.#transfer.sourceless(nowMs))
         this.#group.start(`ask around ${id}`, (signal) => this.#askAround(id, signal));
     }
-    this.#dropDistrusted();
+    const inUse = (hash: string) =>
+      this.#pins.has(hash) || this.#interests.get(hash)?.running != null;
+    for (const tree of this.#signers.forgetDistrusted(this.#store.all(), inUse))
+      this.#group.start(`drop ${tree.hash}`, () => this.#store.remove(tree));
     this.#metrics.update(this.counters(), this.#store);
   }
 
@@ -425,15 +444,6 @@ export class Mesh {
     return true;
   }
 
-  #dropDistrusted(): void {
-    const busy = (hash: string) => this.#pins.has(hash) || this.#interests.get(hash)?.running;
-    for (const tree of [...this.#store.all()]) {
-      if (busy(tree.hash) || !this.#signers.forgetDistrusted(tree.hash)) continue;
-      this.#deps.log.info({ manifestHash: tree.hash }, "version of a distrusted signer dropped");
-      this.#group.start(`drop ${tree.hash}`, () => this.#store.remove(tree));
-    }
-  }
-
   /** A chunk came and the disk did not take it: what lacks it stops, and tries again later. */
   #unwritten(chunkHash: string, cause: unknown): void {
     for (const id of this.#store.lacking(chunkHash))
@@ -460,19 +470,9 @@ export class Mesh {
     return { id, have, wanting: this.#transfer.fetching(id), urgent, claims };
   }
 
-  #heard(bytes: Uint8Array, from: string): void {
-    const said = decodeAnnouncement(bytes);
-    if (!said || said.host !== from || !this.#members.has(from)) {
-      this.#deps.log.warn({ from }, "announcement refused");
-      return;
-    }
-    if (!this.#newest.accepts(said)) return;
-    const { whole, manifests } = said;
-    this.#fetcher.dispatch({ type: "said", host: from, local: true, whole, manifests });
-  }
-
   #lost(host: string): void {
-    this.#newest.forget(host);
+    this.#haves.forget(host);
+    this.#hearing.forget(host);
     this.#fetcher.dispatch({ type: "gone", host });
     this.#exchange.drop(host);
   }

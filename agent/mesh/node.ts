@@ -31,7 +31,6 @@ const SECOND_DIALLER_MS = 3_000;
 
 export type NodeHandlers = {
   gossip(bytes: Uint8Array, host: string): void;
-  connected(host: string): void;
   disconnected(host: string): void;
   /** Somebody listens to our topic who did not before. */
   listener(host: string): void;
@@ -76,7 +75,7 @@ export class MeshNode {
     this.#libp2p = libp2p;
     libp2p.addEventListener("peer:connect", ({ detail }) => {
       const member = this.#byPeer.get(detail.toString());
-      if (member) this.#deps.handlers.connected(member.host);
+      if (member) this.#deps.log.debug({ host: member.host }, "peer connected");
     });
     libp2p.addEventListener("peer:disconnect", ({ detail }) => {
       const member = this.#byPeer.get(detail.toString());

@@ -105,8 +105,10 @@ async function fromPeers(
     try {
       const signed: SignedManifest = JSON.parse(Buffer.from(reply.bytes).toString("utf8"));
       return { signed, manifest: deps.signers.accept(signed, hash) };
-    } catch {
+    } catch (cause) {
       // A wrong answer is as good as none: the next is asked.
+      const untrusted = cause instanceof PrestageError && cause.code === "FORBIDDEN";
+      if (!untrusted) deps.fetcher.dispatch({ type: "lied", host });
     }
   }
   return null;

@@ -9,6 +9,7 @@ import {
   publisherRefusal,
 } from "../../shared/publishers.ts";
 import type { Store } from "./store.ts";
+import type { Tree } from "./trees.ts";
 
 type Signed = { publicKey: string; name: string; reason: PublisherReason | null };
 
@@ -50,9 +51,11 @@ export class Signers {
     this.#known.set(hash, { publicKey, name, reason: this.#judge({ publicKey, name }) });
   }
 
-  /** Forgets a version whose signer does not count; false when it does. */
-  forgetDistrusted(hash: string): boolean {
-    return this.reason(hash) !== null && this.#known.delete(hash);
+  /** Versions not in use whose signers do not count, each told once: to be dropped. */
+  forgetDistrusted(trees: Iterable<Tree>, inUse: (hash: string) => boolean): Tree[] {
+    const dropped = [...trees].filter(({ hash }) => this.reason(hash) !== null && !inUse(hash));
+    for (const { hash } of dropped) this.#known.delete(hash);
+    return dropped;
   }
 
   /**

@@ -1,13 +1,12 @@
 /** What the transfer core knows of the hosts it may fetch from, and how much it asks of each. */
 import { Bitmap } from "./bitmap.ts";
+import type { Reputation } from "./reputation.ts";
 import type { Flight, SaidEvent } from "./wants.ts";
 
 /** What one host said about one manifest. */
 export type Known = {
-  /** Whole units it may be asked for. */
+  /** Whole units. */
   have: Bitmap;
-  /** It has more than it is to be asked for. */
-  holds: Bitmap | null;
   /** It fetches this manifest now, so it may be elected to go outside. */
   wanting: boolean;
   /** A request waits there for what comes from outside the site. */
@@ -20,11 +19,11 @@ export type Known = {
 /** Tells what a near host had of a manifest before and has now. */
 type Changed = (id: string, before: Bitmap | null, after: Bitmap | null) => void;
 
+const WINDOW_START = 4;
 const WINDOW_MAX = 16;
 const FLIGHT_BYTES_MAX = 16 << 20;
 /** A request should be answered within this; the window follows it. */
 const ANSWER_MS = 1500;
-const BAD_MAX = 2;
 const MISSING_STREAK_MAX = 16;
 
 export class Source {
@@ -34,15 +33,13 @@ export class Source {
   /** Asked freely; others only by who was elected to. */
   near: boolean;
   readonly manifests = new Map<string, Known>();
-  #recent: { id: string; known: Known | undefined } = { id: "", known: undefined };
   readonly flights = new Set<Flight>();
   flightBytes = 0;
   shunned = false;
   backoffUntilMs = 0;
   /** When it last answered anything. */
   answeredMs = 0;
-  #window = WINDOW_MAX;
-  #bad = 0;
+  #window = WINDOW_START;
   #failures = 0;
   #missing = 0;
   #bytesPerMs = 1000;
@@ -53,26 +50,10 @@ export class Source {
     this.near = near;
   }
 
-  /** What it said of a manifest; mostly the one it was asked for last. */
-  known(id: string): Known | undefined {
-    if (this.#recent.id !== id) this.#recent = { id, known: this.manifests.get(id) };
-    return this.#recent.known;
-  }
-
-  know(id: string, known: Known | null): void {
-    if (known) this.manifests.set(id, known);
-    else this.manifests.delete(id);
-    this.#recent = { id: "", known: undefined };
-  }
-
-  /** Whether it may be asked for one more unit now, `share` at once at most. */
-  free(nowMs: number, share = WINDOW_MAX): boolean {
-    const under = this.flights.size;
+  /** Whether it may be asked for one more unit now. */
+  free(nowMs: number): boolean {
     return (
-      under < share &&
-      under < this.#window &&
-      this.flightBytes < FLIGHT_BYTES_MAX &&
-      this.usable(nowMs)
+      this.usable(nowMs) && this.flights.size < this.#window && this.flightBytes < FLIGHT_BYTES_MAX
     );
   }
 
@@ -81,12 +62,7 @@ export class Source {
   }
 
   has(id: string, unit: number): boolean {
-    return this.known(id)?.have.has(unit) === true;
-  }
-
-  holds(id: string, unit: number): boolean {
-    const known = this.manifests.get(id);
-    return (known?.holds ?? known?.have)?.has(unit) === true;
+    return this.manifests.get(id)?.have.has(unit) === true;
   }
 
   /** Lower is sooner done. */
@@ -108,10 +84,9 @@ export class Source {
     this.#window = Math.max(2, this.#window >> 1);
   }
 
-  /** It has so much to do for others that a request would only wait there. */
-  noteBusy(nowMs: number, waitMs: number): void {
-    this.backoffUntilMs = nowMs + waitMs;
-    this.#window = Math.max(1, this.#window >> 1);
+  noteBusy(nowMs: number): void {
+    this.backoffUntilMs = nowMs + 200;
+    this.#window = Math.max(2, this.#window >> 1);
   }
 
   /** Something it said it has and has not: once in a while is a race, always is a lie. */
@@ -120,11 +95,6 @@ export class Source {
     this.#missing = 0;
     this.backoffUntilMs = nowMs + 5_000;
   }
-
-  /** True when that was one too many. */
-  noteBad(): boolean {
-    return ++this.#bad >= BAD_MAX;
-  }
 }
 
 /** All hosts the transfer core may ask. */
@@ -132,9 +102,11 @@ export class Sources {
   readonly #all = new Map<string, Source>();
   readonly #near = new Set<Source>();
   readonly #changed: Changed;
+  readonly #reputation: Reputation;
 
-  constructor(changed: Changed) {
+  constructor(changed: Changed, reputation: Reputation) {
     this.#changed = changed;
+    this.#reputation = reputation;
   }
 
   get(host: string): Source | undefined {
@@ -150,10 +122,7 @@ export class Sources {
   }
 
   hostsWith(id: string): string[] {
-    const holding = this.#all.values().filter((s) => {
-      const known = s.manifests.get(id);
-      return (known?.holds ?? known?.have)?.count;
-    });
+    const holding = this.#all.values().filter((s) => s.manifests.get(id)?.have.count);
     return [...holding.map((s) => s.host)];
   }
 
@@ -169,12 +138,10 @@ export class Sources {
       for (const u of said.claims) claims.set(u, old?.claims.get(u) ?? nowMs);
       const moved = !old?.wanting || said.have.count > old.have.count;
       const progressMs = moved ? nowMs : old.progressMs;
-      const { wanting, urgent, spreading } = said;
-      const have = spreading ? offered(old, said.have.size) : said.have;
-      const holds = spreading ? said.have : null;
+      const { have, wanting, urgent } = said;
       if (source.near && !source.shunned) this.#changed(said.id, old?.have ?? null, have);
-      const known = { have, holds, wanting, urgent, claims, progressMs };
-      source.know(said.id, said.have.count === 0 && !wanting ? null : known);
+      if (have.count === 0 && !wanting) source.manifests.delete(said.id);
+      else source.manifests.set(said.id, { have, wanting, urgent, claims, progressMs });
     }
     for (const id of unsaid) this.#drop(source, id);
   }
@@ -186,18 +153,12 @@ export class Sources {
 
   /** True when that is news. */
   have(source: Source, id: string, unit: number, units: number, nowMs: number): boolean {
-    let known = source.known(id);
+    let known = source.manifests.get(id);
     if (!known || known.have.size !== units) {
-      const rest = {
-        holds: null,
-        wanting: true,
-        urgent: false,
-        claims: new Map(),
-        progressMs: nowMs,
-      };
+      const rest = { wanting: true, urgent: false, claims: new Map(), progressMs: nowMs };
       if (known) this.#drop(source, id);
       known = { ...rest, ...known, have: new Bitmap(units) };
-      source.know(id, known);
+      source.manifests.set(id, known);
     }
     if (!known.have.set(unit)) return false;
     known.progressMs = nowMs;
@@ -217,6 +178,27 @@ export class Sources {
     if (!source.shunned) this.#all.delete(source.host);
   }
 
+  delivered(source: Source, bytes: number, tookMs: number): void {
+    source.noteOk(bytes, tookMs);
+    this.#reputation.delivered(source.host);
+  }
+
+  /** It said it has what it refuses. True when it is to be cut off. */
+  refused(source: Source, nowMs: number): boolean {
+    source.noteMissing(nowMs);
+    return this.#reputation.refused(source.host, nowMs);
+  }
+
+  /** Takes back whose time is over; what they say counts from now on. */
+  release(nowMs: number): void {
+    for (const host of this.#reputation.released(nowMs)) {
+      const source = this.#all.get(host);
+      if (!source) continue;
+      this.forget(source);
+      this.#all.delete(host);
+    }
+  }
+
   /** Is asked no more. */
   shun(source: Source): void {
     for (const id of [...source.manifests.keys()]) this.#drop(source, id);
@@ -226,35 +208,28 @@ export class Sources {
   /** What near hosts have of a manifest. */
   *near(id: string): Iterable<Bitmap> {
     for (const source of this.#near) {
-      const have = source.shunned ? undefined : source.known(id)?.have;
+      const have = source.shunned ? undefined : source.manifests.get(id)?.have;
       if (have) yield have;
     }
   }
 
-  /** Near hosts with something of a manifest, whether they may be asked now or not. */
-  having(id: string): { source: Source; have: Bitmap }[] {
-    const having: { source: Source; have: Bitmap }[] = [];
+  /** Near hosts with something of a manifest that may be asked now. */
+  free(id: string, nowMs: number): { source: Source; have: Bitmap }[] {
+    const free: { source: Source; have: Bitmap }[] = [];
     for (const source of this.#near) {
-      const have = source.known(id)?.have;
-      if (have && have.count > 0 && !source.shunned) having.push({ source, have });
+      if (!source.free(nowMs)) continue;
+      const have = source.manifests.get(id)?.have;
+      if (have && have.count > 0) free.push({ source, have });
     }
-    return having;
+    return free;
   }
 
-  /** Near hosts that want a manifest, and what they have of it. */
-  *wanting(id: string): Iterable<[string, Bitmap]> {
-    for (const source of this.#near) {
-      const known = source.known(id);
-      if (known?.wanting) yield [source.host, known.have];
-    }
-  }
-
-  /** Whom it concerns that a unit is here: who lacks it, and who offers it one by one. */
-  concerned(id: string, unit: number): string[] {
+  /** Near hosts that want the unit and have not said they have it. */
+  lacking(id: string, unit: number): string[] {
     const hosts: string[] = [];
     for (const source of this.#near) {
-      const known = source.known(id);
-      if (known?.holds || (known?.wanting && !known.have.has(unit))) hosts.push(source.host);
+      const known = source.manifests.get(id);
+      if (known?.wanting && !known.have.has(unit)) hosts.push(source.host);
     }
     return hosts;
   }
@@ -272,7 +247,7 @@ export class Sources {
   /** Whether the site has the unit; foreground does not wait for a host that failed just now. */
   siteHas(id: string, unit: number, nowMs: number, foreground: boolean): boolean {
     for (const source of this.#all.values()) {
-      if (!source.local || source.shunned || !source.holds(id, unit)) continue;
+      if (!source.local || source.shunned || !source.has(id, unit)) continue;
       if (!foreground || source.usable(nowMs)) return true;
     }
     return false;
@@ -285,6 +260,7 @@ export class Sources {
   /** Whether a host of the site said lately that it gets the unit from outside. */
   claimed(id: string, unit: number, patienceMs: number, nowMs: number): boolean {
     for (const source of this.#all.values()) {
+      if (source.shunned) continue;
       const sinceMs = source.local ? source.manifests.get(id)?.claims.get(unit) : undefined;
       if (sinceMs !== undefined && nowMs - sinceMs < patienceMs) return true;
     }
@@ -294,7 +270,7 @@ export class Sources {
   /** Whether a request waits at another host of the site for what comes over the same thin link. */
   urgent(patienceMs: number, nowMs: number): boolean {
     for (const source of this.#all.values()) {
-      if (!source.local) continue;
+      if (!source.local || source.shunned) continue;
       for (const known of source.manifests.values())
         if (known.urgent && nowMs - known.progressMs < patienceMs) return true;
     }
@@ -330,13 +306,7 @@ export class Sources {
   #drop(source: Source, id: string): void {
     const known = source.manifests.get(id);
     if (!known) return;
-    source.know(id, null);
+    source.manifests.delete(id);
     if (source.near && !source.shunned) this.#changed(id, known.have, null);
   }
-}
-
-/** What a host that spreads a version offered so far; before it knew it would, it said all. */
-function offered(old: Known | undefined, units: number): Bitmap {
-  const same = old?.have.size === units && (old.holds !== null || !old.have.complete);
-  return same ? old.have : new Bitmap(units);
 }

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import { Bitmap } from "./bitmap.ts";
+import { SHUN_MS } from "./reputation.ts";
 import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
 import { Units } from "./units.ts";
 import { type Answer, type Effect, ORIGIN, type Want } from "./wants.ts";
@@ -134,6 +135,42 @@ test("transfer: a host that sent two wrong chunks is asked no more", () => {
   expect(kinds(bad(1, 3))).toEqual(expect.arrayContaining(["shun", "cancel"]));
   t.step(has("p", Bitmap.full(4)), 4);
   expect(kinds(t.step({ type: "tick" }, 60_000))).toEqual([]);
+});
+
+test("transfer: a host whose time is over is asked again, with one lie left", () => {
+  const t = core();
+  t.step(has("p", Bitmap.full(4)), 0);
+  t.step({ type: "want", want: want(4, { foreground: true }) }, 1);
+  t.step({ ...answered(0, "p", "bad"), lies: 2 }, 2);
+  t.step({ type: "tick" }, 2 + SHUN_MS);
+  const asked = t.step(has("p", Bitmap.full(4)), 3 + SHUN_MS);
+  expect(kinds(asked)).toContain("request");
+  expect(kinds(t.step(answered(1, "p", "bad"), 4 + SHUN_MS))).toContain("shun");
+  expect(t.reputation.liars()).toMatchObject([{ host: "p", lies: 3, strikes: 2 }]);
+});
+
+test("transfer: a host that claims everything and refuses it all is cut off", () => {
+  const t = core();
+  const units = 40;
+  t.step({ type: "want", want: want(units, { foreground: true }) }, 0);
+  const done: string[] = [];
+  for (let round = 1; round < 20 && !done.includes("shun"); round++) {
+    const nowMs = round * 6_000; // a host that only refuses is let rest
+    const effects = t.step(has("p", Bitmap.full(units)), nowMs);
+    for (let e = effects.shift(); e; e = effects.shift()) {
+      done.push(e.type);
+      if (e.type === "request") effects.push(...t.step(answered(e.unit, "p", "missing"), nowMs));
+    }
+  }
+  expect(done.filter((kind) => kind === "request").length).toBeLessThan(60);
+  expect(done).toContain("shun");
+});
+
+test("transfer: a wrong manifest counts as a lie", () => {
+  const t = core();
+  t.step(has("p", Bitmap.full(4)), 0);
+  expect(kinds(t.step({ type: "lied", host: "p" }, 1))).toEqual([]);
+  expect(kinds(t.step({ type: "lied", host: "p" }, 2))).toEqual(["shun"]);
 });
 
 test("transfer: rate 0 cancels what is under way within a second", () => {

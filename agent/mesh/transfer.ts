@@ -15,17 +15,18 @@ import { unreachable } from "../../shared/runtime/assert.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import type { Bitmap } from "./bitmap.ts";
 import { Budget } from "./budget.ts";
+import { elect } from "./election.ts";
 import { Flights } from "./flights.ts";
-import { OfferBook } from "./offers.ts";
-import { Outside } from "./outside.ts";
+import { Reputation } from "./reputation.ts";
 import { type Source, Sources } from "./sources.ts";
 import {
-  type Answer,
   type AnswerEvent,
   byUrgency,
   type Effect,
   type Flight,
   ORIGIN,
+  originFailed,
+  recount,
   type TransferEvent,
   type Want,
   WantState,
@@ -55,39 +56,42 @@ export const TRANSFER_DEFAULTS: Omit<TransferOptions, "self" | "random"> = {
   endgameMs: 2_000,
 };
 
+const FOREGROUND_CLAIM_MS = 500;
 const FOREGROUND_QUIET_MS = 2_000;
+/** A host of the site that says so and gets nothing for so long holds nobody up any more. */
+const URGENT_MS = 3_000;
 const STOP_MS = 700;
 /** So many units nobody free has are passed over in one step. */
-const MISSES_MAX = 32;
-/** How long a host that has too much to do is left alone, in typical times to an answer. */
-const BUSY_FACTOR = 2;
+const MISSES_MAX = 128;
 const ORPHANS_MAX = 2_048;
 const ORPHAN_REST_MS = 50;
+const FIRST_CONTACT_MS = 3_000;
 
 export class Transfer {
   readonly #o: TransferOptions;
   readonly #wants = new Map<string, WantState>();
   readonly #sources: Sources;
   readonly #flights: Flights;
-  readonly #offers: OfferBook;
-  readonly #outside: Outside;
   readonly #budget = new Budget({ burstMs: 250 });
   #ordered: WantState[] = [];
+  #neighbours = 0;
   #stoppedMs: number | null = null;
+  #bornMs: number | null = null;
   #effects: Effect[] = [];
   /** Bytes asked for under the budget, less what was refused. */
   spentBytes = 0;
+  readonly reputation = new Reputation();
 
   constructor(options: TransferOptions) {
     this.#o = options;
-    this.#sources = new Sources((id, before, after) => this.#recount(id, before, after));
+    const changed = (id: string, before: Bitmap | null, after: Bitmap | null) =>
+      recount(this.#wants.get(id), before, after);
+    this.#sources = new Sources(changed, this.reputation);
     this.#flights = new Flights((host) => this.#sources.get(host));
-    this.#offers = new OfferBook(options.random);
-    this.#outside = new Outside(options, this.#sources, this.#flights);
   }
 
   step(event: TransferEvent, nowMs: number): Effect[] {
-    this.#outside.bornMs ??= nowMs;
+    this.#bornMs ??= nowMs;
     if (this.#apply(event, nowMs)) this.#schedule(nowMs);
     const effects = this.#effects;
     if (effects.length > 0) this.#effects = [];
@@ -107,11 +111,6 @@ export class Transfer {
   fetching(id: string): boolean {
     const want = this.#wants.get(id);
     return want !== undefined && (want.foreground || this.#budget.rate > 0);
-  }
-
-  /** Whether neighbours are to ask only for what they are offered of a version held here. */
-  spreading(id: string): boolean {
-    return this.#offers.spreading(id);
   }
 
   /** Hosts that said they have some of a manifest. */
@@ -165,19 +164,15 @@ export class Transfer {
         this.#rate(event.bytesPerSecond, nowMs);
         return true;
       case "neighbours":
-        this.#outside.neighbours = event.count;
+        this.#neighbours = event.count;
         return true;
-      case "hold":
-        this.#offers.hold(event, this.#sources.wanting(event.id), nowMs, this.#effects);
-        return false;
       case "said":
         this.#sources.said(event, nowMs);
-        this.#offers.said(event, nowMs, this.#effects);
         return this.#wants.size > 0;
       case "have":
         return this.#have(event, nowMs);
       case "gone":
-        this.#gone(event.host, nowMs);
+        this.#gone(event.host);
         return true;
       case "stored":
         this.#found(event.hash, nowMs, null);
@@ -185,6 +180,9 @@ export class Transfer {
       case "part":
         this.#part(event, nowMs);
         return false;
+      case "lied":
+        this.#lied(this.#sources.get(event.host), 1, nowMs);
+        return true;
       case "answer":
         this.#answer(event, nowMs);
         return true;
@@ -210,7 +208,7 @@ export class Transfer {
     if (!state) {
       state = new WantState(want, this.#o.random, nowMs);
       this.#wants.set(want.id, state);
-      for (const have of this.#sources.near(want.id)) this.#recount(want.id, null, have);
+      for (const have of this.#sources.near(want.id)) recount(state, null, have);
     }
     state.update(want);
     this.#sortWants();
@@ -250,40 +248,22 @@ export class Transfer {
     this.#ordered = [...this.#wants.values()].sort(byUrgency);
   }
 
-  /** Counts what a near host has of a manifest now instead of before. */
-  #recount(id: string, before: Bitmap | null, after: Bitmap | null): void {
-    const want = this.#wants.get(id);
-    if (!want) return;
-    for (let unit = 0; unit < want.units.count; unit++) {
-      const had = before?.has(unit) === true;
-      const has = after?.has(unit) === true;
-      if (has && !had) want.rarity.raise(unit);
-      else if (had && !has) want.rarity.lower(unit);
-    }
-  }
-
   /** Comes for every unit of every neighbour, so it does no more than it must. */
   #have(event: Extract<TransferEvent, { type: "have" }>, nowMs: number): boolean {
     const source = this.#sources.neighbour(event.host);
-    this.#offers.had(event.host, event.id, event.unit, nowMs, this.#effects);
     const want = this.#wants.get(event.id);
     if (!want || source.shunned || event.unit >= want.units.count) return false;
     if (!this.#sources.have(source, event.id, event.unit, want.units.count, nowMs)) return false;
     if (!source.near) return false;
     want.rarity.raise(event.unit);
-    if (this.#full || !want.rarity.has(event.unit) || !source.free(nowMs, want.share)) return false;
-    if (this.#ordered.length > 1) return true;
-    // All else that could be asked for is under way already.
-    if (this.#allowed(want, event.unit, nowMs)) this.#launch(want, event.unit, source.host, nowMs);
-    return false;
+    return want.rarity.has(event.unit) && !this.#full && source.free(nowMs);
   }
 
-  #gone(host: string, nowMs: number): void {
+  #gone(host: string): void {
     const source = this.#sources.get(host);
     if (!source) return;
     for (const flight of [...source.flights]) this.#callBack(flight);
     this.#sources.forget(source);
-    this.#offers.gone(host, nowMs, this.#effects);
   }
 
   /** Books a flight out; what did not come may be asked for again. */
@@ -314,8 +294,7 @@ export class Transfer {
     want.rarity.remove(unit);
     this.#recall(want, unit, from ?? undefined);
     const { id } = want;
-    const hosts = this.#sources.concerned(id, unit);
-    this.#effects.push({ type: "announce", id }, { type: "have", id, unit, hosts });
+    this.#effects.push({ type: "have", id, unit, hosts: this.#sources.lacking(id, unit) });
     if (want.missing.count === 0) this.#complete(want);
   }
 
@@ -326,7 +305,7 @@ export class Transfer {
     if (source) source.answeredMs = nowMs;
     if (flight) {
       if (result === "ok") {
-        source?.noteOk(flight.bytes, nowMs - flight.sinceMs);
+        if (source) this.#sources.delivered(source, flight.bytes, nowMs - flight.sinceMs);
         this.#flights.note(flight.bytes, nowMs - flight.sinceMs);
       }
       this.#land(flight);
@@ -342,24 +321,33 @@ export class Transfer {
       this.#budget.refund(flight.bytes);
       this.spentBytes -= flight.bytes;
     }
-    if (from === ORIGIN) this.#outside.originFailed(flight.want, result, nowMs);
-    else if (source) this.#failed(source, flight, result, nowMs);
+    if (from === ORIGIN) originFailed(flight.want, result, nowMs);
+    else if (source) this.#failed(source, flight, event, nowMs);
   }
 
-  #failed(source: Source, { want, unit }: Flight, result: Answer, nowMs: number): void {
+  #failed(source: Source, { want, unit }: Flight, event: AnswerEvent, nowMs: number): void {
+    const { result, lies = 1 } = event;
     if (result === "missing" || result === "bad")
       if (this.#sources.lacks(source, want.id, unit)) want.rarity.lower(unit);
-    if (result === "missing") source.noteMissing(nowMs);
-    if (result === "busy") source.noteBusy(nowMs, BUSY_FACTOR * this.#flights.typicalMs);
+    if (result === "missing" && this.#sources.refused(source, nowMs)) this.#shun(source);
+    if (result === "busy") source.noteBusy(nowMs);
     if (result === "failed") source.noteFailed(nowMs);
-    if (result === "bad" && source.noteBad()) {
-      for (const flight of [...source.flights]) this.#callBack(flight);
-      this.#sources.shun(source);
-      this.#effects.push({ type: "shun", host: source.host });
-    }
+    if (result === "bad") this.#lied(source, lies, nowMs);
+  }
+
+  #lied(source: Source | undefined, lies: number, nowMs: number): void {
+    for (let i = 0; source && i < lies; i++)
+      if (this.reputation.lied(source.host, nowMs)) this.#shun(source);
+  }
+
+  #shun(source: Source): void {
+    for (const flight of [...source.flights]) this.#callBack(flight);
+    this.#sources.shun(source);
+    this.#effects.push({ type: "shun", host: source.host });
   }
 
   #tick(nowMs: number): void {
+    this.#sources.release(nowMs);
     const stop = this.#stoppedMs !== null && nowMs - this.#stoppedMs >= STOP_MS;
     for (const flight of [...this.#flights.all()]) {
       const source = this.#sources.get(flight.from);
@@ -369,7 +357,6 @@ export class Transfer {
       if (late && source.usable(nowMs)) source.noteFailed(nowMs);
     }
     if (!this.#ordered.some((w) => w.rarity.size > 0)) this.#endgame(nowMs);
-    this.#offers.tick(nowMs, this.#effects);
   }
 
   #silentMs(flight: Flight, nowMs: number): number {
@@ -415,9 +402,7 @@ export class Transfer {
   #askNear(want: WantState, nowMs: number): void {
     const { rarity } = want;
     if (rarity.size === rarity.orphans) return;
-    const having = this.#sources.having(want.id);
-    want.share = this.#flights.share(Math.max(1, having.length));
-    const free = having.filter(({ source }) => source.free(nowMs, want.share));
+    const free = this.#sources.free(want.id, nowMs);
     let misses = 0;
     for (let i = rarity.orphans; i < rarity.size && misses < MISSES_MAX; ) {
       const unit = rarity.at(i);
@@ -432,7 +417,7 @@ export class Transfer {
       }
       const source = free[best]?.source;
       if (source && this.#launch(want, unit, source.host, nowMs)) {
-        if (!source.free(nowMs, want.share)) free.splice(best, 1);
+        if (!source.free(nowMs)) free.splice(best, 1);
         continue;
       }
       i++;
@@ -445,20 +430,50 @@ export class Transfer {
     const { rarity } = want;
     const end = want.foreground ? rarity.size : rarity.orphans;
     if (end === 0 || nowMs < want.restUntilMs) return;
-    const candidates = this.#outside.candidates(want.id, nowMs);
+    const { takeoverMs, self } = this.#o;
+    const candidates = [self, ...this.#sources.fetching(want.id, takeoverMs, nowMs)];
     let launched = false;
     for (let i = Math.min(end, ORPHANS_MAX) - 1; i >= 0; i--) {
       const unit = rarity.at(i);
       if (this.#full || !this.#allowed(want, unit, nowMs)) break;
-      if (!this.#outside.anyFree(want, nowMs)) break;
-      const from = this.#outside.whom(want, unit, candidates, nowMs);
+      if (!this.#originFree(want, nowMs) && !this.#sources.anyFree(nowMs, false)) break;
+      const from = this.#whomOutside(want, unit, candidates, nowMs);
       if (from !== null && this.#launch(want, unit, from, nowMs)) launched = true;
     }
     if (!launched) want.restUntilMs = nowMs + ORPHAN_REST_MS;
   }
 
+  #originFree(want: WantState, nowMs: number): boolean {
+    const free = this.#flights.origin < this.#o.originFlightsMax;
+    return want.hasOrigin && free && nowMs >= want.originBackoffUntilMs;
+  }
+
   #allowed(want: WantState, unit: number, nowMs: number): boolean {
     return want.foreground || this.#budget.open(nowMs, want.units.bytes(unit));
+  }
+
+  /** Who beyond the neighbours can be asked for the unit now: a host, the origin, or nobody yet. */
+  #whomOutside(want: WantState, unit: number, hosts: string[], nowMs: number): string | null {
+    const { id, foreground } = want;
+    const { self, takeoverMs } = this.#o;
+    const elected = () => elect(hosts, want.units.chunks[want.units.first(unit)]?.hash ?? "");
+    if (this.#sources.siteHas(id, unit, nowMs, foreground)) {
+      const distant = this.#sources.pick(id, unit, nowMs, (s) => s.local && !s.near);
+      return distant && (foreground || elected() === self) ? distant.host : null;
+    }
+    if (!foreground && !this.#settled(want, nowMs)) return null;
+    const patienceMs = foreground ? FOREGROUND_CLAIM_MS : takeoverMs;
+    if (this.#sources.claimed(id, unit, patienceMs, nowMs)) return null;
+    if (!foreground && elected() !== self) return null;
+    if (!foreground && this.#sources.urgent(URGENT_MS, nowMs)) return null;
+    if (this.#originFree(want, nowMs)) return ORIGIN;
+    return this.#sources.pick(id, unit, nowMs, (s) => !s.local)?.host ?? null;
+  }
+
+  #settled(want: WantState, nowMs: number): boolean {
+    if (this.#neighbours === 0) return true;
+    if (!this.#sources.anyLocal && nowMs - (this.#bornMs ?? nowMs) < FIRST_CONTACT_MS) return false;
+    return nowMs - want.startedMs >= this.#o.settleMs;
   }
 
   /** False when all that is missing of the unit is under way for another want. */

@@ -29,15 +29,11 @@ export type Said = {
   urgent: boolean;
   /** Units it is getting from outside. */
   claims: Iterable<number>;
-  /** It is to be asked only for units of which it said `have` here. */
-  spreading?: boolean;
 };
 
 export type TransferEvent =
   | { type: "want"; want: Want }
   | { type: "unwant"; id: string }
-  /** All of a version is here, so many units; none: no longer. */
-  | { type: "hold"; id: string; units: number }
   | { type: "rate"; bytesPerSecond: number }
   /** How many other hosts the site has, connected or not. */
   | { type: "neighbours"; count: number }
@@ -46,7 +42,7 @@ export type TransferEvent =
    * site. `near`: asked freely; else only by who was elected. As `local` when not given.
    */
   | SaidEvent
-  /** One more whole unit at a host that was heard before. */
+  /** One more whole unit at a neighbour. */
   | { type: "have"; host: string; id: string; unit: number }
   | { type: "gone"; host: string }
   /** A chunk is held now that nobody was asked for. */
@@ -54,6 +50,8 @@ export type TransferEvent =
   /** A chunk of what was asked for is verified and stored; more of it is to come. */
   | { type: "part"; id: string; position: number; from: string }
   | AnswerEvent
+  /** A host gave something else that is not what it was asked for. */
+  | { type: "lied"; host: string }
   | { type: "tick" };
 export type SaidEvent = {
   type: "said";
@@ -71,6 +69,8 @@ export type AnswerEvent = {
   positions: readonly number[];
   from: string;
   result: Answer;
+  /** Of a bad answer: how many chunks were wrong; 1 when not given. */
+  lies?: number;
 };
 /** `ok`: all of it verified and stored. */
 export type Answer = "ok" | "missing" | "busy" | "bad" | "failed";
@@ -112,8 +112,6 @@ export class WantState {
   /** Units with something to come and nothing under way. */
   readonly rarity: Rarity;
   readonly flights = new Map<number, Flight[]>();
-  /** So many units at once of each neighbour. */
-  share = 1;
   /** Nobody to ask outside for an orphan was found: not looked again before. */
   restUntilMs: number;
   readonly startedMs: number;
@@ -167,4 +165,21 @@ export function byUrgency(a: WantState, b: WantState): number {
     a.deadlineMs - b.deadlineMs ||
     (a.id < b.id ? -1 : 1)
   );
+}
+
+/** The origin is left alone for a while, longer each time. */
+export function originFailed(want: WantState, result: Answer, nowMs: number): void {
+  const waitMs = result === "bad" ? 30_000 : 500 * 2 ** Math.min(want.originFailures, 6);
+  want.originFailures++;
+  want.originBackoffUntilMs = Math.max(want.originBackoffUntilMs, nowMs + waitMs);
+}
+
+/** Counts what a near host has of a manifest now instead of before. */
+export function recount(want: WantState | undefined, before: Bitmap | null, after: Bitmap | null) {
+  for (let unit = 0; want && unit < want.units.count; unit++) {
+    const had = before?.has(unit) === true;
+    const has = after?.has(unit) === true;
+    if (has && !had) want.rarity.raise(unit);
+    else if (had && !has) want.rarity.lower(unit);
+  }
 }

@@ -4,12 +4,14 @@
  */
 import {
   type ImageReference,
+  imageUrl,
   isDigest,
   type Repository,
   repositoryUrl,
 } from "../../shared/image.ts";
 import {
   blobPath,
+  type Content,
   digestOf,
   MANIFEST_BYTES_MAX,
   mediaTypeOf,
@@ -24,7 +26,12 @@ import { type TagDeps, type TagOptions, Tags } from "./tags.ts";
 type Waiting = { signal: AbortSignal };
 export type PinnedImage = ImageReference & { digest: string };
 /** A version whose tree is the layout of an image. */
-export type ImageVersion = { manifestHash: string; image: PinnedImage; createdMs: number };
+export type ImageVersion = {
+  manifestHash: string;
+  image: PinnedImage;
+  createdMs: number;
+  bytes: number;
+};
 export type HeldImage = ImageVersion & { active: boolean; blobs: ReadonlyMap<string, number> };
 /** Where the bytes of an answer were when it was asked for. */
 export type From = "store" | "mesh" | "registry";
@@ -47,8 +54,11 @@ export type ImagesDeps = Omit<TagDeps, "remembered"> & {
   manifest(image: PinnedImage, options: Waiting): Promise<{ bytes: Uint8Array; mediaType: string }>;
   /** Whether images can be published now. */
   canBring(): boolean;
-  /** Sees to it that the image is in the catalog; gives its version. */
-  bring(image: PinnedImage): Promise<string>;
+  /**
+   * Sees to it that the image is in the catalog; gives its version. Only the manifest: for an
+   * index, whose images are brought in on their own, and for another tag of what is there.
+   */
+  bring(image: PinnedImage, part: "whole" | "manifest"): Promise<string>;
 };
 export type ImagesOptions = TagOptions & { upstreams: readonly string[] };
 
@@ -68,12 +78,18 @@ const DESCRIBED_MAX = 20;
 const FAILED_MS = 60_000;
 const FAILED_MAX = 500;
 const COMING_MAX = 500;
+const PARENTS_MAX = 20_000;
+const TOLD_MAX = 5_000;
 
 export class Images {
   readonly #deps: ImagesDeps;
   readonly #upstreams: ReadonlySet<string>;
   readonly #tags: Tags;
   readonly #coming = new Recent<string, Coming>(COMING_MAX);
+  /** By blobs of images that were served: the image's manifest. */
+  readonly #parents = new Recent<string, string>(PARENTS_MAX);
+  /** Tags that the catalog has, or is getting, with their digest. */
+  readonly #told = new Recent<string, true>(TOLD_MAX);
   readonly #failedUntilMs = new Recent<string, number>(FAILED_MAX);
 
   constructor(deps: ImagesDeps, options: ImagesOptions) {
@@ -89,23 +105,21 @@ export class Images {
     { signal, look }: Waiting & { look: boolean },
   ): Promise<FoundManifest> {
     const tag = isDigest(reference) ? null : reference;
-    const digest =
-      tag === null ? reference : await this.#digestOf({ ...of, tag, digest: null }, signal);
-    const found =
-      digest === null ? null : (this.#here(digest) ?? (await this.#elsewhere(of, digest, signal)));
-    if (digest !== null && found && found.bytes <= MANIFEST_BYTES_MAX) {
+    const meant = tag === null ? reference : await this.#digestOf({ ...of, tag }, signal);
+    if (meant === null) throw await this.#unknown(of, "MANIFEST_UNKNOWN", reference);
+    const image = { ...of, tag, digest: meant };
+    const found = this.#here(meant) ?? (await this.#elsewhere(of, meant, signal));
+    if (found && found.bytes <= MANIFEST_BYTES_MAX) {
       if (!look) this.#deps.use(found.manifestHash);
-      const bytes = await this.#whole(found, digest, signal);
+      const bytes = await this.#whole(found, meant, signal);
+      if (!look) await this.#served(image, bytes);
       const from = found.active ? "store" : "mesh";
-      return { bytes, digest, mediaType: mediaTypeOf(bytes), from };
+      return { bytes, digest: meant, mediaType: mediaTypeOf(bytes), from };
     }
-    if (digest !== null && this.#brings(of, digest)) {
-      const image = { ...of, tag, digest };
-      const { bytes, mediaType } = await this.#deps.manifest(image, { signal });
-      if (!look) this.#bring(image, bytes);
-      return { bytes, digest, mediaType, from: "registry" };
-    }
-    throw await this.#unknown(of, "MANIFEST_UNKNOWN", `${reference} is not in the mesh`);
+    if (!this.#brings(image)) throw await this.#unknown(of, "MANIFEST_UNKNOWN", reference);
+    const { bytes, mediaType } = await this.#deps.manifest(image, { signal });
+    if (!look) this.#bring(image, bytes);
+    return { bytes, digest: meant, mediaType, from: "registry" };
   }
 
   async blob(of: Repository, digest: string, { signal }: Waiting): Promise<FoundBlob> {
@@ -113,7 +127,7 @@ export class Images {
     const coming = here ? null : this.#comingWith(digest);
     if (coming) return this.#asItComes(coming, digest);
     const found = here ?? (await this.#elsewhere(of, digest, signal));
-    if (!found) throw await this.#unknown(of, "BLOB_UNKNOWN", `${digest} is not in the mesh`);
+    if (!found) throw await this.#unknown(of, "BLOB_UNKNOWN", digest);
     const { manifestHash, bytes, active } = found;
     this.#deps.use(manifestHash);
     return {
@@ -132,10 +146,8 @@ export class Images {
     return [...new Set(versions.flatMap(({ image }) => image.tag ?? []))].sort();
   }
 
-  async #digestOf(
-    image: ImageReference & { tag: string },
-    signal: AbortSignal,
-  ): Promise<string | null> {
+  async #digestOf(of: Repository & { tag: string }, signal: AbortSignal): Promise<string | null> {
+    const image = { ...of, digest: null };
     const versions = await this.#versions(image);
     // Registries that nobody configured or published from are not asked: whoever runs programs
     // here could have any address asked.
@@ -165,12 +177,21 @@ export class Images {
     return partial;
   }
 
+  /** One of the catalog; of those with the same manifest the one that holds most. */
   async #elsewhere(of: Repository, digest: string, signal: AbortSignal): Promise<Found | null> {
-    const exact = await this.#deps.catalog(of, digest);
-    const others = exact.length > 0 ? [] : await this.#deps.catalog(of, null);
-    for (const { manifestHash } of [...exact, ...others].slice(0, DESCRIBED_MAX)) {
-      const bytes = (await this.#deps.describe(manifestHash, { signal })).get(digest);
-      if (bytes !== undefined) return { manifestHash, bytes, active: false };
+    const parent = this.#parents.get(digest);
+    const looked = new Set<string>();
+    for (const about of [digest, ...(parent ? [parent] : []), null]) {
+      const versions = [...(await this.#deps.catalog(of, about))];
+      if (about !== null) versions.sort((a, b) => b.bytes - a.bytes);
+      for (const { manifestHash } of versions) {
+        if (looked.has(manifestHash)) continue;
+        if (looked.size === DESCRIBED_MAX) return null;
+        looked.add(manifestHash);
+        const blobs = await this.#deps.describe(manifestHash, { signal });
+        const bytes = blobs.get(digest);
+        if (bytes !== undefined) return { manifestHash, bytes, active: false };
+      }
     }
     return null;
   }
@@ -205,7 +226,7 @@ export class Images {
     throw new Refusal("MANIFEST_UNKNOWN", `${digest} was published with other bytes`);
   }
 
-  #brings({ registry }: Repository, digest: string): boolean {
+  #brings({ registry, digest }: PinnedImage): boolean {
     const failedUntilMs = this.#failedUntilMs.get(digest) ?? 0;
     if (this.#deps.clock.monotonic() < failedUntilMs) return false;
     return this.#upstreams.has(registry) && this.#deps.canBring();
@@ -214,27 +235,55 @@ export class Images {
   /** Begins to bring the image into the mesh; its blobs can be asked for at once. */
   #bring(image: PinnedImage, manifest: Uint8Array): void {
     if (this.#coming.has(image.digest)) return;
-    const content = readContent(manifest, image.digest);
-    const blobs = content.kind === "image" ? content.blobs : [];
-    const version = this.#deps.bring(image);
+    const content = contentOf(manifest, image.digest);
+    this.#adopt(image.digest, content);
+    const version = this.#deps.bring(image, content.kind === "index" ? "manifest" : "whole");
     // It stays when it has come, for the catalog may be known here as it was before.
-    const sizes = new Map(blobs.map(({ digest, size }) => [digest, size]));
-    this.#coming.set(image.digest, { blobs: sizes, version });
+    this.#coming.set(image.digest, { blobs: sizesOf(content), version });
     version.catch((cause: unknown) => {
       const { clock, log } = this.#deps;
-      log.warn({ err: cause, image: repositoryUrl(image), digest: image.digest }, "not brought in");
+      log.warn({ err: cause, image: imageUrl(image) }, "image not brought in");
       this.#coming.delete(image.digest);
       this.#failedUntilMs.set(image.digest, clock.monotonic() + FAILED_MS);
     });
   }
 
-  async #unknown(of: Repository, code: "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN", message: string) {
-    const known = (await this.#versions(of)).length > 0;
-    return new Refusal(
-      known ? code : "NAME_UNKNOWN",
-      known ? message : `${of.repository}: ${message}`,
-    );
+  /** Another tag of what is known is told to the fleet, so that it counts without the registry. */
+  async #served(image: PinnedImage, manifest: Uint8Array): Promise<void> {
+    this.#adopt(image.digest, contentOf(manifest, image.digest));
+    const key = imageUrl(image);
+    if (image.tag === null || this.#told.has(key) || !this.#brings(image)) return;
+    this.#told.set(key, true);
+    const told = (v: ImageVersion) => v.image.tag === image.tag && v.image.digest === image.digest;
+    if ((await this.#versions(image)).some(told)) return;
+    this.#deps.bring(image, "manifest").catch((cause: unknown) => {
+      this.#deps.log.warn({ err: cause, image: key }, "tag not told to the fleet");
+    });
   }
+
+  #adopt(parent: string, content: Content): void {
+    for (const blob of sizesOf(content).keys()) this.#parents.set(blob, parent);
+  }
+
+  async #unknown(of: Repository, code: "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN", what: string) {
+    if ((await this.#versions(of)).length > 0)
+      return new Refusal(code, `${what} of ${of.repository} is not in the mesh`);
+    return new Refusal("NAME_UNKNOWN", `no image of ${of.repository} is in the mesh`);
+  }
+}
+
+/** What this does not understand is left to the engine and the registry. */
+function contentOf(manifest: Uint8Array, digest: string): Content {
+  try {
+    return readContent(manifest, digest);
+  } catch (cause) {
+    throw new Refusal("MANIFEST_UNKNOWN", cause instanceof Error ? cause.message : "unreadable");
+  }
+}
+
+function sizesOf(content: Content): Map<string, number> {
+  const blobs = content.kind === "image" ? content.blobs : [];
+  return new Map(blobs.map(({ digest, size }) => [digest, size]));
 }
 
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -26,6 +26,8 @@ export type MirrorDeps = ImagesDeps & {
 
 const REQUESTS_MAX = 256;
 const CONNECTIONS_MAX = 1_024;
+/** Of up to a chunk each. */
+const PIECES_AHEAD = 2;
 const LOOPBACK_NAME = /^(localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i;
 const VERSION = { "docker-distribution-api-version": "registry/2.0" };
 
@@ -175,7 +177,9 @@ export class Mirror {
     const unpin = blob.manifestHash === null ? null : this.#deps.pin(blob.manifestHash);
     try {
       await pipeline(
-        Readable.from(this.#counted(blob.read({ from, to }, { signal }), blob.from)),
+        Readable.from(this.#counted(blob.read({ from, to }, { signal }), blob.from), {
+          highWaterMark: PIECES_AHEAD,
+        }),
         response,
       );
     } finally {

@@ -87,6 +87,7 @@ export class OciSource implements Source {
   ): Promise<void> {
     parts.manifests.set(manifest.digest, manifest);
     const content = readContent(manifest.bytes, imageUrl({ ...image, digest: manifest.digest }));
+    if (platforms === "none") return;
     if (content.kind === "image") {
       for (const blob of content.blobs) if (!blob.urls?.length) parts.blobs.set(blob.digest, blob);
       return;

@@ -1,4 +1,7 @@
-/** Which of an index's images are meant: `linux/arm64`, several with commas, `all` or `none`. */
+/**
+ * Which of an index's images are meant: `linux/arm64`, several with commas, `all`, or `none` for
+ * the manifest alone.
+ */
 import { arch } from "node:os";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Descriptor } from "../../shared/image-layout.ts";

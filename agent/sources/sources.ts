@@ -2,6 +2,7 @@
  * Where artifacts come from, by the scheme of their URL. What a kind of source needs is loaded
  * with its first use: an idle agent has no use for it.
  */
+import { hash } from "node:crypto";
 import { join } from "node:path";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
@@ -57,6 +58,8 @@ const KINDS: readonly { name: string; schemes: readonly SourceScheme[]; make: Ma
   },
 ];
 
+const REVISION_MAX = 200;
+
 export class Sources {
   readonly #deps: Omit<SourceDeps, "cacheDir">;
   readonly #cacheDir: string;
@@ -98,12 +101,13 @@ export class Sources {
 
   async snapshot(url: string, options: Reading): Promise<Snapshot> {
     const parsed = parseSourceUrl(url);
-    return (await this.#source(schemeOf(parsed))).snapshot(parsed, options);
+    const snapshot = await (await this.#source(schemeOf(parsed))).snapshot(parsed, options);
+    return { ...snapshot, revision: short(snapshot.revision) };
   }
 
   async revision(url: string, options: Reading): Promise<string> {
     const parsed = parseSourceUrl(url);
-    return (await this.#source(schemeOf(parsed))).revision(parsed, options);
+    return short(await (await this.#source(schemeOf(parsed))).revision(parsed, options));
   }
 
   async close(): Promise<void> {
@@ -122,4 +126,9 @@ export class Sources {
     }
     return source;
   }
+}
+
+/** A server may say what it likes, at any length. */
+function short(revision: string): string {
+  return revision.length <= REVISION_MAX ? revision : hash("sha256", revision, "hex");
 }

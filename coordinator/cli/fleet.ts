@@ -108,6 +108,7 @@ export function hostsText(hosts: readonly HostView[], nowMs: number): string {
         value: (h) => bytes(sum(h.holdings.map((held) => held.bytesHave))),
         right: true,
       },
+      { title: "LIES", value: (h) => sum(h.accusedBy.map((by) => by.lies)) },
       { title: "ROUTER", value: (h) => h.routerUrl },
     ],
     "no hosts are enrolled: `prestage join-token` makes a token for the first",

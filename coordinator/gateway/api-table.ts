@@ -37,6 +37,7 @@ import {
 import { HostId, Name } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { WorkloadsFile } from "../../shared/workload.ts";
+import { followRoutes } from "./api-follows.ts";
 import { HISTORY_BYTES_MAX, historyRows } from "./api-history.ts";
 import { modelRoutes } from "./api-models.ts";
 import { publisherRoutes } from "./api-publishers.ts";
@@ -63,6 +64,7 @@ export function apiTable(deps: {
     ...steering(operations),
     ...administering(operations),
     ...signalRoutes(operations),
+    ...followRoutes(operations),
     ...modelRoutes(operations),
     ...publisherRoutes(operations),
   ];

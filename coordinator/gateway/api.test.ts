@@ -37,6 +37,11 @@ const SAMPLES: Record<string, Omit<Ask, "path"> & { path?: string }> = {
   "POST /api/v1/events": {
     body: { events: [{ id: "1", summary: "s", start: "2026-11-27T10:00:00+01:00" }] },
   },
+  "GET /api/v1/follows": {},
+  "POST /api/v1/follows": {
+    body: { name: "app", tag: "main", url: "https://x.example/app", everyMs: 60_000 },
+  },
+  "POST /api/v1/follows/remove": { body: { name: "app", tag: "main" } },
   "POST /api/v1/events/remove": { body: { ids: ["1"] } },
   "GET /api/v1/models": {},
   "POST /api/v1/models": { body: { name: "m", onnx: "AAAA" } },

@@ -33,6 +33,7 @@ import type {
   WhyView,
   WorkloadList,
 } from "../../shared/api.ts";
+import type { FollowList, FollowRemoval, FollowRequest } from "../../shared/api-follows.ts";
 import type { ForecastModel, ForecastModelList, ModelAddition } from "../../shared/api-models.ts";
 import type { PublisherList, PublisherTrust } from "../../shared/api-publishers.ts";
 import type {
@@ -73,6 +74,10 @@ export type Operations = {
   models(): ForecastModelList;
   addModel(request: ModelAddition, by: Caller): Promise<ForecastModel>;
   removeModel(name: string): Promise<ForecastModelList>;
+
+  follows(): FollowList;
+  follow(request: FollowRequest, by: Caller): Promise<FollowList>;
+  unfollow(request: FollowRemoval, by: Caller): Promise<FollowList>;
 
   apply(file: WorkloadsFile, by: Caller): Promise<Applied>;
   removeWorkload(name: string, by: Caller): Promise<Applied>;

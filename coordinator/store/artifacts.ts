@@ -62,17 +62,14 @@ export class ArtifactTable {
           signed.body,
           signed.signature,
         );
-      for (const tag of tags)
-        this.#db.run(
-          `INSERT INTO tags VALUES (?, ?, ?, CAST(unixepoch('subsec') * 1000 AS INTEGER))
-             ON CONFLICT (name, tag) DO UPDATE
-             SET hash = excluded.hash, changed_ms = excluded.changed_ms`,
-          facts.name,
-          tag,
-          signed.hash,
-        );
+      for (const tag of tags) this.#tag(facts.name, tag, signed.hash);
       return { kind: present ? "present" : "added" };
     });
+  }
+
+  /** The tag now means this version of the same name. */
+  moveTag(name: string, tag: string, hash: string): Promise<void> {
+    return this.#db.commit(() => this.#tag(name, tag, hash));
   }
 
   /** By exact version, or by tag. Null when there is none. */
@@ -113,11 +110,11 @@ export class ArtifactTable {
     repository: string,
     { tag, digest }: { tag: string | null; digest: string | null },
     limit: number,
-  ): { manifestHash: string; originUrl: string; createdMs: number }[] {
+  ): { manifestHash: string; originUrl: string; createdMs: number; bytes: number }[] {
     const from = tag === null ? repository : `${repository}:${tag}`;
     return this.#db
-      .all<{ hash: string; origin_url: string; created_ms: number }>(
-        `SELECT hash, origin_url, created_ms FROM manifests
+      .all<{ hash: string; origin_url: string; created_ms: number; bytes: number }>(
+        `SELECT hash, origin_url, created_ms, bytes FROM manifests
            WHERE (origin_url >= ?1 || '@' AND origin_url < ?1 || 'A'
                OR ?2 IS NULL AND origin_url >= ?1 || ':' AND origin_url < ?1 || ';')
              AND (?3 IS NULL OR substr(origin_url, -length(?3)) = ?3)
@@ -131,6 +128,7 @@ export class ArtifactTable {
         manifestHash: row.hash,
         originUrl: row.origin_url,
         createdMs: row.created_ms,
+        bytes: row.bytes,
       }));
   }
 
@@ -138,6 +136,17 @@ export class ArtifactTable {
     return this.#db
       .all<Columns>(`SELECT ${COLUMNS} FROM manifests ORDER BY name, created_ms, version`)
       .map((row) => this.#withTags(row));
+  }
+
+  #tag(name: string, tag: string, hash: string): void {
+    this.#db.run(
+      `INSERT INTO tags VALUES (?, ?, ?, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+         ON CONFLICT (name, tag) DO UPDATE
+         SET hash = excluded.hash, changed_ms = excluded.changed_ms`,
+      name,
+      tag,
+      hash,
+    );
   }
 
   #withTags(row: Columns): ArtifactRow {

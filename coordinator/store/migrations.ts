@@ -147,4 +147,15 @@ CREATE INDEX manifests_by_key ON manifests (public_key);
     name: "artifacts by origin",
     sql: "CREATE INDEX manifests_by_origin ON manifests (origin_url);",
   },
+  {
+    version: 6,
+    name: "follows",
+    sql: `
+CREATE TABLE follows (
+  name TEXT NOT NULL, tag TEXT NOT NULL, url TEXT NOT NULL, every_ms INTEGER NOT NULL,
+  added_by TEXT NOT NULL, added_ms INTEGER NOT NULL, host TEXT, revision TEXT, version TEXT,
+  changed_ms REAL, PRIMARY KEY (name, tag)
+) STRICT, WITHOUT ROWID;
+`,
+  },
 ];

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { ArtifactTable } from "./artifacts.ts";
 import { AuditTable } from "./audit.ts";
 import { DemandTable } from "./demand.ts";
+import { FollowTable } from "./follows.ts";
 import { IdentityTable } from "./identities.ts";
 import { ImportTable } from "./imports.ts";
 import { LedgerTable } from "./ledger.ts";
@@ -27,6 +28,7 @@ export class Store {
   readonly models: ModelTable;
   readonly signals: SignalTable;
   readonly publishers: PublisherTable;
+  readonly follows: FollowTable;
   readonly #db: Database;
 
   private constructor(db: Database) {
@@ -43,6 +45,7 @@ export class Store {
     this.models = new ModelTable(db);
     this.signals = new SignalTable(db);
     this.publishers = new PublisherTable(db);
+    this.follows = new FollowTable(db);
   }
 
   /** Opens or makes `DIR/prestage.db`; see `Database.open` for what it refuses. */

@@ -24,6 +24,7 @@ import {
   TimeMs,
   Version,
 } from "../domain.ts";
+import { FOLLOWS_MAX, FollowOrder, FollowState } from "../follow.ts";
 import { HOSTS_PUBLISH, Publisher } from "../publishers.ts";
 import { Workload } from "../workload.ts";
 
@@ -91,6 +92,17 @@ export const Holding = z.object({
 });
 export type Holding = z.infer<typeof Holding>;
 
+export const Liar = z.object({
+  host: HostId,
+  /** Wrong chunks, and runs of chunks it claimed to have and refused. */
+  lies: Counter,
+  /** Ago, real time. */
+  lastMs: z.number().min(0),
+  /** It is asked nothing for so long, real time; 0: it is let in again. */
+  shunnedMs: z.number().min(0),
+});
+export type Liar = z.infer<typeof Liar>;
+
 export const OrderState = z.object({
   orderId: z.string().max(200),
   state: z.enum(["pending", "done", "failed", "withdrawn"]),
@@ -119,6 +131,10 @@ export const Report = z.object({
   /** Memory environments have held, byte-milliseconds on the demand clock since the start. */
   memoryTime: z.object({ planned: z.number().min(0), unplanned: z.number().min(0) }),
   lease: z.object({ id: z.string().max(64), spentBytes: Bytes }).nullable(),
+  /** Peers that gave something else than they were asked for. */
+  liars: list(Liar, 100).default(() => []),
+  /** Of the followed tags that are this agent's; absent: none was looked at yet. */
+  follows: list(FollowState, FOLLOWS_MAX).optional(),
 });
 export type Report = z.infer<typeof Report>;
 
@@ -161,6 +177,8 @@ export const RequestBody = z.discriminatedUnion("kind", [
   }),
   /** Work that one host of the fleet should do: it has the time, or until it gives it back (0). */
   z.object({ kind: z.literal("claim"), key: z.string().max(1024), forMs: TimeMs.max(600_000) }),
+  /** Moves a tag that this agent follows to a version that is published already. */
+  z.object({ kind: z.literal("tag"), name: Name, version: Version, tag: Name }),
 ]);
 export type RequestBody = z.infer<typeof RequestBody>;
 export type RequestKind = RequestBody["kind"];
@@ -203,6 +221,8 @@ export const DesiredState = z.object({
   /** Share of each workload's requests that enter at this host, 0..1; for its affinity. */
   demandShare: z.record(Name, z.number().min(0).max(1)),
   model: ModelRef.nullable(),
+  /** Tags whose URL this agent looks after; absent: none. */
+  follows: list(FollowOrder, FOLLOWS_MAX).optional(),
 });
 export type DesiredState = z.infer<typeof DesiredState>;
 
@@ -230,11 +250,18 @@ export const ReplyBody = z.discriminatedUnion("kind", [
     kind: z.literal("images"),
     /** The latest published first. */
     versions: list(
-      z.object({ manifestHash: Sha256, originUrl: z.string().max(2048), createdMs: TimeMs }),
+      z.object({
+        manifestHash: Sha256,
+        originUrl: z.string().max(2048),
+        createdMs: TimeMs,
+        bytes: Bytes,
+      }),
       IMAGES_MAX,
     ),
   }),
   z.object({ kind: z.literal("claim"), granted: z.boolean() }),
+  /** False: there is no such version. */
+  z.object({ kind: z.literal("tag"), moved: z.boolean() }),
 ]);
 export type ReplyBody = z.infer<typeof ReplyBody>;
 

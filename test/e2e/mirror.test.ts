@@ -179,9 +179,18 @@ describe.skipIf(obstacle !== null)(title, () => {
     const pulled = await Promise.all(["c", "d", "c", "d"].map((host) => pull(host, "team/new:v1")));
     for (const digests of pulled) expect(digests).toEqual(expect.arrayContaining(layers));
     for (const layer of layers) expect(requestsFor(`team/new/blobs/${layer}`)).toBe(1);
+    // Another tag of the same image counts without the registry, too.
+    await push(join(folder, "layout-team-new-v1"), "t", `${registry.host}/team/new:stable`);
+    await pull("c", "team/new:stable");
+    await agents.until(async () => {
+      const answer = await fetch(at("b", "team/new/tags/list"));
+      return (await answer.text()).includes("stable");
+    });
+    for (const layer of layers) expect(requestsFor(`team/new/blobs/${layer}`)).toBe(1);
     await registry.stop();
     // Also a host that has no upstream, of what others brought in.
     expect(await pull("b", "team/new:v1")).toEqual(pulled[0]);
+    expect(await pull("b", "team/new:stable")).toEqual(pulled[0]);
     await registry.start();
   });
 

@@ -464,6 +464,7 @@ export class SimAgent {
       },
       memoryTime: { planned: 0, unplanned: 0 },
       lease,
+      liars: [],
     };
   }
 

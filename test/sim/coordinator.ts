@@ -128,6 +128,7 @@ export class SimCoordinator {
         aggressiveness: () => ({ threshold: 1, lead: 1 }),
         support: () => PROGRAM_ALONE,
         model: () => null,
+        follows: () => [],
         minute: () => {},
         planned: (orders) =>
           this.#run.note(`plan: ${orders.filter((o) => o.taken).length} of ${orders.length}`),

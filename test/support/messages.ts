@@ -63,6 +63,7 @@ export function reportFacts(size = 1, atMs = 1_000): Omit<Report, Stamped> {
     staged: { peerBytes: 0, originBytes: 0, foregroundBytes: 0, wastedBytes: 0 },
     memoryTime: { planned: 0, unplanned: 0 },
     lease: null,
+    liars: [{ host: "host-b", lies: 2, lastMs: 10, shunnedMs: 60_000 }],
   };
 }
 
@@ -121,6 +122,7 @@ export const SAMPLES: Message[] = [
       ...reportFacts(2),
       ...versions,
       orders: [{ orderId: "o-1", state: "failed", code: "DISK_FULL", bytesDone: 5 }],
+      liars: [{ host: "host-b", lies: 2, lastMs: 10, shunnedMs: 60_000 }],
       lease: { id: "lease-1", spentBytes: 12 },
     },
   },

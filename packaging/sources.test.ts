@@ -1,0 +1,204 @@
+/** Publishing and following URLs by a real coordinator and real agents, as processes. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ApiClient } from "../coordinator/cli/client.ts";
+import { readAccess } from "../coordinator/cli/context.ts";
+import type { ArtifactList, DoctorView, HostList } from "../shared/api.ts";
+import type { FollowList } from "../shared/api-follows.ts";
+import { systemClock } from "../shared/runtime/clock.ts";
+import { FakeTerminal } from "../test/support/terminal.ts";
+import { Children } from "./demo/children.ts";
+import { runProgram } from "./prestage.ts";
+
+const ENTRY = new URL("prestage.mjs", import.meta.url).pathname;
+const START_WITHIN_MS = 100_000;
+const SECRET = "s3cret-of-the-origin";
+const children = new Children({
+  clock: systemClock,
+  nodePath: process.execPath,
+  env: { ...process.env, ORIGIN_LOGIN: `reader:${SECRET}` },
+});
+const agents = new Map<string, Awaited<ReturnType<typeof startDaemon>>>();
+/** All that commands printed. */
+let printed = "";
+let folder: string;
+let context: string;
+let origin: Server;
+let asked = 0;
+let content = Buffer.from("first");
+
+async function run(args: string[], stdin = "") {
+  const env = { PRESTAGE_CONTEXT: context };
+  const terminal = new FakeTerminal(args, { env, stdin });
+  await runProgram({ terminal, clock: systemClock });
+  printed += terminal.stdout + terminal.errors;
+  return terminal;
+}
+
+async function json<T>(args: string[], stdin = ""): Promise<T> {
+  const terminal = await run([...args, "--json"], stdin);
+  expect(terminal.errors).toBe("");
+  return JSON.parse(terminal.stdout);
+}
+
+async function until(what: string, holds: () => Promise<boolean>) {
+  const endMs = systemClock.monotonic() + START_WITHIN_MS;
+  while (!(await holds())) {
+    expect(systemClock.monotonic(), what).toBeLessThan(endMs);
+    await systemClock.sleep(200);
+  }
+}
+
+async function startDaemon(kind: "agent" | "coordinator", name: string, config: object) {
+  const file = join(folder, `${name}.yaml`);
+  await writeFile(file, JSON.stringify(config));
+  const args = [ENTRY, kind, "--config", file, "--stop-with-stdin"];
+  return children.start(name, args, { logFile: join(folder, `${name}.log`) });
+}
+
+async function startAgent(host: string, url: string) {
+  const dir = join(folder, host);
+  const { token } = await json<{ token: string }>(["join-token", "--host", host]);
+  const args = ["join", "--coordinator", url, "--token-file", "-", "--host", host, "--data", dir];
+  await json(args, `${token}\n`);
+  const daemon = await startDaemon("agent", host, {
+    dataDir: dir,
+    coordinator: url,
+    host,
+    router: { host: "127.0.0.1", port: 0 },
+    mesh: { listen: "127.0.0.1", port: 0 },
+    sources: [{ url: originUrl(""), auth: { scheme: "basic", env: "ORIGIN_LOGIN" } }],
+    peakCpu: 1,
+    sampleMs: 500,
+    reportMs: 200,
+    logLevel: "debug",
+  });
+  agents.set(host, daemon);
+}
+
+const originUrl = (path: string) =>
+  `http://127.0.0.1:${(origin.address() as AddressInfo).port}/${path}`;
+const followed = async () => (await json<FollowList>(["follow", "list"])).follows[0];
+async function artifacts() {
+  const client = new ApiClient(await readAccess(context));
+  try {
+    const path = "/api/v1/artifacts";
+    return (await client.get<ArtifactList>(path, {}, { signal: AbortSignal.timeout(60_000) }))
+      .artifacts;
+  } finally {
+    await client.close();
+  }
+}
+const tagged = async () => (await artifacts()).find((a) => a.tags.includes("live"));
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "prestage-sources-"));
+  context = join(folder, "coordinator", "cli.json");
+  const wanted = `Basic ${Buffer.from(`reader:${SECRET}`).toString("base64")}`;
+  origin = createServer((request, response) => {
+    asked++;
+    if (request.headers.authorization !== wanted) return void response.writeHead(401).end();
+    response.setHeader("etag", `"${content.length}-${content[0]}"`);
+    response.end(content);
+  });
+  await new Promise<void>((resolve) => origin.listen(0, "127.0.0.1", resolve));
+  await startDaemon("coordinator", "coordinator", {
+    dataDir: join(folder, "coordinator"),
+    listen: { host: "127.0.0.1", port: 0 },
+    hostnames: ["127.0.0.1"],
+    plan: { tickMs: 200 },
+    qos: { peakCpu: 1 },
+  });
+  await until("context", () => readFile(context).then(Boolean, () => false));
+  const { url } = JSON.parse(await readFile(context, "utf8"));
+  await Promise.all(["a", "b"].map((host) => startAgent(host, url)));
+  await until("hosts", async () => {
+    const { hosts } = await json<HostList>(["hosts"]);
+    return hosts.length === 2 && hosts.every((h) => h.connected);
+  });
+});
+
+afterAll(async () => {
+  await children.stop();
+  origin?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe("a URL", () => {
+  test("is published by the agent that may read it, and refused with a secret in it", async () => {
+    const data = ["--data", join(folder, "a")];
+    const args = ["--name", "once", "--version", "auto", ...data];
+    const published = await json<{ version: string }>(["publish", originUrl("m.bin"), ...args]);
+    expect(published.version).toMatch(/^[0-9a-f]{12}$/);
+    const got = await json<{ path: string }>(["get", `once@${published.version}`, ...data]);
+    expect(await readFile(join(got.path, "m.bin"), "utf8")).toBe("first");
+    const login = originUrl("m.bin").replace("//", `//reader:${SECRET}@`);
+    const refused = await run(["publish", login, ...args]);
+    expect([refused.exit, refused.errors]).toEqual([2, expect.stringContaining("agent.yaml")]);
+  });
+
+  test("is followed: what changes is published, by one host at a time", async () => {
+    const wish = ["--name", "app", "--tag", "live", "--follow", "1s"];
+    await json(["publish", originUrl("app.bin"), ...wish]);
+    await until("first", async () => (await followed())?.state === "ok");
+    const first = await followed();
+    expect((await tagged())?.ref.version).toBe(first?.version);
+
+    content = Buffer.from("second, longer");
+    await until("second", async () => (await followed())?.version !== first?.version);
+    const second = await followed();
+    expect((await tagged())?.ref.version).toBe(second?.version);
+    expect((await artifacts()).filter((a) => a.ref.name === "app").length).toBe(2);
+
+    const host = second?.host ?? "";
+    const other = host === "a" ? "b" : "a";
+    agents.get(host)?.handle.kill("SIGKILL");
+    content = Buffer.from("third, by the other host");
+    await until("third", async () => (await followed())?.version !== second?.version);
+    expect((await followed())?.host).toBe(other);
+    const got = await json<{ path: string }>(["get", "app:live", "--data", join(folder, other)]);
+    expect(await readFile(join(got.path, "app.bin"), "utf8")).toBe(content.toString());
+
+    content = Buffer.from("first");
+    await until("back", async () => (await followed())?.version === first?.version);
+    expect((await tagged())?.ref.version).toBe(first?.version);
+  });
+
+  test("that fails shows in doctor, and is left alone after the removal", async () => {
+    const before = origin.listeners("request");
+    origin.removeAllListeners("request");
+    origin.on("request", (_, response) => response.writeHead(403).end(SECRET));
+    await until("failing", async () => {
+      const { checks } = await json<DoctorView>(["doctor"]);
+      const check = checks.find((c) => c.name === "followed tags");
+      return check?.status === "warn" && check.detail.includes("app:live");
+    });
+    expect((await run(["follow", "list"])).stdout).toContain("failing");
+    for (const listener of before) origin.on("request", listener as () => void);
+    await json(["follow", "remove", "app:live"]);
+    expect(await followed()).toBe(undefined);
+    expect((await tagged())?.ref.name).toBe("app");
+    await systemClock.sleep(1_500);
+    const seen = asked;
+    await systemClock.sleep(2_500);
+    expect(asked).toBe(seen);
+  });
+
+  test("leaves no secret behind (files, logs, database, output)", async () => {
+    await children.stop();
+    const login = Buffer.from(`reader:${SECRET}`).toString("base64");
+    expect(printed).not.toContain(SECRET);
+    expect(printed).not.toContain(login);
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+    const files = entries.filter((e) => e.isFile()).map((e) => join(e.parentPath, e.name));
+    expect(files.length).toBeGreaterThan(20);
+    for (const file of files) {
+      const bytes = await readFile(file);
+      expect(bytes.includes(SECRET) || bytes.includes(login), file).toBe(false);
+    }
+  });
+});
