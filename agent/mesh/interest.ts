@@ -34,6 +34,7 @@ export class Interest {
   running: AbortController | null = null;
   /** Why the last attempt failed. */
   code: string | null = null;
+  #told: Urgency | null = null;
   failures = 0;
   retryAtMs = 0;
 
@@ -53,11 +54,23 @@ export class Interest {
 
   urgency(): Urgency {
     const all = [...this.holds, ...this.waiters].map((w) => w.priority);
-    return {
+    this.#told = {
       priority: all.length > 0 ? Math.max(...all) : 0,
       deadlineMs: Math.min(Number.MAX_SAFE_INTEGER, ...this.holds.map((h) => h.deadlineMs)),
       foreground: [...this.waiters].some((w) => w.foreground),
     };
+    return this.#told;
+  }
+
+  /** Null when it is what `urgency` gave last. */
+  urgencyIfNew(): Urgency | null {
+    const told = this.#told;
+    const now = this.urgency();
+    const same =
+      now.priority === told?.priority &&
+      now.deadlineMs === told.deadlineMs &&
+      now.foreground === told.foreground;
+    return same ? null : now;
   }
 
   orderState(

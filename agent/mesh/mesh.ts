@@ -422,7 +422,9 @@ export class Mesh {
     if (!tree || this.#transfer.missing(id) === 0) return;
     const { chunks, manifest } = tree;
     const hasOrigin = manifest.originUrl !== null;
-    const want = { id, chunks, missing: [], hasOrigin, ...interest.urgency() };
+    const urgency = interest.urgencyIfNew();
+    if (!urgency) return;
+    const want = { id, chunks, missing: [], hasOrigin, ...urgency };
     this.#fetcher.dispatch({ type: "want", want });
   }
 

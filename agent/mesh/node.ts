@@ -3,6 +3,7 @@
  * out, and keeps a connection to the members of its site. Chunks go another way (`channels.ts`).
  * The only importer of libp2p.
  */
+import { hash as digest } from "node:crypto";
 import { type GossipSub, gossipsub, TopicValidatorResult } from "@chainsafe/libp2p-gossipsub";
 import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
 import { identify } from "@libp2p/identify";
@@ -24,6 +25,7 @@ import { isBulkAddress } from "./channels.ts";
 
 /** So many neighbours are kept connected; the others are reached on demand and by gossip. */
 const NEIGHBOURS_MAX = 32;
+const NOTHING = new Uint8Array();
 const DIAL_EVERY_MS = 500;
 const DIAL_TIMEOUT_MS = 5_000;
 /** The host with the larger name waits so long for the other's dial before it dials too. */
@@ -167,6 +169,9 @@ export class MeshNode {
           allowedTopics: [this.#topic],
           allowPublishToZeroTopicPeers: true,
           fallbackToFloodsub: false,
+          // Each message comes from several neighbours: only the first is worth a signature check.
+          fastMsgIdFn: ({ signature, data }) =>
+            digest("sha1", Buffer.concat([signature ?? NOTHING, data ?? NOTHING]), "hex"),
           maxInboundDataLength: gossipBytesMax,
           // Hosts behind one address are common here, and all peers are members.
           scoreParams: { IPColocationFactorWeight: 0 },
