@@ -3,7 +3,12 @@
  * to the rooms, what the rooms know goes back as reports and records, and a person on this host
  * gets their answers here.
  */
-import { categoryKey, type HostSample, type Outcome } from "../shared/domain.ts";
+import {
+  categoryKey,
+  type EnvironmentStatus,
+  type HostSample,
+  type Outcome,
+} from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { DesiredState, MemberList, ModelRef, Report } from "../shared/protocol/bodies.ts";
 import { demandClock } from "../shared/replay.ts";
@@ -104,7 +109,10 @@ export class Agent {
     });
     following.onChange(() => this.#reportSoon());
     pool.onChange(() => {
-      artifacts.keepOnly(new Set(pool.list().map((e) => categoryKey(e.workload, e.category))));
+      const key = (e: EnvironmentStatus) => categoryKey(e.workload, e.category);
+      const all = pool.list();
+      const ending = all.filter((e) => e.state === "draining").map(key);
+      artifacts.keepOnly(new Set(all.map(key)), new Set(ending));
       this.#reportSoon();
     });
   }
@@ -127,6 +135,7 @@ export class Agent {
   #takeDesired(desired: DesiredState): void {
     const { lastKnown, mesh, router, pool, gate, following } = this.#rooms;
     const { hold, environments, workloads, paused, lease, throttled } = desired;
+    this.#learnVersions(desired);
     lastKnown.update({ desired });
     router.setWorkloads(workloads);
     mesh.setHold(hold);
@@ -149,6 +158,15 @@ export class Agent {
       return workload ? [{ workload, category }] : [];
     });
     this.#loading?.start("prepare homes", () => artifacts.prepare(wanted));
+  }
+
+  /** What tags mean now, before the pool looks at what is wanted. */
+  #learnVersions({ environments, workloads }: DesiredState): void {
+    const byName = new Map(workloads.map((workload) => [workload.name, workload]));
+    for (const { workload: name, category, artifacts = [] } of environments) {
+      const workload = byName.get(name);
+      if (workload) this.#rooms.artifacts.told(workload, category, artifacts);
+    }
   }
 
   #takeMembers(list: MemberList): void {

@@ -23,12 +23,16 @@ let clock: SimulatedClock;
 let connected: boolean;
 let asked: string[];
 let artifacts: Artifacts;
+let active: Set<string>;
+let pinned: Set<string>;
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), "prestage-artifacts-"));
   clock = new SimulatedClock();
   connected = true;
   asked = [];
+  active = new Set();
+  pinned = new Set();
   artifacts = new Artifacts({
     clock,
     log: silentLog,
@@ -40,9 +44,10 @@ beforeEach(() => {
     },
     connected: () => connected,
     ensure: async (hash) => `/trees/${hash}`,
-    pin: () => {},
-    unpin: () => {},
+    pin: (hash) => pinned.add(hash),
+    unpin: (hash) => pinned.delete(hash),
     markUsed: async () => {},
+    active: (hash) => active.has(hash),
   });
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
@@ -84,4 +89,33 @@ test("artifacts: a tag is asked again when its answer is old (coordinator there)
   await clock.advance(10_000);
   await artifacts.resolve("tiles-eu", { tag: "latest" });
   expect(asked).toHaveLength(2);
+});
+
+test("artifacts: a moved tag calls for another environment once it is here, not before", async () => {
+  await artifacts.stage(workload, "eu", staging);
+  expect(artifacts.superseded(workload, "eu")).toBe(false);
+  const code = { ref: { name: "server", version: "1" }, manifestHash: "hash of server" };
+  const moved = { ref: { name: "tiles-eu", version: "10" }, manifestHash: "hash of 10" };
+  artifacts.told(workload, "eu", [code, moved]);
+  active.add("hash of server");
+  expect(artifacts.superseded(workload, "eu")).toBe(false);
+  active.add("hash of 10");
+  expect(artifacts.superseded(workload, "eu")).toBe(true);
+  const paths = await artifacts.stage(workload, "eu", staging);
+  expect(paths.tiles).toBe("/trees/hash of 10");
+  expect(artifacts.superseded(workload, "eu")).toBe(false);
+});
+
+test("artifacts: an old version is kept while an environment of it is ending, then let go", async () => {
+  await artifacts.stage(workload, "eu", staging);
+  const moved = { ref: { name: "tiles-eu", version: "10" }, manifestHash: "hash of 10" };
+  artifacts.told(workload, "eu", [moved]);
+  await artifacts.stage(workload, "eu", staging);
+  const key = new Set(["maps/eu"]);
+  artifacts.keepOnly(key, key);
+  expect([...pinned].sort()).toEqual(["hash of 10", "hash of server", "hash of tiles-eu"]);
+  artifacts.keepOnly(key, new Set());
+  expect([...pinned].sort()).toEqual(["hash of 10", "hash of server"]);
+  artifacts.keepOnly(new Set(), new Set());
+  expect([...pinned]).toEqual([]);
 });

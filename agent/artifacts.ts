@@ -27,6 +27,8 @@ export type ArtifactsDeps = {
   pin(manifestHash: string, owner: string): void;
   unpin(manifestHash: string, owner: string): void;
   markUsed(manifestHash: string): Promise<void>;
+  /** Whether the version is here whole. */
+  active(manifestHash: string): boolean;
 };
 
 const ASK_MS_MAX = 30_000;
@@ -42,6 +44,8 @@ export class Artifacts {
   readonly #askedMs = new Map<string, number>();
   /** Versions that the environment of a category runs from. */
   readonly #running = new Map<string, Set<string>>();
+  /** Versions that were staged last, of those. */
+  readonly #latest = new Map<string, Set<string>>();
 
   constructor(deps: ArtifactsDeps) {
     this.#deps = deps;
@@ -54,10 +58,13 @@ export class Artifacts {
     staging: Staging,
   ): Promise<Record<string, string>> {
     const key = categoryKey(workload.name, category);
+    const latest = new Set<string>();
+    this.#latest.set(key, latest);
     const entries = await Promise.all(
       workload.artifacts.map(async (artifact) => {
         const { manifestHash } = await this.resolve(nameFor(artifact, category), artifact);
         this.#pin(key, manifestHash);
+        latest.add(manifestHash);
         return [artifact.as, await this.#deps.ensure(manifestHash, staging)] as const;
       }),
     );
@@ -70,12 +77,40 @@ export class Artifacts {
     await Promise.all([...hashes].map((hash) => this.#deps.markUsed(hash)));
   }
 
-  /** Environments that are there or on their way; what only others ran from may be dropped. */
-  keepOnly(live: ReadonlySet<string>): void {
+  /** What the coordinator says a category needs now: no tag has to be asked for. */
+  told(workload: Workload, category: string, needed: readonly Resolved[]): void {
+    for (const artifact of workload.artifacts) {
+      const name = nameFor(artifact, category);
+      const now = needed.find(({ ref }) => ref.name === name);
+      if (now) this.#remember(keyOf(name, artifact), now);
+    }
+  }
+
+  /** A tag moved, and what it means now is here: its environment should be made anew. */
+  superseded(workload: Workload, category: string): boolean {
+    const latest = this.#latest.get(categoryKey(workload.name, category));
+    const now = this.known(workload, category);
+    if (!latest || latest.size === 0 || now.length < workload.artifacts.length) return false;
+    const hashes = now.map((r) => r.manifestHash);
+    return hashes.some((h) => !latest.has(h)) && hashes.every((h) => this.#deps.active(h));
+  }
+
+  /**
+   * Environments that are there or on their way; what only others ran from may be dropped. Of a
+   * category none of which is `ending`, that is also what its last one ran from.
+   */
+  keepOnly(live: ReadonlySet<string>, ending: ReadonlySet<string>): void {
     for (const [key, hashes] of this.#running) {
+      if (ending.has(key)) continue;
+      const latest = live.has(key) ? this.#latest.get(key) : undefined;
+      for (const hash of hashes) {
+        if (latest?.has(hash)) continue;
+        this.#deps.unpin(hash, key);
+        hashes.delete(hash);
+      }
       if (live.has(key)) continue;
-      for (const hash of hashes) this.#deps.unpin(hash, key);
       this.#running.delete(key);
+      this.#latest.delete(key);
     }
   }
 

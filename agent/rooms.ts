@@ -81,6 +81,7 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
       ...common,
       self: identity.host,
       stage: (workload, category, staging) => artifacts.stage(workload, category, staging),
+      superseded: (workload, category) => artifacts.superseded(workload, category),
       driver: new ProcessDriver(common, {
         dir: join(config.dataDir, "environments"),
         baseEnv: deps.environment,
@@ -206,6 +207,7 @@ function makeTransfers(
     pin: (hash, owner) => mesh.pin(hash, owner),
     unpin: (hash, owner) => mesh.unpin(hash, owner),
     markUsed: (hash) => mesh.markUsed(hash),
+    active: (hash) => mesh.path(hash) !== null,
   });
   const publishing = new Publishing({
     ...deps,

@@ -1,4 +1,5 @@
 /** Publishing and following URLs by a real coordinator and real agents, as processes. */
+import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -102,7 +103,10 @@ beforeAll(async () => {
   origin = createServer((request, response) => {
     asked++;
     if (request.headers.authorization !== wanted) return void response.writeHead(401).end();
-    response.setHeader("etag", `"${content.length}-${content[0]}"`);
+    response.setHeader(
+      "etag",
+      `"${createHash("sha256").update(content).digest("hex").slice(0, 16)}"`,
+    );
     response.end(content);
   });
   await new Promise<void>((resolve) => origin.listen(0, "127.0.0.1", resolve));
@@ -166,6 +170,54 @@ describe("a URL", () => {
     content = Buffer.from("first");
     await until("back", async () => (await followed())?.version === first?.version);
     expect((await tagged())?.ref.version).toBe(first?.version);
+  });
+
+  test("is run by a workload whose environments follow the tag, without a failed request", async () => {
+    const app = (says: string) =>
+      Buffer.from(
+        `import { createServer } from "node:http";
+         createServer((_, r) => r.end(${JSON.stringify(says)})).listen(process.argv[2], "127.0.0.1");`,
+      );
+    content = app("one");
+    const wish = ["--name", "site", "--tag", "main", "--follow", "1s"];
+    await json(["publish", originUrl("site.mjs"), ...wish]);
+    const site = async () =>
+      (await json<FollowList>(["follow", "list"])).follows.find((f) => f.name === "site");
+    await until("site", async () => (await site())?.state === "ok");
+    const rows = Array.from({ length: 300 }, (_, i) => {
+      const at = new Date(systemClock.now() - (301 - i) * 60_000).toISOString();
+      return `${at},site,default,${[...agents.keys()][0]},3`;
+    });
+    const history = join(folder, "site.csv");
+    await writeFile(history, `timestamp,workload,category,origin,count\n${rows.join("\n")}\n`);
+    const workload = {
+      name: "site",
+      mode: "act",
+      match: { pathPrefix: "/" },
+      artifacts: [{ name: "site", tag: "main", kind: "code", as: "app" }],
+      environment: {
+        command: [process.execPath, "{artifact:app}/site.mjs", "{port}"],
+      },
+    };
+    await json(["apply", "-f", "-"], JSON.stringify({ workloads: [workload] }));
+    await json(["import", history]);
+    const router = async () => {
+      const { hosts } = await json<HostList>(["hosts"]);
+      return hosts.find((h) => h.connected)?.routerUrl ?? "";
+    };
+    const url = await router();
+    const answers: string[] = [];
+    const ask = async () => {
+      const answer = await fetch(`${url}/`);
+      answers.push(`${answer.status} ${await answer.text()}`);
+      return answers.at(-1) ?? "";
+    };
+    await until("one", async () => (await ask()) === "200 one");
+    const before = answers.length;
+    content = app("two");
+    await until("two", async () => (await ask()) === "200 two");
+    expect([...new Set(answers.slice(before))].sort()).toEqual(["200 one", "200 two"]);
+    await json(["follow", "remove", "site:main"]);
   });
 
   test("that fails shows in doctor, and is left alone after the removal", async () => {

@@ -219,6 +219,11 @@ export const KeepEnvironment = z.object({
   priority: z.number().int(),
   /** When it has to be warm. */
   deadlineMs: TimeMs,
+  /** What the workload's artifacts mean now, in their order; absent: ask for each. */
+  artifacts: z
+    .array(z.object({ ref: ArtifactRef, manifestHash: Sha256 }))
+    .max(64)
+    .optional(),
 });
 export type KeepEnvironment = z.infer<typeof KeepEnvironment>;
 

@@ -7,14 +7,23 @@ import { keepView, type Slot } from "./slot.ts";
 
 export class Desired {
   readonly #graceMs: number;
+  readonly #superseded: (workload: Workload, category: string) => boolean;
   #keep = new Map<string, KeepEnvironment>();
   /** Null until the first desired state: then every workload given is taken as declared. */
   #workloads: Map<string, Workload> | null = null;
   paused = false;
   connected = false;
 
-  constructor({ graceMs }: { graceMs: number }) {
+  /** `superseded`: other versions of its artifacts are wanted and here than it was made from. */
+  constructor({
+    graceMs,
+    superseded = () => false,
+  }: {
+    graceMs: number;
+    superseded?: ((workload: Workload, category: string) => boolean) | undefined;
+  }) {
     this.#graceMs = graceMs;
+    this.#superseded = superseded;
   }
 
   set(keep: readonly KeepEnvironment[], workloads: readonly Workload[], paused: boolean): void {
@@ -38,11 +47,11 @@ export class Desired {
     return this.#workloads?.has(name) ?? true;
   }
 
-  /** The workload is gone, or was declared differently since this was made. */
+  /** The workload is gone, was declared differently, or a tag moved since this was made. */
   outdated(slot: Slot): boolean {
     if (!this.#workloads) return false;
     const now = this.#workloads.get(slot.workload.name);
-    return !now || madeOf(now) !== madeOf(slot.workload);
+    return !now || madeOf(now) !== madeOf(slot.workload) || this.#superseded(now, slot.category);
   }
 
   /** Being made for a plan that changed its mind, or is paused, and nobody waits. */

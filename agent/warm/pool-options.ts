@@ -4,6 +4,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
 import type { Random } from "../../shared/runtime/random.ts";
+import type { Workload } from "../../shared/workload.ts";
 import type { Driver } from "./driver.ts";
 import type { ShadowFn, StageFn, WarmupFn } from "./making.ts";
 
@@ -15,6 +16,8 @@ export type WarmPoolDeps = {
   log: Log;
   metrics: Metrics;
   stage: StageFn;
+  /** Other versions of its artifacts are wanted and here than were staged last. */
+  superseded?: (workload: Workload, category: string) => boolean;
   driver: Driver;
   warmup: WarmupFn;
   shadow: ShadowFn;

@@ -72,7 +72,7 @@ export class WarmPool {
   constructor(deps: WarmPoolDeps, options: WarmPoolOptions) {
     this.#deps = deps;
     this.#options = withDefaults(options);
-    this.#desired = new Desired(this.#options);
+    this.#desired = new Desired({ ...this.#options, superseded: deps.superseded });
     this.#waste = new Waste(deps.self);
     this.#metrics = new PoolMetrics(deps.metrics);
     this.#succession = new Succession(

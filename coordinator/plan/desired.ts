@@ -47,7 +47,9 @@ function desiredOf(
     .flatMap((order): KeepEnvironment[] => {
       const { id, workload, category, deadlineMs } = order;
       if (order.kind !== "warm" || workload === null || category === null) return [];
-      return [{ orderId: id, workload, category, priority: input.priority(workload), deadlineMs }];
+      const keep = { orderId: id, workload, category, deadlineMs };
+      const priority = input.priority(workload);
+      return [{ ...keep, priority, artifacts: resolved(input, order) }];
     })
     .sort((a, b) => compare(a.orderId, b.orderId));
   const fingerprint = input.fingerprint(host);
@@ -58,6 +60,14 @@ function desiredOf(
     return before;
   const version = Math.max(before?.version ?? 0, reported) + 1;
   return { version, hold, environments, fingerprint };
+}
+
+/** Versions with their hashes; those whose tag moved since the plan come with the next one. */
+function resolved(input: DesiredInput, order: Order): NonNullable<KeepEnvironment["artifacts"]> {
+  return order.artifacts.flatMap((ref) => {
+    const manifestHash = input.manifestHash(ref.name, ref.version);
+    return manifestHash === null ? [] : [{ ref, manifestHash }];
+  });
 }
 
 /** One entry per artifact: the most urgent order that needs it, by priority, then deadline. */
@@ -112,6 +122,10 @@ function sameKeep(a: KeepEnvironment, b: KeepEnvironment | undefined): boolean {
     b !== undefined &&
     a.orderId === b.orderId &&
     a.priority === b.priority &&
-    a.deadlineMs === b.deadlineMs
+    a.deadlineMs === b.deadlineMs &&
+    hashesOf(a) === hashesOf(b)
   );
 }
+
+const hashesOf = ({ artifacts = [] }: KeepEnvironment) =>
+  artifacts.map((a) => a.manifestHash).join(" ");
