@@ -2,6 +2,7 @@
  * The file system as the store uses it: `node:fs/promises`, and in tests one that fails or loses
  * power at a chosen call. Also what its failures mean to people.
  */
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
 import { join } from "node:path";
@@ -22,8 +23,18 @@ export type Disk = Pick<
   | "stat"
   | "statfs"
   | "writeFile"
->;
-export const nodeDisk: Disk = fs;
+> & {
+  /** All that was written to the file system of a folder is on it; false: it cannot be told so. */
+  syncAll(folder: string): Promise<boolean>;
+};
+export const nodeDisk: Disk = {
+  ...fs,
+  /** `syncfs` by the system's own tool: one commit where there would be one for each file. */
+  syncAll: (folder) =>
+    new Promise((resolve) => {
+      execFile("sync", ["-f", folder], (failure) => resolve(failure === null));
+    }),
+};
 
 const FULL = new Map([
   ["ENOSPC", "no space is left on the file system of"],

@@ -20,6 +20,8 @@ import { Journal } from "./journal.ts";
 
 /** Written and not synced: what is hashed again after a kill, and lost at most by a power cut. */
 const FLUSH_BYTES = 32 << 20;
+/** From more files and folders on, the file system is synced as a whole. */
+const SYNCED_SINGLY_MAX = 64;
 const BLOCK_BYTES = 4096;
 const FOLDER_SEALED = 0o555;
 
@@ -288,11 +290,11 @@ export class Tree {
     this.#unsyncedFolders = new Set();
     try {
       const files = new Set(dirty.map((position) => this.fileOf(position)));
-      await everyLimit(files, 8, (index) => this.#syncFile(index));
-      await everyLimit(folders, 8, async (folder) => {
-        await syncFolder(this.#disk, join(this.root, folder));
-        return true;
-      });
+      const many = files.size + folders.size > SYNCED_SINGLY_MAX;
+      if (!many || !(await this.#disk.syncAll(this.root))) {
+        await everyLimit(files, 8, (index) => this.#syncFile(index));
+        await everyLimit(folders, 8, (folder) => this.#syncFolder(folder));
+      }
       await this.#noteLosses();
       if (!this.placed && dirty.length > 0) await this.#journal.durable(count);
     } catch (cause) {
@@ -305,6 +307,11 @@ export class Tree {
   async #syncFile(index: number): Promise<boolean> {
     const path = join(this.root, this.manifest.files[index]?.path ?? "");
     await this.#handles.use(path, "read", (file) => file.datasync());
+    return true;
+  }
+
+  async #syncFolder(folder: string): Promise<boolean> {
+    await syncFolder(this.#disk, join(this.root, folder));
     return true;
   }
 
