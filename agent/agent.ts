@@ -258,7 +258,7 @@ export class Agent {
     const sample = observer.latest();
     if (!sample) return null;
     const { store, environments } = this.#deps.config;
-    const held = mesh.holdings().reduce((sum, h) => sum + h.bytesHave, 0);
+    const held = mesh.store.usedBytes;
     const rates = mesh.rates();
     const speed = this.#deps.config.replay?.speed ?? 1;
     const used = pool.list().reduce((sum, e) => sum + e.memoryBytes, 0);
@@ -310,6 +310,11 @@ export class Agent {
         environments: pool.list(),
         holdings: mesh.holdings(),
         transfers: mesh.counters(),
+        store: {
+          usedBytes: mesh.store.usedBytes,
+          logicalBytes: mesh.store.logicalBytes,
+          ...config.store,
+        },
         staging: { bytesPerSecond: gate.bytesPerSecond, lease: gate.lease },
         orders: [...mesh.orderStates(), ...pool.orderStates()],
         demandNowMs: this.#demandClock.now(),

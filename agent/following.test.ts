@@ -34,7 +34,9 @@ async function started(options: { published?: string[]; connected?: boolean } = 
         const revision = String(world.revision);
         world.did.push(`publish ${tags} ${revision}`);
         const version = versionOf(revision);
-        return { name, version, manifestHash: "", tags, bytes: 1, files: 1, revision };
+        const none = { bytes: 0, chunks: 0 };
+        const novelty = { all: none, toName: none, toHost: none };
+        return { name, version, manifestHash: "", tags, bytes: 1, files: 1, revision, novelty };
       },
     },
     connected: () => world.connected,

@@ -7,6 +7,7 @@ import { parseSourceUrl, shownUrl } from "../shared/source-url.ts";
 import type { AskSignature, Progress, PublishRequest } from "./local.ts";
 import type { Sign } from "./mesh/ingest.ts";
 import type { Mesh } from "./mesh/mesh.ts";
+import type { Novelty } from "./mesh/novelty.ts";
 import type { SourceLimits } from "./sources/settings.ts";
 import type { Sources } from "./sources/sources.ts";
 
@@ -19,9 +20,11 @@ export type Published = {
   tags: string[];
   bytes: number;
   files: number;
+  /** Against what this host has of other versions. */
+  novelty: Novelty;
 };
 export type PublishingDeps = {
-  mesh: Pick<Mesh, "publish" | "publishStream">;
+  mesh: Pick<Mesh, "publish" | "publishStream" | "store">;
   sources: Pick<Sources, "snapshot" | "revision">;
   config: { sourceLimits: SourceLimits };
   announce(manifest: SignedManifest, tags: string[]): Promise<{ manifestHash: string }>;
@@ -90,9 +93,12 @@ export class Publishing {
   }
 
   async #announce(signed: SignedManifest, tags: string[], revision: string): Promise<Published> {
-    const { name, version, bytes, files } = verifyManifest(signed);
+    const manifest = verifyManifest(signed);
+    const novelty = this.#deps.mesh.store.novelty(manifest, signed.hash);
     const { manifestHash } = await this.#deps.announce(signed, tags);
-    return { name, version, manifestHash, tags, bytes, files: files.length, revision };
+    const { name, version, bytes } = manifest;
+    const files = manifest.files.length;
+    return { name, version, manifestHash, tags, bytes, files, revision, novelty };
   }
 }
 

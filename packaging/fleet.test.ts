@@ -108,6 +108,9 @@ describe("commands and a fleet", () => {
     const args = ["publish", dir, "--name", "tiles", "--version", "1", "--tag", "latest"];
     const published = await json<{ manifestHash: string }>([...args, ...data("a")]);
     expect(published.manifestHash).toMatch(/^[0-9a-f]{64}$/);
+    await writeFile(join(dir, "more.txt"), "more");
+    const next = ["publish", dir, "--name", "tiles", "--version", "2", ...data("a")];
+    expect((await run(next)).stdout).toContain("new: 4 B in 1 chunks (");
 
     const staged = await json<{ done: boolean; hosts: { host: string; state: string }[] }>([
       "stage",

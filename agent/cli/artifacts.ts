@@ -1,6 +1,6 @@
 /** `prestage publish` and `get`: artifact versions in and out of the local agent. */
-import { cp, mkdir, readdir } from "node:fs/promises";
-import { resolve } from "node:path";
+import { chmod, cp, mkdir, readdir, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { addCommand, type Call, type Shell } from "../../shared/cli/command.ts";
 import { parseVersion, parseWish } from "../../shared/cli/refs.ts";
@@ -11,7 +11,16 @@ import { parseSourceUrl, shownUrl } from "../../shared/source-url.ts";
 import { agentDataDir, callAgent } from "./local.ts";
 import { readKey } from "./publisher-key.ts";
 
-export type Published = { name: string; version: string; manifestHash: string; tags: string[] };
+type Amount = { bytes: number; chunks: number };
+export type Published = {
+  name: string;
+  version: string;
+  manifestHash: string;
+  tags: string[];
+  bytes: number;
+  files: number;
+  novelty: { all: Amount; toName: Amount; toHost: Amount };
+};
 
 const dataOption = [
   "--data <dir>",
@@ -190,9 +199,17 @@ async function sourceOf(call: Call<PublishOptions>): Promise<PublishWish["from"]
   return { dir, originUrl: originUrl(origin) };
 }
 
-function publishedText({ name, version, manifestHash, tags }: Published): string {
+function publishedText(published: Published): string {
+  const { name, version, manifestHash, tags, files, novelty } = published;
   const tagged = tags.map((tag) => `  ${name}:${tag}`).join("");
-  return `${name}@${version}  ${manifestHash}${tagged}\n`;
+  const amount = (a: Amount) => `${bytes(a.bytes)} in ${a.chunks} chunks`;
+  const { all, toName, toHost } = novelty;
+  const known = all.bytes > 0 ? Math.floor((1 - toName.bytes / all.bytes) * 1000) / 10 : 0;
+  return (
+    `${name}@${version}  ${manifestHash}${tagged}\n` +
+    `${bytes(published.bytes)} in ${files} files; new: ${amount(toName)} ` +
+    `(${known} % is in older versions of ${name}), ${amount(toHost)} of it nowhere on this host\n`
+  );
 }
 
 /** A base URL: with the slash at its end that file names are put behind. */
@@ -243,6 +260,11 @@ async function copyTree(from: string, to: string): Promise<void> {
   if ((await readdir(to)).length > 0)
     throw new PrestageError("CONFLICT", `${to} is not empty: choose another folder for -o`);
   await cp(from, to, { recursive: true });
+  for (const entry of await readdir(to, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    await chmod(path, (await stat(path)).mode | 0o200);
+  }
+  await chmod(to, 0o755);
 }
 
 async function withBar<T>(

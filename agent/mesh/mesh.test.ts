@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
-import { open, readFile } from "node:fs/promises";
+import { open, readFile, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
+import { verifyManifest } from "../../shared/manifest.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { holdOf, TestFleet, until, writeTree } from "./mesh.fixture.ts";
 
@@ -222,4 +223,39 @@ test("mesh: a holder that comes back is asked for the manifest while the coordin
   fleet.enrol([a, b]);
   await whole;
   expect(b.mesh.counters().peerBytes).toBe(MiB);
+});
+
+test("mesh: versions share the disk of equal files, nobody may write to them, and what is new is told", async () => {
+  const [a, b] = [await fleet.start("a"), await fleet.start("b")];
+  fleet.enrol([a, b]);
+  const dir = await fleet.folder();
+  await writeTree(dir, { big: randomBytes(2 * MiB), "d/small": Buffer.from("one") });
+  const first = await fleet.publish(a, dir);
+  await writeTree(dir, { "d/small": Buffer.from("two") });
+  const second = await fleet.publish(a, dir, { version: "2" });
+  const paths = [
+    await b.mesh.ensure(first.hash, ask),
+    await b.mesh.ensure(second.hash, ask),
+    a.mesh.path(first.hash) ?? "",
+    a.mesh.path(second.hash) ?? "",
+  ];
+  const inodes = await Promise.all(paths.map(async (path) => (await stat(join(path, "big"))).ino));
+  expect(inodes[0]).toBe(inodes[1]);
+  expect(inodes[2]).toBe(inodes[3]);
+  for (const path of paths) {
+    expect((await stat(join(path, "d/small"))).mode & 0o777).toBe(0o444);
+    expect((await stat(join(path, "d"))).mode & 0o777).toBe(0o555);
+  }
+  for (const { mesh } of [a, b]) {
+    expect(mesh.store.logicalBytes).toBe(4 * MiB + 6);
+    expect(mesh.store.usedBytes).toBe(2 * MiB + 2 * 4096);
+  }
+  expect(b.mesh.counters().peerBytes).toBe(2 * MiB + 6);
+  const manifest = verifyManifest(second);
+  const { all, toName, toHost } = a.mesh.store.novelty(manifest, second.hash);
+  expect(all.bytes).toBe(2 * MiB + 3);
+  expect([toName, toHost]).toEqual([
+    { bytes: 3, chunks: 1 },
+    { bytes: 3, chunks: 1 },
+  ]);
 });

@@ -50,7 +50,7 @@ const WITHDRAWN_MAX = 200;
 export class Mesh {
   readonly #deps: MeshDeps;
   readonly #group = new TaskGroup();
-  readonly #store: Store;
+  readonly store: Store;
   readonly #network: MeshNetwork;
   readonly #hot: HotChunks;
   readonly #haves: Haves;
@@ -76,7 +76,7 @@ export class Mesh {
     const { clock, log, identity } = deps;
     this.#metrics = new MeshMetrics(deps.metrics);
     this.#signers = new Signers((reason) => this.#metrics.refusedManifest(reason));
-    this.#store = new Store(
+    this.store = new Store(
       {
         clock,
         log,
@@ -109,7 +109,7 @@ export class Mesh {
         clock,
         log,
         transfer: this.#transfer,
-        store: this.#store,
+        store: this.store,
         hot: this.#hot,
         exchange: this.#exchange,
         source: deps.source,
@@ -132,13 +132,13 @@ export class Mesh {
       log,
       publish: (bytes) => this.#network.publish(bytes),
       state: (hash) => this.#said(hash),
-      ids: () => new Set([...[...this.#store.all()].map((t) => t.hash), ...this.#interests.keys()]),
+      ids: () => new Set([...[...this.store.all()].map((t) => t.hash), ...this.#interests.keys()]),
     });
     this.#seeder = new Seeder({
       signers: this.#signers,
       identity,
       clock,
-      store: this.#store,
+      store: this.store,
       pin: (hash) => {
         this.pin(hash, "publish");
         return () => this.unpin(hash, "publish");
@@ -157,8 +157,8 @@ export class Mesh {
     const stop = () => this.#group.stop(signal.reason);
     signal.addEventListener("abort", stop, { once: true });
     try {
-      await this.#store.open();
-      await this.#signers.load(this.#store);
+      await this.store.open();
+      await this.#signers.load(this.store);
       await this.#network.start();
       this.#ready = true;
       this.#group.start("node", (inner) => this.#network.run(inner));
@@ -179,7 +179,7 @@ export class Mesh {
       signal.removeEventListener("abort", stop);
       const stopped = new PrestageError("UNAVAILABLE", "the mesh has stopped");
       for (const interest of this.#interests.values()) interest.rejectAll(stopped);
-      await this.#store.close();
+      await this.store.close();
     }
   }
 
@@ -260,7 +260,7 @@ export class Mesh {
 
   /** A staged version was of use, so it is no waste when it is evicted. */
   markUsed(manifestHash: string): Promise<void> {
-    return this.#store.noteUsed(manifestHash);
+    return this.store.noteUsed(manifestHash);
   }
 
   /** Keeps a version from eviction until the same owner unpins it. */
@@ -274,24 +274,24 @@ export class Mesh {
 
   /** Where the activated tree is; null when it is not here whole. */
   path(manifestHash: string): string | null {
-    const tree = this.#store.get(manifestHash);
+    const tree = this.store.get(manifestHash);
     return tree?.active ? tree.root : null;
   }
 
   holdings(): Holding[] {
-    return [...this.#store.all()].map(holdingOf);
+    return [...this.store.all()].map(holdingOf);
   }
 
   orderStates(): OrderState[] {
     const live = [...this.#interests.values()].flatMap((interest) =>
-      interest.holds.map((hold) => interest.orderState(hold, this.#store.get(hold.manifestHash))),
+      interest.holds.map((hold) => interest.orderState(hold, this.store.get(hold.manifestHash))),
     );
     return [...live, ...this.#withdrawn.states];
   }
 
   counters(): MeshCounters {
-    const { wastedBytes, unusedBytes } = this.#store;
-    const corruptChunks = this.#fetcher.counters.corruptChunks + this.#store.corruptChunks;
+    const { wastedBytes, unusedBytes } = this.store;
+    const corruptChunks = this.#fetcher.counters.corruptChunks + this.store.corruptChunks;
     const own = { wastedBytes, unusedBytes, sentBytes: this.#exchange.sentBytes };
     const stagingSpentBytes = this.#transfer.spentBytes;
     return { ...this.#fetcher.counters, ...own, corruptChunks, stagingSpentBytes };
@@ -356,15 +356,15 @@ export class Mesh {
     }
     const inUse = (hash: string) =>
       this.#pins.has(hash) || this.#interests.get(hash)?.running != null;
-    for (const tree of this.#signers.forgetDistrusted(this.#store.all(), inUse))
-      this.#group.start(`drop ${tree.hash}`, () => this.#store.remove(tree));
-    this.#metrics.update(this.counters(), this.#store);
+    for (const tree of this.#signers.forgetDistrusted(this.store.all(), inUse))
+      this.#group.start(`drop ${tree.hash}`, () => this.store.remove(tree));
+    this.#metrics.update(this.counters(), this.store);
   }
 
   /** Starts, changes or ends the fetching of one version, as it is wanted now. */
   #reconcile(interest: Interest): void {
     const { manifestHash } = interest;
-    const tree = this.#store.get(manifestHash);
+    const tree = this.store.get(manifestHash);
     if (!interest.wanted) {
       interest.running?.abort(new Error("not wanted any more"));
       this.#fetcher.dispatch({ type: "unwant", id: manifestHash });
@@ -405,7 +405,7 @@ export class Mesh {
   /** What obtaining a version takes; for `Reader` too. */
   get obtaining() {
     return {
-      store: this.#store,
+      store: this.store,
       transfer: this.#transfer,
       fetcher: this.#fetcher,
       exchange: this.#exchange,
@@ -448,7 +448,7 @@ export class Mesh {
 
   /** A chunk came and the disk did not take it: what lacks it stops, and tries again later. */
   #unwritten(chunkHash: string, cause: unknown): void {
-    for (const id of this.#store.lacking(chunkHash))
+    for (const id of this.store.lacking(chunkHash))
       this.#interests.get(id)?.running?.abort(new Unwritten("not written", { cause }));
   }
 
@@ -461,12 +461,12 @@ export class Mesh {
 
   #withdraw(hold: HoldArtifact): void {
     const interest = this.#interests.get(hold.manifestHash);
-    const state = interest?.withdrawn(hold, this.#store.get(hold.manifestHash));
+    const state = interest?.withdrawn(hold, this.store.get(hold.manifestHash));
     if (state) this.#withdrawn.add(state);
   }
 
   #said(id: string): Said {
-    const tree = this.#store.get(id);
+    const tree = this.store.get(id);
     const have = tree ? Units.of(tree.chunks).whole(tree.have) : new Bitmap(0);
     const { urgent, claims } = this.#transfer.outside(id);
     return { id, have, wanting: this.#transfer.fetching(id), urgent, claims };
@@ -480,7 +480,7 @@ export class Mesh {
   }
 
   async #askAround(id: string, signal: AbortSignal): Promise<void> {
-    const publisher = this.#store.get(id)?.manifest.publisher;
+    const publisher = this.store.get(id)?.manifest.publisher;
     const { site } = this.#deps.identity;
     const around = { members: this.#members.values(), site, exchange: this.#exchange };
     for await (const { host, have } of askAround({ id, publisher }, around, signal)) {
@@ -490,11 +490,11 @@ export class Mesh {
   }
 
   async #serve(kind: Kind, hash: string): Promise<Uint8Array | null> {
-    if (kind === "chunk") return this.#hot.get(hash) ?? this.#store.readChunk(hash);
-    const tree = this.#store.get(hash);
+    if (kind === "chunk") return this.#hot.get(hash) ?? this.store.readChunk(hash);
+    const tree = this.store.get(hash);
     if (!tree || this.#signers.reason(hash)) return null;
     if (kind === "holdings") return encodeHoldings(Units.of(tree.chunks).whole(tree.have));
-    const signed = await this.#store.signedManifest(hash);
+    const signed = await this.store.signedManifest(hash);
     return signed && Buffer.from(JSON.stringify(signed));
   }
 }

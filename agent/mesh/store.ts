@@ -21,6 +21,7 @@ import {
 } from "./disk.ts";
 import { FileHandles } from "./handles.ts";
 import { Intake } from "./intake.ts";
+import { type Novelty, noveltyOf } from "./novelty.ts";
 import { Room, type Wish } from "./room.ts";
 import { Tree } from "./trees.ts";
 import { countUse, type Elsewhere, EXPECTED_COUNT } from "./worth.ts";
@@ -147,6 +148,11 @@ export class Store {
 
   all(): Iterable<Tree> {
     return this.#trees.values();
+  }
+
+  /** How much of a version no other here has. */
+  novelty(manifest: Manifest, manifestHash: string): Novelty {
+    return noveltyOf(manifest, manifestHash, (hash) => this.#places.get(hash) ?? []);
   }
 
   /** Every chunk that is held, once, with the size; for whoever reads the whole store again. */
