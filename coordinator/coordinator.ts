@@ -13,7 +13,6 @@ import {
   type Report,
   type RequestBody,
 } from "../shared/protocol/bodies.ts";
-import { publisherRefusal } from "../shared/publishers.ts";
 import { demandClock } from "../shared/replay.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
 import type { Log } from "../shared/runtime/log.ts";
@@ -38,12 +37,13 @@ import type { Prices } from "./plan/input.ts";
 import { type Expected, Planning } from "./planning.ts";
 import { Prewarming } from "./prewarming.ts";
 import { Publications } from "./publications.ts";
+import { makeScheduling, type Scheduling } from "./scheduling.ts";
 import { Signalling } from "./signalling.ts";
 import { ExplicitStages } from "./stages.ts";
-import type { ArtifactRow } from "./store/artifacts.ts";
 import { Store } from "./store/store.ts";
 import { Trust } from "./trust/trust.ts";
 import { Tuning } from "./tuning.ts";
+import { serving } from "./views.ts";
 
 export type CoordinatorDeps = {
   config: CoordinatorConfig;
@@ -88,6 +88,8 @@ export class Coordinator {
   readonly #tuning: Tuning;
   readonly #prewarming: Prewarming;
   readonly #planning: Planning;
+  readonly #stages: ExplicitStages;
+  readonly #scheduling: Scheduling;
   readonly #gateway: Gateway;
   readonly #following: Following;
   readonly #publications: Publications;
@@ -108,6 +110,7 @@ export class Coordinator {
     const common = { clock, demandClock: this.#demandClock, random, log, metrics, store };
     this.#catalog = new Catalog(store);
     const stages = new ExplicitStages(store.models);
+    this.#stages = stages;
     const measured = this.#measured;
     this.#affinities = new Affinities(
       { ...common, history: this.#history },
@@ -192,6 +195,8 @@ export class Coordinator {
       },
       config,
     );
+    const { planning, fleet } = { planning: this.#planning, fleet: this.#fleet };
+    this.#scheduling = makeScheduling({ ...common, trust, stages, planning, fleet });
     this.#importing = new Importing({
       ...common,
       history: this.#history,
@@ -220,6 +225,7 @@ export class Coordinator {
             following: this.#following,
             experts: this.#experts,
             stages,
+            scheduling: this.#scheduling,
             reports: this.#reports,
             calibration: () => this.#planning.calibration(),
             workloadsChanged: () => this.#relearnSoon(),
@@ -257,6 +263,7 @@ export class Coordinator {
       await this.#writeCliContext();
       tasks.start("sessions", (s) => this.#sessions.run(s));
       tasks.start("planning", (s) => this.#planning.run(s));
+      tasks.start("scheduling", (s) => this.#scheduling.run(s));
       tasks.start("learning", (s) => this.#learning.run(s));
       tasks.start("following", (s) => this.#following.run(s));
       tasks.start("signals", (s) => this.#signals.run(s));
@@ -370,6 +377,7 @@ export class Coordinator {
       this.#demandClock.now(),
     );
     this.#affinities.sampled(host, report);
+    this.#stages.reported(this.#fleet.get(host), this.#demandClock.now());
     this.#measured.reported(report.environments);
     this.#following.reported(host, report.follows ?? []).catch((cause: unknown) => {
       this.#log.error({ err: cause, host }, "state of followed tags not kept");
@@ -394,14 +402,14 @@ export class Coordinator {
             `${name}${version ? `@${version}` : `:${tag}`} is not published`,
           );
         const ref = { name: row.name, version: row.version };
-        this.#requireTrusted(row);
+        this.#trust.publishers.require(row);
         return { kind: "resolve", ref, manifestHash: row.hash };
       }
       case "manifest": {
         const manifest = artifacts.manifest(body.hash);
         const facts = artifacts.facts(body.hash);
         if (!manifest || !facts) throw new PrestageError("NOT_FOUND", `no manifest ${body.hash}`);
-        this.#requireTrusted(facts);
+        this.#trust.publishers.require(facts);
         return { kind: "manifest", manifest };
       }
       case "model":
@@ -425,11 +433,6 @@ export class Coordinator {
       case "tag":
         return { kind: "tag", moved: await this.#publications.moveTag(host, body) };
     }
-  }
-
-  #requireTrusted({ publicKey, name, version }: ArtifactRow): void {
-    const reason = this.#trust.publishers.policy().judge(publicKey, name);
-    if (reason) throw publisherRefusal(reason, `${name}@${version}`);
   }
 
   // ── upkeep ─────────────────────────────────────────────────────────────────────────────────
@@ -488,10 +491,3 @@ export class Coordinator {
 type RecordsArguments = Parameters<
   ConstructorParameters<typeof Sessions>[0]["handlers"]["records"]
 >;
-
-/** What of a report decides routes, as text that compares. */
-function serving(report: Report | undefined): string {
-  return (report?.environments ?? [])
-    .map((e) => `${e.workload}/${e.category}:${e.state}:${e.verdict?.passed}`)
-    .join();
-}

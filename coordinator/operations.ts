@@ -15,18 +15,15 @@ import type {
   LedgerQuery,
   PlanQuery,
   PlanView,
-  StageRequest,
-  StageStatus,
   Status,
   WhyView,
 } from "../shared/api.ts";
 import type { EventsQuery, EventsRemoval, EventsRequest } from "../shared/api-signals.ts";
+import type { ScheduleRequest, StageRequest, StageStatus } from "../shared/api-stages.ts";
 import type { HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { Report } from "../shared/protocol/bodies.ts";
-import { publisherRefusal } from "../shared/publishers.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
-import { secret } from "../shared/runtime/random.ts";
 import type { WorkloadsFile } from "../shared/workload.ts";
 import type { Catalog } from "./catalog.ts";
 import type { Experts } from "./experts.ts";
@@ -36,6 +33,7 @@ import type { Calibration } from "./forecast/calibration.ts";
 import type { Caller, Operations } from "./gateway/operations.ts";
 import type { Importing } from "./importing.ts";
 import type { Planning } from "./planning.ts";
+import type { Scheduling } from "./scheduling.ts";
 import type { Signalling } from "./signalling.ts";
 import type { ExplicitStages } from "./stages.ts";
 import type { Store } from "./store/store.ts";
@@ -49,6 +47,7 @@ import {
   liarCheck,
   publisherCheck,
   signalCheck,
+  stageChecks,
   totals,
   why,
 } from "./views.ts";
@@ -68,6 +67,7 @@ export type OperationsDeps = {
   following: Following;
   experts: Experts;
   stages: ExplicitStages;
+  scheduling: Scheduling;
   reports: ReadonlyMap<HostId, Report>;
   calibration(): Calibration;
   /** Workloads came in: what is derived from them has to be made anew. */
@@ -172,8 +172,9 @@ function makeReading(deps: OperationsDeps, startedMs: number) {
     stageStatus: (id: string): StageStatus => {
       const stage = deps.stages.get(id);
       if (!stage) throw new PrestageError("NOT_FOUND", `no staging has the id ${id}`);
-      return deps.stages.status(stage, (host) => fleet.get(host));
+      return deps.stages.status(stage, planning.stageView());
     },
+    stages: () => deps.scheduling.list(),
     audit: ({ limit, verify }: AuditQuery): AuditView => ({
       rows: trust.audit.newest(limit),
       head: trust.audit.head(),
@@ -183,7 +184,7 @@ function makeReading(deps: OperationsDeps, startedMs: number) {
 }
 
 function makeChanging(deps: OperationsDeps) {
-  const { store, catalog, planning, fleet, stages } = deps;
+  const { store, catalog, planning } = deps;
   const changed = () => {
     catalog.reload();
     planning.tick();
@@ -210,23 +211,9 @@ function makeChanging(deps: OperationsDeps) {
       changed();
       return applied;
     },
-    stage: async ({ ref, hosts }: StageRequest): Promise<StageStatus> => {
-      const row = store.artifacts.resolve(ref.name, { version: ref.version });
-      if (!row) throw new PrestageError("NOT_FOUND", `${ref.name}@${ref.version} is not published`);
-      const reason = deps.trust.publishers.policy().judge(row.publicKey, ref.name);
-      if (reason) throw publisherRefusal(reason, `${ref.name}@${ref.version}`);
-      const stage = {
-        id: `stage-${secret(6)}`,
-        ref,
-        manifestHash: row.hash,
-        bytes: row.bytes,
-        hosts: hosts ?? enrolled(fleet),
-      };
-      for (const host of stage.hosts) requireHost(fleet, host);
-      await stages.add(stage);
-      changed();
-      return stages.status(stage, (host) => fleet.get(host));
-    },
+    stage: (request: StageRequest, by: Caller) => deps.scheduling.stage(request, by.name),
+    schedule: (request: ScheduleRequest, by: Caller) => deps.scheduling.add(request, by.name),
+    cancelStage: (id: string) => deps.scheduling.cancel(id),
     pause: () => setPaused(true),
     resume: () => setPaused(false),
     stageHistory: (query: ImportQuery, rows: AsyncIterable<HistoryRow>): Promise<ImportStaged> =>
@@ -252,18 +239,6 @@ function hostList({ trust, fleet, planning, reports }: OperationsDeps): HostList
     ];
   });
   return { hosts };
-}
-
-function enrolled(fleet: Fleet): HostId[] {
-  return fleet.all().flatMap((h) => (h.revoked ? [] : [h.id]));
-}
-
-function requireHost(fleet: Fleet, host: HostId): void {
-  const record = fleet.get(host);
-  if (!record || record.revoked)
-    throw new PrestageError("NOT_FOUND", `no enrolled host is called ${host}`, {
-      details: { hosts: enrolled(fleet) },
-    });
 }
 
 function holders({ reports }: OperationsDeps, hash: string): HostId[] {
@@ -331,6 +306,7 @@ function doctor(deps: OperationsDeps): DoctorView {
   return {
     checks: [
       ...hostChecks(fleet.all(), planning.throttled),
+      ...stageChecks(deps.scheduling.list(), deps.demandClock.now()),
       liarCheck(accusations(deps.reports)),
       publisherCheck(distrustedHeld(deps)),
       {

@@ -2,7 +2,7 @@
  * The loop `demand → forecast → plan → desired states → routes`: each tick gathers what the pure
  * rooms need, lets them decide, and hands the results to the sessions.
  */
-import type { Forecast, HostId, Lease, Order, Plan, RouteTable } from "../shared/domain.ts";
+import type { Forecast, HostId, Lease, Order, Plan, Reason, RouteTable } from "../shared/domain.ts";
 import { categoryKey } from "../shared/domain.ts";
 import type { FollowOrder } from "../shared/follow.ts";
 import type { DesiredState as DesiredMessage, ModelRef } from "../shared/protocol/bodies.ts";
@@ -32,7 +32,7 @@ import {
 import { plan } from "./plan/planner.ts";
 import { DEFAULT_THROTTLE, NO_THROTTLE, stepThrottle, type Throttle } from "./plan/throttle.ts";
 import { EMPTY_TABLE, routeTable } from "./route/table.ts";
-import type { ExplicitStages } from "./stages.ts";
+import type { ExplicitStages, StageView } from "./stages.ts";
 
 export type Expected = { workload: string; category: string; hazardPerMinute: readonly number[] };
 
@@ -329,8 +329,28 @@ export class Planning {
     this.#leases = granted.leases;
   }
 
+  /** How things stand, for what was asked for by hand. */
+  stageView(): StageView {
+    const explicit = this.#plan.orders.filter((o) => o.workload === null);
+    const byId = new Map(explicit.map((o) => [o.id, o]));
+    const stopped = (order: Order): Reason | null => {
+      if (!order.taken) return order.reason;
+      if (this.paused) return "paused";
+      return this.#throttled.has(order.host) ? "throttled" : null;
+    };
+    return {
+      record: (host) => this.#deps.fleet.get(host),
+      waiting: (id) => {
+        const order = byId.get(id);
+        return order ? stopped(order) : null;
+      },
+      now: this.#deps.demandClock.now(),
+    };
+  }
+
   #sendDesired(views: readonly HostSummary[]): void {
-    const { catalog, fleet, send } = this.#deps;
+    const { catalog, fleet, send, stages } = this.#deps;
+    const view = this.stageView();
     const model = this.#deps.model();
     const connected = views.filter((v) => v.connected).map((v) => v.id);
     const next = desiredStates(
@@ -338,7 +358,8 @@ export class Planning {
         orders: this.#plan.orders,
         hosts: connected,
         manifestHash: (name, version) => catalog.manifestHash(name, version),
-        priority: (workload) => catalog.priority(workload),
+        priority: ({ id, workload }) =>
+          workload === null ? stages.priority(id, view) : catalog.priority(workload),
         fingerprint: (host) =>
           [
             catalog.revision,

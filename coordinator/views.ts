@@ -2,12 +2,15 @@
 
 import type { DoctorView, HostView, Status, WhyView } from "../shared/api.ts";
 import type { FollowList } from "../shared/api-follows.ts";
+import type { StageList } from "../shared/api-stages.ts";
 import type { Order } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { Report } from "../shared/protocol/bodies.ts";
 import type { HostRecord } from "./fleet/hosts.ts";
 import type { Announced } from "./signals/event-effects.ts";
 import type { LedgerRow } from "./store/ledger.ts";
+
+const DAY_MS = 86_400_000;
 
 type Check = DoctorView["checks"][number];
 
@@ -246,6 +249,29 @@ export function liarCheck(accused: ReadonlyMap<string, HostView["accusedBy"]>): 
   });
 }
 
+/** Stagings that will be late, schedules that missed a run lately or staged nothing. */
+export function stageChecks({ stages, schedules }: StageList, nowMs: number): Check[] {
+  const late = stages
+    .filter((s) => s.onTime === false)
+    .map(({ id, ref, deadlineMs }) => {
+      const by = new Date(deadlineMs ?? 0).toISOString().slice(0, 16).replace("T", " ");
+      return `${ref.name}@${ref.version} (${id}) by ${by} UTC`;
+    });
+  const missed = schedules
+    .filter((s) => s.problem !== null || nowMs - (s.lastMissedMs ?? -DAY_MS) < DAY_MS)
+    .map((s) => `${s.id} (${s.artifact.name}): ${s.problem ?? `${s.missed} runs missed`}`);
+  return [
+    check("deadlines", late, "every staging will be in time, as far as is known", {
+      status: "warn",
+      remedy: "Raise qos.stagingBytesPerSecond, stage fewer hosts, or see `prestage stages`.",
+    }),
+    check("schedules", missed, `${schedules.length} schedules`, {
+      status: "warn",
+      remedy: "A run was missed while the coordinator was away, or failed: see `prestage stages`.",
+    }),
+  ];
+}
+
 /** What a distrusted key signed stays on a host as long as an environment runs from it. */
 export function publisherCheck(
   held: readonly { what: string; reason: string; hosts: readonly string[] }[],
@@ -283,4 +309,11 @@ function check(
   if (bad.length === 0) return { name, status: "ok", detail: good, remedy: "" };
   const shown = bad.slice(0, 5).join(", ") + (bad.length > 5 ? ` and ${bad.length - 5} more` : "");
   return { name, detail: shown, ...otherwise };
+}
+
+/** What of a report decides routes, as text that compares. */
+export function serving(report: Report | undefined): string {
+  return (report?.environments ?? [])
+    .map((e) => `${e.workload}/${e.category}:${e.state}:${e.verdict?.passed}`)
+    .join();
 }

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { HostList } from "../shared/api.ts";
+import type { Schedule, StageList } from "../shared/api-stages.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { FakeTerminal } from "../test/support/terminal.ts";
 import { Children } from "./demo/children.ts";
@@ -131,6 +132,32 @@ describe("commands and a fleet", () => {
     expect(got.stdout).toBe(`${copy}\n`);
     expect(await readFile(join(copy, "tile.bin"), "utf8")).toHaveLength(3_000_000);
     expect((await run(["get", "tiles@1", "-o", copy, ...data("b")])).exit).toBe(5);
+  });
+
+  test("a schedule stages at its time, is listed and cancelled; a paused staging says so", async () => {
+    const at = ["stage", "tiles:latest", "--hosts", "b", "--at", "2s", "--by", "1h", "--for", "1h"];
+    const { id } = await json<Schedule>(at);
+    expect((await run(["stages"])).stdout).toContain(`${id}  tiles:latest on b  at `);
+    await until("scheduled", async () => {
+      const { stages } = await json<StageList>(["stages"]);
+      return stages.some((s) => s.schedule === id && s.done && s.untilMs !== null);
+    });
+    const { schedules } = await json<StageList>(["stages", "cancel", id]);
+    expect(schedules).toEqual([]);
+    const cron = ["stage", "tiles:latest", "--hosts", "all", "--cron", "* * 1 * *", "--tz", "UTC"];
+    expect((await run([...cron, "--by", "06:00"])).errors).toContain("a duration from each start");
+
+    await json(["pause"]);
+    const dir = join(folder, "late");
+    await mkdir(dir);
+    await writeFile(join(dir, "x.bin"), "l".repeat(100_000));
+    const published = ["publish", dir, "--name", "late", "--version", "1"];
+    await json([...published, "--data", join(folder, "a")]);
+    const waiting = ["stage", "late@1", "--hosts", "b", "--wait", "--timeout", "2s"];
+    const paused = await run(waiting);
+    expect(paused.errors).toMatch(/paused \(prestage resume\)[\s\S]*still on its way/);
+    await json(["resume"]);
+    expect((await run([...waiting.slice(0, -1), "100s"])).exit).toBe(0);
   });
 
   test("a publisher's key signs only what it is trusted with, and until it is distrusted", async () => {

@@ -33,7 +33,7 @@ describe("prestage", async () => {
     const wanted = [
       ..."demo coordinator agent join apply publish stage get status hosts top doctor".split(" "),
       ..."plan why forecast backtest signals events models follow".split(" "),
-      ..."pause resume import join-token token audit publisher-key publishers".split(" "),
+      ..."pause resume import join-token token audit publisher-key publishers stages".split(" "),
     ];
     expect(names.toSorted()).toEqual(wanted.toSorted());
   });
@@ -63,7 +63,7 @@ describe("prestage", async () => {
     [["stagr"], "Did you mean stage?"],
     [["status", "--jsn"], "--json"],
     [["stage", "a@1"], "--hosts"],
-    [["stage", "--hosts", "all"], "name@version"],
+    [["stage", "--hosts", "all"], "artifact"],
   ])("answers %j with exit code 2 and a hint", async (args, hint) => {
     const terminal = await run(args);
     expect([terminal.exit, terminal.errors]).toEqual([2, expect.stringContaining(hint)]);

@@ -65,6 +65,13 @@ const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
     },
   },
   {
+    names: ["stages"],
+    add: async (program, shell) => {
+      const { addStages } = await import("../coordinator/cli/stages.ts");
+      addStages(program, shell, DECLARE);
+    },
+  },
+  {
     names: ["get"],
     add: async (program, shell) => {
       const { addGet } = await import("../agent/cli/artifacts.ts");

@@ -18,7 +18,6 @@ import {
   OutcomeKind,
   Sha256,
   TimeMs,
-  Version,
 } from "./domain.ts";
 import { QosClass, Workload } from "./workload.ts";
 
@@ -240,28 +239,6 @@ export const Applied = z.object({
   removed: z.array(Name),
 });
 export type Applied = z.infer<typeof Applied>;
-
-export const StageRequest = z.strictObject({
-  ref: z.strictObject({ name: Name, version: Version }),
-  /** Null = every enrolled host. */
-  hosts: z.array(HostId).min(1).max(5_000).nullable(),
-});
-export type StageRequest = z.infer<typeof StageRequest>;
-export const StageStatus = z.object({
-  id: z.string(),
-  ref: ArtifactRef,
-  bytes: Bytes,
-  done: z.boolean(),
-  hosts: z.array(
-    z.object({
-      host: HostId,
-      state: z.enum(["pending", "done", "failed", "withdrawn"]),
-      code: z.string().nullable(),
-      bytesDone: Bytes,
-    }),
-  ),
-});
-export type StageStatus = z.infer<typeof StageStatus>;
 
 export const Paused = z.object({ paused: z.boolean() });
 export type Paused = z.infer<typeof Paused>;

@@ -27,8 +27,6 @@ import {
   PlanQuery,
   PlanView,
   Revoked,
-  StageRequest,
-  StageStatus,
   Status,
   WhyQuery,
   WhyView,
@@ -43,6 +41,7 @@ import { modelRoutes } from "./api-models.ts";
 import { publisherRoutes } from "./api-publishers.ts";
 import { callerOf, type Route, route } from "./api-route.ts";
 import { signalRoutes } from "./api-signals.ts";
+import { stageRoutes } from "./api-stages.ts";
 import type { Operations } from "./operations.ts";
 
 const TEXT = "text/plain; charset=utf-8";
@@ -67,6 +66,7 @@ export function apiTable(deps: {
     ...followRoutes(operations),
     ...modelRoutes(operations),
     ...publisherRoutes(operations),
+    ...stageRoutes(operations),
   ];
 }
 
@@ -212,14 +212,6 @@ function reading(operations: Operations, metricsText: () => Promise<string>): Ro
       answer: ArtifactList,
       handle: () => operations.artifacts(),
     }),
-    route({
-      ...read,
-      path: "/api/v1/stage/:id",
-      summary: "How far an explicit staging is.",
-      params: z.strictObject({ id: z.string().min(1).max(200) }),
-      answer: StageStatus,
-      handle: ({ params }) => operations.stageStatus(params.id),
-    }),
   ];
 }
 
@@ -247,18 +239,6 @@ function steering(operations: Operations): Route[] {
       answer: Applied,
       audited: { action: "workloads.remove", object: ({ params }) => params.name },
       handle: ({ params }, call) => operations.removeWorkload(params.name, callerOf(call)),
-    }),
-    route({
-      ...write,
-      path: "/api/v1/stage",
-      summary: "Stages an artifact version on hosts now.",
-      body: StageRequest,
-      answer: StageStatus,
-      audited: {
-        action: "artifact.stage",
-        object: ({ body }) => `${body.ref.name}@${body.ref.version}`,
-      },
-      handle: ({ body }, call) => operations.stage(body, callerOf(call)),
     }),
     route({
       ...write,

@@ -48,6 +48,15 @@ const SAMPLES: Record<string, Omit<Ask, "path"> & { path?: string }> = {
   "POST /api/v1/models/:name/remove": { path: "/api/v1/models/m/remove", body: {} },
   "POST /api/v1/workloads": { body: { workloads: [] } },
   "POST /api/v1/workloads/:name/remove": { path: "/api/v1/workloads/w/remove", body: {} },
+  "GET /api/v1/stages": {},
+  "POST /api/v1/schedules": {
+    body: {
+      artifact: { name: "a", version: null, tag: "latest" },
+      hosts: null,
+      cron: { expression: "0 3 * * *", timeZone: "UTC" },
+    },
+  },
+  "POST /api/v1/stages/:id/cancel": { path: "/api/v1/stages/s1/cancel", body: {} },
   "POST /api/v1/stage": { body: { ref: { name: "a", version: "1" }, hosts: null } },
   "POST /api/v1/pause": { body: {} },
   "POST /api/v1/resume": {},

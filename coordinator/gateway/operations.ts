@@ -27,8 +27,6 @@ import type {
   PlanView,
   Revoked,
   Role,
-  StageRequest,
-  StageStatus,
   Status,
   WhyView,
   WorkloadList,
@@ -45,6 +43,13 @@ import type {
   EventsRequest,
   SignalsView,
 } from "../../shared/api-signals.ts";
+import type {
+  Schedule,
+  ScheduleRequest,
+  StageList,
+  StageRequest,
+  StageStatus,
+} from "../../shared/api-stages.ts";
 import type { WorkloadsFile } from "../../shared/workload.ts";
 
 /** Who asks: for the audit trail, and for decisions that need more than the route's role. */
@@ -83,6 +88,9 @@ export type Operations = {
   removeWorkload(name: string, by: Caller): Promise<Applied>;
   stage(request: StageRequest, by: Caller): Promise<StageStatus>;
   stageStatus(id: string): Promise<StageStatus> | StageStatus;
+  stages(): StageList;
+  schedule(request: ScheduleRequest, by: Caller): Promise<Schedule>;
+  cancelStage(id: string, by: Caller): Promise<StageList>;
   pause(by: Caller): Promise<Paused>;
   resume(by: Caller): Promise<Paused>;
   /** `rows` fails with the first bad line; what came before must then not have been taken. */

@@ -28,7 +28,7 @@ const input = (orders: Order[], over: Partial<DesiredInput> = {}): DesiredInput 
   orders,
   hosts: ["a", "b"],
   manifestHash: (name, version) => `${name}@${version}`,
-  priority: (workload) => (workload === null ? 1000 : 100),
+  priority: ({ workload }) => (workload === null ? 1000 : 100),
   fingerprint: () => "",
   reportedVersion: () => 0,
   ...over,

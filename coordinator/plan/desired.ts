@@ -16,8 +16,8 @@ export type DesiredInput = {
   orders: readonly Order[];
   hosts: readonly HostId[];
   manifestHash(name: string, version: string): string | null;
-  /** Of the workload's class; the one of explicit stages for null. */
-  priority(workload: string | null): number;
+  /** Of the workload's class, or what an operator's order has. */
+  priority(order: Order): number;
   fingerprint(host: HostId): string;
   /** The version the agent said it has: the next one is higher, also after a restart here. */
   reportedVersion(host: HostId): number;
@@ -48,7 +48,7 @@ function desiredOf(
       const { id, workload, category, deadlineMs } = order;
       if (order.kind !== "warm" || workload === null || category === null) return [];
       const keep = { orderId: id, workload, category, deadlineMs };
-      const priority = input.priority(workload);
+      const priority = input.priority(order);
       return [{ ...keep, priority, artifacts: resolved(input, order) }];
     })
     .sort((a, b) => compare(a.orderId, b.orderId));
@@ -74,7 +74,7 @@ function resolved(input: DesiredInput, order: Order): NonNullable<KeepEnvironmen
 function holdsOf(input: DesiredInput, orders: readonly Order[]): HoldArtifact[] {
   const best = new Map<string, HoldArtifact>();
   for (const order of orders) {
-    const priority = input.priority(order.workload);
+    const priority = input.priority(order);
     for (const ref of order.artifacts) {
       const manifestHash = input.manifestHash(ref.name, ref.version);
       if (manifestHash === null) continue;

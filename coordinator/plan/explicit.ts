@@ -57,7 +57,6 @@ function blockedBy(
 ): Reason | null {
   if (!facts.connected) return "host-gone";
   if (facts.missing === 0) return null;
-  if (stage.deadlineMs !== null && stage.deadlineMs <= input.now) return "too-late";
   if (input.paused) return "paused";
   return !facts.underWay && input.throttled.has(stage.host) ? "throttled" : null;
 }

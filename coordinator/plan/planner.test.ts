@@ -231,7 +231,7 @@ describe("explicit stages", () => {
     expect(reason({ hosts: [host("a")] })).toBe("host-gone");
     expect(reason({ paused: true })).toBe("paused");
     expect(reason({ throttled: new Set(["b"]) })).toBe("throttled");
-    expect(reason({ explicit: [{ ...stage, deadlineMs: NOW - 1 }] })).toBe("too-late");
+    expect(reason({ explicit: [{ ...stage, deadlineMs: NOW - 1 }] })).toBe("explicit");
     const full = { memoryBytes: 0, diskBytes: 1 * MB, environments: 0 };
     expect(reason({ budgets: { stagingBytes: 1e12, host: () => full } })).toBe("no-budget");
   });

@@ -59,6 +59,20 @@ export class Publishers {
     return this.#current().policy;
   }
 
+  /** Throws FORBIDDEN when the signer of a version does not count any more. */
+  require({
+    publicKey,
+    name,
+    version,
+  }: {
+    publicKey: string;
+    name: string;
+    version: string;
+  }): void {
+    const reason = this.policy().judge(publicKey, name);
+    if (reason) throw publisherRefusal(reason, `${name}@${version}`);
+  }
+
   /** Throws FORBIDDEN when a host may not publish this name with this key. */
   checkPublication(host: string, publicKey: string, name: string): void {
     if (name.startsWith(RESERVED_PREFIX))

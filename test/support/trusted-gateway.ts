@@ -147,6 +147,9 @@ function cannedOperations(trust: Trust, taken: string[]): Operations {
     removeWorkload: async (name) => canned("removeWorkload", { ...none, removed: [name] }),
     stage: async ({ ref }) => canned("stage", { id: "s1", ref }),
     stageStatus: (id) => canned("stageStatus", { id }),
+    stages: () => canned("stages", { stages: [], schedules: [] }),
+    schedule: async ({ artifact }) => canned("schedule", { id: "c1", artifact }),
+    cancelStage: async () => canned("cancelStage", { stages: [], schedules: [] }),
     pause: async () => canned("pause", { paused: true }),
     resume: async () => canned("resume", { paused: false }),
     stageHistory: async (_query, rows) => {
