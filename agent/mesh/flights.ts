@@ -2,10 +2,13 @@
 import type { Source } from "./sources.ts";
 import { type Flight, ORIGIN, type WantState } from "./wants.ts";
 
-/** An answer within this lets more be under way at once; one much later less. */
-const AIM_MS = 200;
-const WINDOW_BYTES_START = 16 << 20;
-const WINDOW_UNITS_MIN = 8;
+/**
+ * Bounds of what is under way at once, in units and bytes. Raised: what was chosen early waits in
+ * queues while rarer units and freer hosts come up; lowered: links run dry between answers.
+ */
+const UNITS_MIN = 8;
+const WINDOW_BYTES_MAX = 64 << 20;
+const TYPICAL_MS_START = 100;
 
 export class Flights {
   readonly #source: (host: string) => Source | undefined;
@@ -13,8 +16,11 @@ export class Flights {
   /** How often a chunk is under way, so that no two wants ask for the same. */
   readonly #chunks = new Map<string, number>();
   #largestUnit = 1 << 20;
-  #windowBytes = WINDOW_BYTES_START;
-  #typicalMs: number | null = null;
+  #windowBytes = 0;
+  /** The shortest time to an answer lately: there and back with nothing in between. */
+  #leastMs = Number.POSITIVE_INFINITY;
+  /** From asking to the answer, lately. */
+  typicalMs = TYPICAL_MS_START;
   bytes = 0;
   origin = 0;
 
@@ -38,12 +44,17 @@ export class Flights {
 
   /** So much may be under way: enough to keep the link busy, no more, so that choices stay late. */
   get windowBytes(): number {
-    return Math.max(this.#windowBytes, WINDOW_UNITS_MIN * this.#largestUnit);
+    return Math.max(this.#windowBytes, UNITS_MIN * this.#largestUnit);
+  }
+
+  /** How many units may be under way from each of so many hosts; somewhat more than their part. */
+  share(hosts: number): number {
+    return Math.ceil((1.5 * this.windowBytes) / (this.#largestUnit * hosts));
   }
 
   /** How long a silent peer is waited for when nothing else is left to do. */
   patienceMs(mostMs: number): number {
-    return this.#typicalMs === null ? mostMs : Math.min(mostMs, 250 + 6 * this.#typicalMs);
+    return Math.min(mostMs, 250 + 6 * this.typicalMs);
   }
 
   /**
@@ -105,11 +116,12 @@ export class Flights {
     if (flight.from === ORIGIN) this.origin--;
   }
 
-  /** An answer came. */
+  /** An answer came. More is put under way while answers come as fast as ever. */
   note(bytes: number, tookMs: number): void {
-    this.#typicalMs = (this.#typicalMs ?? tookMs) + (tookMs - (this.#typicalMs ?? tookMs)) / 16;
-    if (tookMs < AIM_MS) this.#windowBytes = Math.min(64 << 20, this.#windowBytes + bytes);
-    else if (tookMs > 2 * AIM_MS)
-      this.#windowBytes = Math.max(bytes, this.#windowBytes - bytes / 2);
+    this.typicalMs += (tookMs - this.typicalMs) / 16;
+    this.#leastMs = Math.min(tookMs, this.#leastMs * 1.002 + 0.01);
+    const window = this.windowBytes;
+    if (tookMs < 2 * this.#leastMs) this.#windowBytes = Math.min(WINDOW_BYTES_MAX, window + bytes);
+    else if (tookMs > 4 * this.#leastMs) this.#windowBytes = window - bytes / 2;
   }
 }

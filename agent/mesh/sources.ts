@@ -5,8 +5,10 @@ import type { Flight, SaidEvent } from "./wants.ts";
 
 /** What one host said about one manifest. */
 export type Known = {
-  /** Whole units. */
+  /** Whole units it may be asked for. */
   have: Bitmap;
+  /** It has more than it is to be asked for. */
+  holds: Bitmap | null;
   /** It fetches this manifest now, so it may be elected to go outside. */
   wanting: boolean;
   /** A request waits there for what comes from outside the site. */
@@ -19,7 +21,6 @@ export type Known = {
 /** Tells what a near host had of a manifest before and has now. */
 type Changed = (id: string, before: Bitmap | null, after: Bitmap | null) => void;
 
-const WINDOW_START = 4;
 const WINDOW_MAX = 16;
 const FLIGHT_BYTES_MAX = 16 << 20;
 /** A request should be answered within this; the window follows it. */
@@ -33,13 +34,14 @@ export class Source {
   /** Asked freely; others only by who was elected to. */
   near: boolean;
   readonly manifests = new Map<string, Known>();
+  #recent: { id: string; known: Known | undefined } = { id: "", known: undefined };
   readonly flights = new Set<Flight>();
   flightBytes = 0;
   shunned = false;
   backoffUntilMs = 0;
   /** When it last answered anything. */
   answeredMs = 0;
-  #window = WINDOW_START;
+  #window = WINDOW_MAX;
   #failures = 0;
   #missing = 0;
   #bytesPerMs = 1000;
@@ -50,10 +52,26 @@ export class Source {
     this.near = near;
   }
 
-  /** Whether it may be asked for one more unit now. */
-  free(nowMs: number): boolean {
+  /** What it said of a manifest; mostly the one it was asked for last. */
+  known(id: string): Known | undefined {
+    if (this.#recent.id !== id) this.#recent = { id, known: this.manifests.get(id) };
+    return this.#recent.known;
+  }
+
+  know(id: string, known: Known | null): void {
+    if (known) this.manifests.set(id, known);
+    else this.manifests.delete(id);
+    this.#recent = { id: "", known: undefined };
+  }
+
+  /** Whether it may be asked for one more unit now, `share` at once at most. */
+  free(nowMs: number, share = WINDOW_MAX): boolean {
+    const under = this.flights.size;
     return (
-      this.usable(nowMs) && this.flights.size < this.#window && this.flightBytes < FLIGHT_BYTES_MAX
+      under < share &&
+      under < this.#window &&
+      this.flightBytes < FLIGHT_BYTES_MAX &&
+      this.usable(nowMs)
     );
   }
 
@@ -62,7 +80,12 @@ export class Source {
   }
 
   has(id: string, unit: number): boolean {
-    return this.manifests.get(id)?.have.has(unit) === true;
+    return this.known(id)?.have.has(unit) === true;
+  }
+
+  holds(id: string, unit: number): boolean {
+    const known = this.manifests.get(id);
+    return (known?.holds ?? known?.have)?.has(unit) === true;
   }
 
   /** Lower is sooner done. */
@@ -84,9 +107,10 @@ export class Source {
     this.#window = Math.max(2, this.#window >> 1);
   }
 
-  noteBusy(nowMs: number): void {
-    this.backoffUntilMs = nowMs + 200;
-    this.#window = Math.max(2, this.#window >> 1);
+  /** It has so much to do for others that a request would only wait there. */
+  noteBusy(nowMs: number, waitMs: number): void {
+    this.backoffUntilMs = nowMs + waitMs;
+    this.#window = Math.max(1, this.#window >> 1);
   }
 
   /** Something it said it has and has not: once in a while is a race, always is a lie. */
@@ -122,7 +146,10 @@ export class Sources {
   }
 
   hostsWith(id: string): string[] {
-    const holding = this.#all.values().filter((s) => s.manifests.get(id)?.have.count);
+    const holding = this.#all.values().filter((s) => {
+      const known = s.manifests.get(id);
+      return (known?.holds ?? known?.have)?.count;
+    });
     return [...holding.map((s) => s.host)];
   }
 
@@ -138,10 +165,12 @@ export class Sources {
       for (const u of said.claims) claims.set(u, old?.claims.get(u) ?? nowMs);
       const moved = !old?.wanting || said.have.count > old.have.count;
       const progressMs = moved ? nowMs : old.progressMs;
-      const { have, wanting, urgent } = said;
+      const { wanting, urgent, spreading } = said;
+      const have = spreading ? offered(old, said.have.size) : said.have;
+      const holds = spreading ? said.have : null;
       if (source.near && !source.shunned) this.#changed(said.id, old?.have ?? null, have);
-      if (have.count === 0 && !wanting) source.manifests.delete(said.id);
-      else source.manifests.set(said.id, { have, wanting, urgent, claims, progressMs });
+      const known = { have, holds, wanting, urgent, claims, progressMs };
+      source.know(said.id, said.have.count === 0 && !wanting ? null : known);
     }
     for (const id of unsaid) this.#drop(source, id);
   }
@@ -153,12 +182,18 @@ export class Sources {
 
   /** True when that is news. */
   have(source: Source, id: string, unit: number, units: number, nowMs: number): boolean {
-    let known = source.manifests.get(id);
+    let known = source.known(id);
     if (!known || known.have.size !== units) {
-      const rest = { wanting: true, urgent: false, claims: new Map(), progressMs: nowMs };
+      const rest = {
+        holds: null,
+        wanting: true,
+        urgent: false,
+        claims: new Map(),
+        progressMs: nowMs,
+      };
       if (known) this.#drop(source, id);
       known = { ...rest, ...known, have: new Bitmap(units) };
-      source.manifests.set(id, known);
+      source.know(id, known);
     }
     if (!known.have.set(unit)) return false;
     known.progressMs = nowMs;
@@ -208,28 +243,35 @@ export class Sources {
   /** What near hosts have of a manifest. */
   *near(id: string): Iterable<Bitmap> {
     for (const source of this.#near) {
-      const have = source.shunned ? undefined : source.manifests.get(id)?.have;
+      const have = source.shunned ? undefined : source.known(id)?.have;
       if (have) yield have;
     }
   }
 
-  /** Near hosts with something of a manifest that may be asked now. */
-  free(id: string, nowMs: number): { source: Source; have: Bitmap }[] {
-    const free: { source: Source; have: Bitmap }[] = [];
+  /** Near hosts with something of a manifest, whether they may be asked now or not. */
+  having(id: string): { source: Source; have: Bitmap }[] {
+    const having: { source: Source; have: Bitmap }[] = [];
     for (const source of this.#near) {
-      if (!source.free(nowMs)) continue;
-      const have = source.manifests.get(id)?.have;
-      if (have && have.count > 0) free.push({ source, have });
+      const have = source.known(id)?.have;
+      if (have && have.count > 0 && !source.shunned) having.push({ source, have });
     }
-    return free;
+    return having;
   }
 
-  /** Near hosts that want the unit and have not said they have it. */
-  lacking(id: string, unit: number): string[] {
+  /** Near hosts that want a manifest, and what they have of it. */
+  *wanting(id: string): Iterable<[string, Bitmap]> {
+    for (const source of this.#near) {
+      const known = source.known(id);
+      if (known?.wanting) yield [source.host, known.have];
+    }
+  }
+
+  /** Whom it concerns that a unit is here: who lacks it, and who offers it one by one. */
+  concerned(id: string, unit: number): string[] {
     const hosts: string[] = [];
     for (const source of this.#near) {
-      const known = source.manifests.get(id);
-      if (known?.wanting && !known.have.has(unit)) hosts.push(source.host);
+      const known = source.known(id);
+      if (known?.holds || (known?.wanting && !known.have.has(unit))) hosts.push(source.host);
     }
     return hosts;
   }
@@ -247,7 +289,7 @@ export class Sources {
   /** Whether the site has the unit; foreground does not wait for a host that failed just now. */
   siteHas(id: string, unit: number, nowMs: number, foreground: boolean): boolean {
     for (const source of this.#all.values()) {
-      if (!source.local || source.shunned || !source.has(id, unit)) continue;
+      if (!source.local || source.shunned || !source.holds(id, unit)) continue;
       if (!foreground || source.usable(nowMs)) return true;
     }
     return false;
@@ -306,7 +348,13 @@ export class Sources {
   #drop(source: Source, id: string): void {
     const known = source.manifests.get(id);
     if (!known) return;
-    source.manifests.delete(id);
+    source.know(id, null);
     if (source.near && !source.shunned) this.#changed(id, known.have, null);
   }
+}
+
+/** What a host that spreads a version offered so far; before it knew it would, it said all. */
+function offered(old: Known | undefined, units: number): Bitmap {
+  const same = old?.have.size === units && (old.holds !== null || !old.have.complete);
+  return same ? old.have : new Bitmap(units);
 }

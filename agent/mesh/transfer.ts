@@ -15,8 +15,9 @@ import { unreachable } from "../../shared/runtime/assert.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import type { Bitmap } from "./bitmap.ts";
 import { Budget } from "./budget.ts";
-import { elect } from "./election.ts";
 import { Flights } from "./flights.ts";
+import { OfferBook } from "./offers.ts";
+import { Outside } from "./outside.ts";
 import { Reputation } from "./reputation.ts";
 import { type Source, Sources } from "./sources.ts";
 import {
@@ -56,27 +57,25 @@ export const TRANSFER_DEFAULTS: Omit<TransferOptions, "self" | "random"> = {
   endgameMs: 2_000,
 };
 
-const FOREGROUND_CLAIM_MS = 500;
 const FOREGROUND_QUIET_MS = 2_000;
-/** A host of the site that says so and gets nothing for so long holds nobody up any more. */
-const URGENT_MS = 3_000;
 const STOP_MS = 700;
 /** So many units nobody free has are passed over in one step. */
-const MISSES_MAX = 128;
+const MISSES_MAX = 32;
+/** How long a host that has too much to do is left alone, in typical times to an answer. */
+const BUSY_FACTOR = 2;
 const ORPHANS_MAX = 2_048;
 const ORPHAN_REST_MS = 50;
-const FIRST_CONTACT_MS = 3_000;
 
 export class Transfer {
   readonly #o: TransferOptions;
   readonly #wants = new Map<string, WantState>();
   readonly #sources: Sources;
   readonly #flights: Flights;
+  readonly #offers: OfferBook;
+  readonly #outside: Outside;
   readonly #budget = new Budget({ burstMs: 250 });
   #ordered: WantState[] = [];
-  #neighbours = 0;
   #stoppedMs: number | null = null;
-  #bornMs: number | null = null;
   #effects: Effect[] = [];
   /** Bytes asked for under the budget, less what was refused. */
   spentBytes = 0;
@@ -88,10 +87,12 @@ export class Transfer {
       recount(this.#wants.get(id), before, after);
     this.#sources = new Sources(changed, this.reputation);
     this.#flights = new Flights((host) => this.#sources.get(host));
+    this.#offers = new OfferBook(options.random);
+    this.#outside = new Outside(options, this.#sources, this.#flights);
   }
 
   step(event: TransferEvent, nowMs: number): Effect[] {
-    this.#bornMs ??= nowMs;
+    this.#outside.bornMs ??= nowMs;
     if (this.#apply(event, nowMs)) this.#schedule(nowMs);
     const effects = this.#effects;
     if (effects.length > 0) this.#effects = [];
@@ -111,6 +112,11 @@ export class Transfer {
   fetching(id: string): boolean {
     const want = this.#wants.get(id);
     return want !== undefined && (want.foreground || this.#budget.rate > 0);
+  }
+
+  /** Whether neighbours are to ask only for what they are offered of a version held here. */
+  spreading(id: string): boolean {
+    return this.#offers.spreading(id);
   }
 
   /** Hosts that said they have some of a manifest. */
@@ -164,15 +170,19 @@ export class Transfer {
         this.#rate(event.bytesPerSecond, nowMs);
         return true;
       case "neighbours":
-        this.#neighbours = event.count;
+        this.#outside.neighbours = event.count;
         return true;
+      case "hold":
+        this.#offers.hold(event, this.#sources.wanting(event.id), nowMs, this.#effects);
+        return false;
       case "said":
         this.#sources.said(event, nowMs);
+        this.#offers.said(event, nowMs, this.#effects);
         return this.#wants.size > 0;
       case "have":
         return this.#have(event, nowMs);
       case "gone":
-        this.#gone(event.host);
+        this.#gone(event.host, nowMs);
         return true;
       case "stored":
         this.#found(event.hash, nowMs, null);
@@ -251,19 +261,25 @@ export class Transfer {
   /** Comes for every unit of every neighbour, so it does no more than it must. */
   #have(event: Extract<TransferEvent, { type: "have" }>, nowMs: number): boolean {
     const source = this.#sources.neighbour(event.host);
+    this.#offers.had(event.host, event.id, event.unit, nowMs, this.#effects);
     const want = this.#wants.get(event.id);
     if (!want || source.shunned || event.unit >= want.units.count) return false;
     if (!this.#sources.have(source, event.id, event.unit, want.units.count, nowMs)) return false;
     if (!source.near) return false;
     want.rarity.raise(event.unit);
-    return want.rarity.has(event.unit) && !this.#full && source.free(nowMs);
+    if (this.#full || !want.rarity.has(event.unit) || !source.free(nowMs, want.share)) return false;
+    if (this.#ordered.length > 1) return true;
+    // All else that could be asked for is under way already.
+    if (this.#allowed(want, event.unit, nowMs)) this.#launch(want, event.unit, source.host, nowMs);
+    return false;
   }
 
-  #gone(host: string): void {
+  #gone(host: string, nowMs: number): void {
     const source = this.#sources.get(host);
     if (!source) return;
     for (const flight of [...source.flights]) this.#callBack(flight);
     this.#sources.forget(source);
+    this.#offers.gone(host, nowMs, this.#effects);
   }
 
   /** Books a flight out; what did not come may be asked for again. */
@@ -294,7 +310,8 @@ export class Transfer {
     want.rarity.remove(unit);
     this.#recall(want, unit, from ?? undefined);
     const { id } = want;
-    this.#effects.push({ type: "have", id, unit, hosts: this.#sources.lacking(id, unit) });
+    const hosts = this.#sources.concerned(id, unit);
+    this.#effects.push({ type: "have", id, unit, hosts });
     if (want.missing.count === 0) this.#complete(want);
   }
 
@@ -330,7 +347,7 @@ export class Transfer {
     if (result === "missing" || result === "bad")
       if (this.#sources.lacks(source, want.id, unit)) want.rarity.lower(unit);
     if (result === "missing" && this.#sources.refused(source, nowMs)) this.#shun(source);
-    if (result === "busy") source.noteBusy(nowMs);
+    if (result === "busy") source.noteBusy(nowMs, BUSY_FACTOR * this.#flights.typicalMs);
     if (result === "failed") source.noteFailed(nowMs);
     if (result === "bad") this.#lied(source, lies, nowMs);
   }
@@ -357,6 +374,7 @@ export class Transfer {
       if (late && source.usable(nowMs)) source.noteFailed(nowMs);
     }
     if (!this.#ordered.some((w) => w.rarity.size > 0)) this.#endgame(nowMs);
+    this.#offers.tick(nowMs, this.#effects);
   }
 
   #silentMs(flight: Flight, nowMs: number): number {
@@ -402,7 +420,9 @@ export class Transfer {
   #askNear(want: WantState, nowMs: number): void {
     const { rarity } = want;
     if (rarity.size === rarity.orphans) return;
-    const free = this.#sources.free(want.id, nowMs);
+    const having = this.#sources.having(want.id);
+    want.share = this.#flights.share(Math.max(1, having.length));
+    const free = having.filter(({ source }) => source.free(nowMs, want.share));
     let misses = 0;
     for (let i = rarity.orphans; i < rarity.size && misses < MISSES_MAX; ) {
       const unit = rarity.at(i);
@@ -417,7 +437,7 @@ export class Transfer {
       }
       const source = free[best]?.source;
       if (source && this.#launch(want, unit, source.host, nowMs)) {
-        if (!source.free(nowMs)) free.splice(best, 1);
+        if (!source.free(nowMs, want.share)) free.splice(best, 1);
         continue;
       }
       i++;
@@ -430,50 +450,20 @@ export class Transfer {
     const { rarity } = want;
     const end = want.foreground ? rarity.size : rarity.orphans;
     if (end === 0 || nowMs < want.restUntilMs) return;
-    const { takeoverMs, self } = this.#o;
-    const candidates = [self, ...this.#sources.fetching(want.id, takeoverMs, nowMs)];
+    const candidates = this.#outside.candidates(want.id, nowMs);
     let launched = false;
     for (let i = Math.min(end, ORPHANS_MAX) - 1; i >= 0; i--) {
       const unit = rarity.at(i);
       if (this.#full || !this.#allowed(want, unit, nowMs)) break;
-      if (!this.#originFree(want, nowMs) && !this.#sources.anyFree(nowMs, false)) break;
-      const from = this.#whomOutside(want, unit, candidates, nowMs);
+      if (!this.#outside.anyFree(want, nowMs)) break;
+      const from = this.#outside.whom(want, unit, candidates, nowMs);
       if (from !== null && this.#launch(want, unit, from, nowMs)) launched = true;
     }
     if (!launched) want.restUntilMs = nowMs + ORPHAN_REST_MS;
   }
 
-  #originFree(want: WantState, nowMs: number): boolean {
-    const free = this.#flights.origin < this.#o.originFlightsMax;
-    return want.hasOrigin && free && nowMs >= want.originBackoffUntilMs;
-  }
-
   #allowed(want: WantState, unit: number, nowMs: number): boolean {
     return want.foreground || this.#budget.open(nowMs, want.units.bytes(unit));
-  }
-
-  /** Who beyond the neighbours can be asked for the unit now: a host, the origin, or nobody yet. */
-  #whomOutside(want: WantState, unit: number, hosts: string[], nowMs: number): string | null {
-    const { id, foreground } = want;
-    const { self, takeoverMs } = this.#o;
-    const elected = () => elect(hosts, want.units.chunks[want.units.first(unit)]?.hash ?? "");
-    if (this.#sources.siteHas(id, unit, nowMs, foreground)) {
-      const distant = this.#sources.pick(id, unit, nowMs, (s) => s.local && !s.near);
-      return distant && (foreground || elected() === self) ? distant.host : null;
-    }
-    if (!foreground && !this.#settled(want, nowMs)) return null;
-    const patienceMs = foreground ? FOREGROUND_CLAIM_MS : takeoverMs;
-    if (this.#sources.claimed(id, unit, patienceMs, nowMs)) return null;
-    if (!foreground && elected() !== self) return null;
-    if (!foreground && this.#sources.urgent(URGENT_MS, nowMs)) return null;
-    if (this.#originFree(want, nowMs)) return ORIGIN;
-    return this.#sources.pick(id, unit, nowMs, (s) => !s.local)?.host ?? null;
-  }
-
-  #settled(want: WantState, nowMs: number): boolean {
-    if (this.#neighbours === 0) return true;
-    if (!this.#sources.anyLocal && nowMs - (this.#bornMs ?? nowMs) < FIRST_CONTACT_MS) return false;
-    return nowMs - want.startedMs >= this.#o.settleMs;
   }
 
   /** False when all that is missing of the unit is under way for another want. */

@@ -29,11 +29,15 @@ export type Said = {
   urgent: boolean;
   /** Units it is getting from outside. */
   claims: Iterable<number>;
+  /** It is to be asked only for units of which it said `have` here. */
+  spreading?: boolean;
 };
 
 export type TransferEvent =
   | { type: "want"; want: Want }
   | { type: "unwant"; id: string }
+  /** All of a version is here, so many units; none: no longer. */
+  | { type: "hold"; id: string; units: number }
   | { type: "rate"; bytesPerSecond: number }
   /** How many other hosts the site has, connected or not. */
   | { type: "neighbours"; count: number }
@@ -112,6 +116,8 @@ export class WantState {
   /** Units with something to come and nothing under way. */
   readonly rarity: Rarity;
   readonly flights = new Map<number, Flight[]>();
+  /** So many units at once of each neighbour. */
+  share = 1;
   /** Nobody to ask outside for an orphan was found: not looked again before. */
   restUntilMs: number;
   readonly startedMs: number;

@@ -8,6 +8,7 @@ import { BREAKS, isBreakName } from "./breaks.ts";
 import { Summary } from "./report.ts";
 import type { RunOptions, RunResult } from "./run.ts";
 import { simulate } from "./simulate.ts";
+import { runMesh } from "./swarm/main.ts";
 
 type Job = { seeds: number[]; options: RunOptions; twiceEvery: number };
 
@@ -64,5 +65,6 @@ async function main(): Promise<number> {
   return summary.failed ? 1 : 0;
 }
 
-if (isMainThread) process.exitCode = await main();
+if (isMainThread)
+  process.exitCode = process.argv[2] === "mesh" ? runMesh(process.argv.slice(3)) : await main();
 else await work(workerData as Job);

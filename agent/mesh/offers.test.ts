@@ -1,0 +1,90 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { seededRandom } from "../../shared/runtime/random.ts";
+import { Bitmap } from "./bitmap.ts";
+import { OfferBook } from "./offers.ts";
+import type { Effect } from "./wants.ts";
+
+const UNITS = 30;
+const said = (host: string, wanting = true) => ({
+  type: "said" as const,
+  host,
+  local: true,
+  whole: false,
+  manifests: [{ id: "m", have: new Bitmap(UNITS), wanting, urgent: false, claims: [] }],
+});
+function book(seed = 1) {
+  const offers = new OfferBook(seededRandom(seed));
+  offers.hold({ id: "m", units: UNITS }, [], 0, []);
+  return offers;
+}
+const offered = (effects: Effect[]) =>
+  effects.flatMap((e) =>
+    e.type === "have" ? e.hosts.map((host) => ({ host, unit: e.unit })) : [],
+  );
+
+test("offers: every unit is offered once, to one neighbour, before all may ask (any order of getting)", () => {
+  fc.assert(
+    fc.property(fc.integer(), fc.integer({ min: 2, max: 40 }), (seed, hosts) => {
+      const random = seededRandom(seed);
+      const offers = book(seed);
+      const effects: Effect[] = [];
+      for (let i = 0; i < hosts; i++) offers.said(said(`h${i}`), 0, effects);
+      const open = offered(effects);
+      const seen = new Set<number>();
+      for (let ms = 1; open.length > 0; ms++) {
+        const [taken] = open.splice(random.int(open.length), 1);
+        if (!taken) break;
+        expect(seen.has(taken.unit)).toBe(false);
+        seen.add(taken.unit);
+        const more: Effect[] = [];
+        offers.had(taken.host, "m", taken.unit, ms, more);
+        open.push(...offered(more));
+      }
+      expect(seen.size).toBe(UNITS);
+      expect(offers.spreading("m")).toBe(false);
+    }),
+  );
+});
+
+test("offers: one neighbour alone may ask for all; a second one makes the host spread", () => {
+  const offers = book();
+  const effects: Effect[] = [];
+  offers.said(said("a"), 0, effects);
+  expect(effects).toEqual([]);
+  expect(offers.spreading("m")).toBe(false);
+  offers.said(said("b"), 1, effects);
+  expect(effects[0]).toEqual({ type: "announce", id: "m" });
+  expect(offers.spreading("m")).toBe(true);
+  offers.gone("a", 2, effects);
+  expect(offers.spreading("m")).toBe(false);
+});
+
+test("offers: what a neighbour was offered that goes, or does not take it, is not lost", () => {
+  for (const leaves of [true, false]) {
+    const offers = book();
+    const first: Effect[] = [];
+    for (const host of ["a", "b", "c"]) offers.said(said(host), 0, first);
+    const lost = offered(first).filter((o) => o.host === "a");
+    expect(lost.length).toBeGreaterThan(0);
+    const later: Effect[] = [];
+    if (leaves) offers.gone("a", 10, later);
+    for (let ms = 100; ms < 60_000; ms += 100) {
+      if (!leaves) offers.tick(ms, later);
+      for (const { host, unit } of offered([...first, ...later]))
+        if (host !== "a") offers.had(host, "m", unit, ms, later);
+    }
+    expect(offers.spreading("m")).toBe(false); // so that all may ask for all
+    const others = new Set(offered(later).flatMap((o) => (o.host === "a" ? [] : [o.unit])));
+    if (leaves) for (const { unit } of lost) expect(others.has(unit)).toBe(true);
+  }
+});
+
+test("offers: nothing is kept of a version that is held no longer", () => {
+  const offers = book();
+  offers.hold({ id: "m", units: 0 }, [], 0, []);
+  const effects: Effect[] = [];
+  for (const host of ["a", "b"]) offers.said(said(host), 0, effects);
+  expect(effects).toEqual([]);
+  expect(offers.size).toBe(0);
+});

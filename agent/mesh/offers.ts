@@ -1,0 +1,181 @@
+/**
+ * A host that has all of a version which several neighbours want gives every unit out once before
+ * it repeats any: it offers each unit to one neighbour only and lets them swap. A neighbour is
+ * offered more when it has got what it was offered, so the fast get more; what a slow or lost one
+ * was offered goes to another. When every unit was offered, all may ask for all.
+ * Source of the idea: super-seeding (BEP 16), with a window instead of one unit at a time.
+ */
+import type { Random } from "../../shared/runtime/random.ts";
+import type { Bitmap } from "./bitmap.ts";
+import type { Effect, SaidEvent } from "./wants.ts";
+
+/** Offered and not yet got, over all neighbours; but so many for each at most. */
+const OPEN_AIM = 32;
+const OPEN_EACH_MAX = 8;
+/** An offer not taken for so long goes to another, and the host waits as long for the next. */
+const TAKE_MS = 3_000;
+
+type Taker = { open: Map<number, number>; notBeforeMs: number };
+
+class Offers {
+  readonly id: string;
+  readonly #random: Random;
+  /** Not offered yet; taken from the end. */
+  #pool: number[];
+  readonly #offered: Uint8Array;
+  readonly #takers = new Map<string, Taker>();
+  #spreading = false;
+
+  constructor(id: string, units: number, random: Random) {
+    this.id = id;
+    this.#random = random;
+    this.#offered = new Uint8Array(units);
+    this.#pool = Array.from({ length: units }, (_, unit) => unit);
+    for (let i = units - 1; i > 0; i--) {
+      const j = random.int(i + 1);
+      const unit = this.#pool[i] ?? 0;
+      this.#pool[i] = this.#pool[j] ?? 0;
+      this.#pool[j] = unit;
+    }
+  }
+
+  /** Whether neighbours are to ask only for what they are offered. */
+  get spreading(): boolean {
+    return this.#spreading;
+  }
+
+  /** A neighbour that wants the version, and what it has of it. */
+  wanted(host: string, have: Bitmap, nowMs: number, effects: Effect[]): void {
+    if (!this.#takers.has(host))
+      this.#takers.set(host, { open: new Map(), notBeforeMs: Number.NEGATIVE_INFINITY });
+    for (let unit = 0; unit < have.size; unit++) if (have.has(unit)) this.#got(unit);
+    for (const [unit] of this.#takers.get(host)?.open ?? [])
+      if (have.has(unit)) this.#takers.get(host)?.open.delete(unit);
+    this.#offerAll(nowMs, effects);
+  }
+
+  /** A neighbour has one more unit. */
+  had(host: string, unit: number, nowMs: number, effects: Effect[]): void {
+    this.#got(unit);
+    const taker = this.#takers.get(host);
+    if (!taker?.open.delete(unit)) return;
+    if (this.#spreading) this.#offer(host, taker, nowMs, effects);
+    this.#settle(effects);
+  }
+
+  /** A neighbour that went, or wants it no more. */
+  left(host: string, nowMs: number, effects: Effect[]): void {
+    const taker = this.#takers.get(host);
+    if (!taker) return;
+    this.#takers.delete(host);
+    for (const unit of taker.open.keys()) this.#takeBack(unit);
+    this.#offerAll(nowMs, effects);
+  }
+
+  tick(nowMs: number, effects: Effect[]): void {
+    if (!this.#spreading) return;
+    for (const taker of this.#takers.values())
+      for (const [unit, sinceMs] of taker.open) {
+        if (nowMs - sinceMs < TAKE_MS) continue;
+        taker.open.delete(unit);
+        taker.notBeforeMs = nowMs + TAKE_MS;
+        this.#takeBack(unit);
+      }
+    this.#offerAll(nowMs, effects);
+  }
+
+  #offerAll(nowMs: number, effects: Effect[]): void {
+    this.#settle(effects);
+    if (!this.#spreading) return;
+    for (const [host, taker] of this.#takers) this.#offer(host, taker, nowMs, effects);
+    this.#settle(effects);
+  }
+
+  /** Spreads while two or more want it and something was never offered. */
+  #settle(effects: Effect[]): void {
+    while (this.#pool.length > 0 && this.#offered[this.#pool.at(-1) ?? 0] !== 0) this.#pool.pop();
+    const spreading = this.#takers.size >= 2 && this.#pool.length > 0;
+    if (spreading === this.#spreading) return;
+    this.#spreading = spreading;
+    effects.push({ type: "announce", id: this.id });
+  }
+
+  #offer(host: string, taker: Taker, nowMs: number, effects: Effect[]): void {
+    if (nowMs < taker.notBeforeMs) return;
+    const most = Math.min(OPEN_EACH_MAX, Math.ceil(OPEN_AIM / this.#takers.size));
+    while (taker.open.size < most) {
+      const unit = this.#pool.pop();
+      if (unit === undefined) return;
+      if (this.#offered[unit] !== 0) continue;
+      this.#offered[unit] = 1;
+      taker.open.set(unit, nowMs);
+      effects.push({ type: "have", id: this.id, unit, hosts: [host] });
+    }
+  }
+
+  #got(unit: number): void {
+    this.#offered[unit] = 2;
+  }
+
+  /** Somewhere among those to come, unless somebody has it by now. */
+  #takeBack(unit: number): void {
+    if (this.#offered[unit] !== 1) return;
+    this.#offered[unit] = 0;
+    this.#pool.push(unit);
+    const at = this.#random.int(this.#pool.length);
+    const other = this.#pool[at] ?? unit;
+    this.#pool[at] = unit;
+    this.#pool[this.#pool.length - 1] = other;
+  }
+}
+
+/** The offers of every version this host has all of. */
+export class OfferBook {
+  readonly #random: Random;
+  readonly #held = new Map<string, Offers>();
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  spreading(id: string): boolean {
+    return this.#held.get(id)?.spreading === true;
+  }
+
+  /** All of it is here; `wanting`: neighbours that want it, and what they have. No units: not so. */
+  hold(
+    { id, units }: { id: string; units: number },
+    wanting: Iterable<[string, Bitmap]>,
+    nowMs: number,
+    effects: Effect[],
+  ): void {
+    if (units === 0) this.#held.delete(id);
+    if (units === 0 || this.#held.has(id)) return;
+    const offers = new Offers(id, units, this.#random);
+    this.#held.set(id, offers);
+    for (const [host, have] of wanting) offers.wanted(host, have, nowMs, effects);
+  }
+
+  said({ host, near, local, manifests }: SaidEvent, nowMs: number, effects: Effect[]): void {
+    if (this.#held.size === 0 || !(near ?? local)) return;
+    for (const { id, wanting, have } of manifests)
+      if (wanting) this.#held.get(id)?.wanted(host, have, nowMs, effects);
+      else this.#held.get(id)?.left(host, nowMs, effects);
+  }
+
+  had(host: string, id: string, unit: number, nowMs: number, effects: Effect[]): void {
+    if (this.#held.size > 0) this.#held.get(id)?.had(host, unit, nowMs, effects);
+  }
+
+  gone(host: string, nowMs: number, effects: Effect[]): void {
+    for (const offers of this.#held.values()) offers.left(host, nowMs, effects);
+  }
+
+  tick(nowMs: number, effects: Effect[]): void {
+    for (const offers of this.#held.values()) offers.tick(nowMs, effects);
+  }
+}

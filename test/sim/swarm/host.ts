@@ -1,0 +1,75 @@
+/** One simulated host: the real transfer core, what it holds, its two links and who asked it. */
+import { Bitmap } from "../../../agent/mesh/bitmap.ts";
+import { TRANSFER_DEFAULTS, Transfer } from "../../../agent/mesh/transfer.ts";
+import type { Effect } from "../../../agent/mesh/wants.ts";
+import type { Random } from "../../../shared/runtime/random.ts";
+import { Link } from "./links.ts";
+
+/** A request on its way from asking to answer. */
+export type Ask = {
+  by: number;
+  of: number;
+  effect: Extract<Effect, { type: "request" | "origin" }>;
+  cancelled: boolean;
+  startMs: number;
+};
+
+export class SwarmHost {
+  readonly index: number;
+  readonly name: string;
+  readonly site: number;
+  readonly core: Transfer;
+  readonly up: Link;
+  readonly down: Link;
+  readonly latencyMs: number;
+  /** Whole units. */
+  have: Bitmap;
+  neighbours: number[] = [];
+  readonly asked = new Map<number, Ask>();
+  queue: Ask[] = [];
+  queueAt = 0;
+  sending = false;
+  spreading = false;
+  startMs = 0;
+  doneMs = Number.NaN;
+  alive = true;
+  lies = false;
+
+  constructor(
+    index: number,
+    what: { site: number; units: number; bytesPerSecond: number },
+    random: Random,
+  ) {
+    this.index = index;
+    this.name = `h${index}`;
+    this.site = what.site;
+    this.latencyMs = 0.2 + 0.8 * random.next();
+    this.have = new Bitmap(what.units);
+    this.up = new Link(what.bytesPerSecond);
+    this.down = new Link(what.bytesPerSecond);
+    this.core = new Transfer({ ...TRANSFER_DEFAULTS, self: this.name, random });
+  }
+
+  /** Requests not begun yet. */
+  get waiting(): number {
+    return this.queue.length - this.queueAt;
+  }
+
+  /** The next request to serve that is still wanted. */
+  nextAsk(): Ask | null {
+    for (;;) {
+      const ask = this.queue[this.queueAt];
+      if (!ask) {
+        this.queue = [];
+        this.queueAt = 0;
+        return null;
+      }
+      this.queueAt++;
+      if (this.queueAt > 64 && this.queueAt * 2 > this.queue.length) {
+        this.queue = this.queue.slice(this.queueAt);
+        this.queueAt = 0;
+      }
+      if (!ask.cancelled) return ask;
+    }
+  }
+}

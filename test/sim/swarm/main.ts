@@ -1,0 +1,67 @@
+/** `npm run sim -- mesh [--hosts 2600] [--bytes 3e9] [--link 300e6] [--seeds 5] …` */
+import { parseArgs } from "node:util";
+import { SWARM_DEFAULTS, type SwarmOptions } from "./plan.ts";
+import { Swarm, type SwarmResult } from "./swarm.ts";
+
+/** Flags in the units people think in. */
+const FLAGS = {
+  hosts: "hosts",
+  bytes: "bytes",
+  link: "linkBytesPerSecond",
+  seeders: "seeders",
+  origin: "originBytesPerSecond",
+  sites: "sites",
+  thin: "thinBytesPerSecond",
+  neighbours: "neighbours",
+  waiting: "waitingMax",
+  spread: "spreadMs",
+  dying: "dying",
+  lying: "lying",
+  slow: "slow",
+} as const satisfies Record<string, keyof SwarmOptions>;
+
+export function runMesh(argv: string[]): number {
+  const text = { type: "string" as const };
+  const { values } = parseArgs({
+    args: argv,
+    options: {
+      seeds: { ...text, default: "5" },
+      seed: { ...text, default: "1" },
+      ...Object.fromEntries(Object.keys(FLAGS).map((name) => [name, text])),
+    },
+  });
+  const options = { ...SWARM_DEFAULTS };
+  const given: Record<string, string | undefined> = values;
+  for (const [name, field] of Object.entries(FLAGS)) {
+    const value = given[name];
+    if (value !== undefined) options[field] = Number(value);
+  }
+  const [count, first] = [Number(values.seeds), Number(values.seed)];
+  let failed = false;
+  for (let seed = first; seed < first + count; seed++) {
+    const startMs = performance.now();
+    const result = new Swarm(seed, options).run();
+    process.stdout.write(`${line(result, options, performance.now() - startMs)}\n`);
+    failed ||= result.unfinished > 0;
+  }
+  return failed ? 1 : 0;
+}
+
+function line(r: SwarmResult, o: SwarmOptions, tookMs: number): string {
+  const s = (q: number) => (quantile(r.doneMs, q) / 1000).toFixed(2);
+  const share = (bytes: number) => (bytes / o.bytes).toFixed(4);
+  return (
+    `seed ${r.seed}: ${r.hosts} hosts, ideal ${(o.bytes / o.linkBytesPerSecond).toFixed(2)} s: ` +
+    `p50 ${s(0.5)} p99 ${s(0.99)} p99.9 ${s(0.999)} last ${s(1)} s` +
+    `${r.unfinished > 0 ? `, UNFINISHED ${r.unfinished}` : ""}; ` +
+    `origin ${share(r.originBytes)} x, thin ${share(r.thinBytes)} x, ` +
+    `twice ${((100 * r.twiceBytes) / (o.bytes * r.hosts)).toFixed(3)} %, ` +
+    `control ${((100 * r.controlBytes) / (o.bytes * r.hosts)).toFixed(3)} %; ` +
+    `${(r.events / 1e6).toFixed(1)} M events in ${(tookMs / 1000).toFixed(1)} s, ` +
+    `${Math.round(process.memoryUsage.rss() / 2 ** 20)} MiB`
+  );
+}
+
+function quantile(sorted: number[], q: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
+}

@@ -1,0 +1,360 @@
+/**
+ * A fleet that wants one version: the real transfer core of every host over simulated links. What
+ * hosts tell one another goes the way the agents tell it, with its delay and its bytes: on meeting,
+ * all a host has; then every unit that is whole, to the neighbours that lack it.
+ */
+import { Bitmap } from "../../../agent/mesh/bitmap.ts";
+import { Units } from "../../../agent/mesh/units.ts";
+import { type Answer, type Effect, ORIGIN, type TransferEvent } from "../../../agent/mesh/wants.ts";
+import { assert } from "../../../shared/runtime/assert.ts";
+import { type Random, seededRandom } from "../../../shared/runtime/random.ts";
+import { Events, type Happening } from "./events.ts";
+import { type Ask, SwarmHost } from "./host.ts";
+import { Link } from "./links.ts";
+import { type SwarmOptions, versionOf } from "./plan.ts";
+
+const KIND = {
+  start: 0,
+  tick: 1,
+  meet: 2,
+  said: 3,
+  have: 4,
+  ask: 5,
+  sent: 6,
+  came: 7,
+  dies: 8,
+  gone: 9,
+};
+const RESULTS: readonly Answer[] = ["ok", "bad", "busy"];
+const ID = "m".repeat(64);
+const TICK_MS = 100;
+/** On the wire, of one request, one told unit, one first word; with headers and TLS. */
+const REQUEST_BYTES = 96;
+const HAVE_BYTES = 90;
+const SAID_BYTES = 200;
+/** Verified and stored, beside the transfers. */
+const STORE_MS_PER_MIB = 1;
+
+export type SwarmResult = {
+  seed: number;
+  hosts: number;
+  /** From each host's own start, sorted. */
+  doneMs: number[];
+  unfinished: number;
+  originBytes: number;
+  thinBytes: number;
+  twiceBytes: number;
+  controlBytes: number;
+  refusals: number;
+  events: number;
+};
+
+export class Swarm {
+  readonly #o: SwarmOptions;
+  readonly #seed: number;
+  readonly #random: Random;
+  readonly #units: Units;
+  readonly #events = new Events();
+  readonly #hosts: SwarmHost[] = [];
+  readonly #byName = new Map<string, SwarmHost>();
+  readonly #origin: Link;
+  readonly #thin: { in: Link; out: Link }[] = [];
+  #left = 0;
+  #refusals = 0;
+  #originBytes = 0;
+  #thinBytes = 0;
+  #twiceBytes = 0;
+  #controlBytes = 0;
+
+  constructor(seed: number, options: SwarmOptions) {
+    this.#o = options;
+    this.#seed = seed;
+    this.#random = seededRandom(`swarm ${seed}`);
+    this.#units = Units.of(versionOf(options.bytes, seed));
+    this.#origin = new Link(options.originBytesPerSecond);
+    for (let i = 0; i < options.sites; i++) {
+      const rate = options.thinBytesPerSecond || 1e15;
+      this.#thin.push({ in: new Link(rate), out: new Link(rate) });
+    }
+    this.#populate();
+    this.#introduce();
+  }
+
+  run(): SwarmResult {
+    const happening: Happening = { kind: 0, a: 0, b: 0, what: null };
+    while (this.#left > 0 && this.#events.next(happening)) {
+      if (this.#events.nowMs > this.#o.untilMs) break;
+      this.#happen(happening);
+    }
+    const wanting = this.#hosts.filter((h) => h.index >= this.#o.seeders && h.alive && !h.lies);
+    const doneMs = wanting.map((h) => h.doneMs - h.startMs).filter((ms) => !Number.isNaN(ms));
+    return {
+      seed: this.#seed,
+      hosts: wanting.length,
+      doneMs: Array.from(Float64Array.from(doneMs).sort()),
+      unfinished: wanting.length - doneMs.length,
+      originBytes: this.#originBytes,
+      thinBytes: this.#thinBytes,
+      twiceBytes: this.#twiceBytes,
+      controlBytes: this.#controlBytes,
+      refusals: this.#refusals,
+      events: this.#events.made,
+    };
+  }
+
+  #populate(): void {
+    const { hosts, seeders, linkBytesPerSecond, spreadMs, slow, lying, dying, sites } = this.#o;
+    const random = this.#random.fork("hosts");
+    for (let i = 0; i < hosts + seeders; i++) {
+      const fetches = i >= seeders;
+      const share = fetches ? (i - seeders) / hosts : 1;
+      const bytesPerSecond = share < slow ? linkBytesPerSecond / 10 : linkBytesPerSecond;
+      const site = fetches ? i % sites : 0;
+      const what = { site, units: this.#units.count, bytesPerSecond };
+      const host = new SwarmHost(i, what, random.fork(`host ${i}`));
+      this.#hosts.push(host);
+      this.#byName.set(host.name, host);
+      if (!fetches) host.have = Bitmap.full(this.#units.count);
+      host.startMs = fetches ? random.next() * spreadMs : 0;
+      host.lies = fetches && share >= 1 - lying;
+      if (host.lies) host.have = Bitmap.full(this.#units.count);
+      if (fetches && !host.lies) this.#left++;
+      this.#events.add(host.startMs, KIND.start, i);
+      const doomed = fetches && share >= slow && share < slow + dying;
+      if (doomed) this.#events.add(random.next() * 1.2e4, KIND.dies, i);
+    }
+  }
+
+  /** Every host chooses some at random in its site, and is chosen. */
+  #introduce(): void {
+    const random = this.#random.fork("neighbours");
+    const bySite = Map.groupBy(this.#hosts, (h) => h.site);
+    for (const host of this.#hosts) {
+      const others = bySite.get(host.site) ?? [];
+      const want = Math.min(this.#o.neighbours / 2, others.length - 1);
+      for (let tries = 0, chosen = 0; chosen < want && tries < 20 * want; tries++) {
+        const other = random.pick(others);
+        if (other === host || host.neighbours.includes(other.index)) continue;
+        host.neighbours.push(other.index);
+        other.neighbours.push(host.index);
+        chosen++;
+      }
+    }
+  }
+
+  #host(index: number): SwarmHost {
+    const host = this.#hosts[index];
+    assert(host, "the host was made");
+    return host;
+  }
+
+  #happen({ kind, a, b, what }: Happening): void {
+    const host = this.#host(a);
+    if (!host.alive && kind !== KIND.gone) return;
+    if (kind === KIND.have) this.#tellHave(host, b, what as string[]);
+    else if (kind === KIND.came) this.#came(host, what as Ask, b);
+    else if (kind === KIND.sent) this.#sent(host, what as Ask);
+    else if (kind === KIND.ask) this.#asked(host, what as Ask);
+    else if (kind === KIND.tick) this.#tick(host);
+    else if (kind === KIND.start) this.#start(host);
+    else if (kind === KIND.meet) this.#meet(host, this.#host(b));
+    else if (kind === KIND.said) this.#step(host, what as TransferEvent);
+    else if (kind === KIND.dies) this.#dies(host);
+    else if (kind === KIND.gone) this.#step(this.#host(b), { type: "gone", host: host.name });
+  }
+
+  #start(host: SwarmHost): void {
+    const now = this.#events.nowMs;
+    const siteHosts = Math.ceil(this.#hosts.length / this.#o.sites) - 1;
+    this.#step(host, { type: "neighbours", count: siteHosts });
+    for (const other of host.neighbours)
+      this.#events.add(now + host.latencyMs, KIND.meet, other, host.index);
+    if (host.have.complete) {
+      this.#step(host, { type: "hold", id: ID, units: this.#units.count });
+      this.#events.add(now + this.#random.next() * TICK_MS, KIND.tick, host.index);
+      return;
+    }
+    this.#step(host, { type: "rate", bytesPerSecond: 1e12 });
+    const missing = this.#units.chunks.keys();
+    const rest = { priority: 1, deadlineMs: 0, foreground: false };
+    const hasOrigin = this.#o.seeders === 0;
+    const { chunks } = this.#units;
+    this.#step(host, { type: "want", want: { id: ID, chunks, missing, hasOrigin, ...rest } });
+    this.#events.add(now + this.#random.next() * TICK_MS, KIND.tick, host.index);
+  }
+
+  /** `who` greets `host`, which then knows what it has, and says what itself has. */
+  #meet(host: SwarmHost, who: SwarmHost): void {
+    const now = this.#events.nowMs;
+    if (host.startMs > now) return;
+    this.#step(host, this.#said(who));
+    this.#control(host, who, SAID_BYTES + this.#units.count / 8);
+    this.#events.add(now + host.latencyMs, KIND.said, who.index, 0, this.#said(host));
+  }
+
+  #said(who: SwarmHost): TransferEvent {
+    const have = new Bitmap(this.#units.count, who.have.toBytes());
+    const wanting = !have.complete;
+    const spreading = who.core.spreading(ID);
+    const manifests = [{ id: ID, have, wanting, urgent: false, claims: [], spreading }];
+    return { type: "said", host: who.name, local: true, whole: false, manifests };
+  }
+
+  #control(from: SwarmHost, to: SwarmHost, bytes: number): void {
+    this.#controlBytes += bytes;
+    from.up.carry(bytes, this.#events.nowMs);
+    to.down.carry(bytes, this.#events.nowMs);
+  }
+
+  #tick(host: SwarmHost): void {
+    if (!Number.isNaN(host.doneMs)) return;
+    this.#step(host, { type: "tick" });
+    this.#events.add(this.#events.nowMs + TICK_MS, KIND.tick, host.index);
+  }
+
+  #step(host: SwarmHost, event: TransferEvent): void {
+    if (!host.alive) return;
+    const effects = host.core.step(event, this.#events.nowMs);
+    for (let i = 0; i < effects.length; i++) {
+      const effect = effects[i];
+      if (effect) this.#carryOut(host, effect);
+    }
+  }
+
+  #carryOut(host: SwarmHost, effect: Effect): void {
+    const now = this.#events.nowMs;
+    if (effect.type === "request" || effect.type === "origin") this.#ask(host, effect);
+    else if (effect.type === "announce") this.#announce(host);
+    else if (effect.type === "have") {
+      host.have.set(effect.unit);
+      this.#events.add(now + host.latencyMs, KIND.have, host.index, effect.unit, effect.hosts);
+    } else if (effect.type === "cancel") {
+      const key = this.#key(this.#byName.get(effect.from)?.index ?? -1, effect.unit);
+      const ask = host.asked.get(key);
+      if (ask) ask.cancelled = true;
+      host.asked.delete(key);
+    } else if (effect.type === "complete") {
+      host.doneMs = now;
+      this.#left--;
+    }
+  }
+
+  /** Says anew how it may be asked, when that changed. */
+  #announce(host: SwarmHost): void {
+    const spreading = host.core.spreading(ID);
+    if (spreading === host.spreading) return;
+    host.spreading = spreading;
+    for (const other of host.neighbours) {
+      const to = this.#host(other);
+      if (to.startMs > this.#events.nowMs) continue;
+      this.#control(host, to, SAID_BYTES);
+      this.#events.add(this.#events.nowMs + host.latencyMs, KIND.said, other, 0, this.#said(host));
+    }
+  }
+
+  #key(of: number, unit: number): number {
+    return (of + 1) * this.#units.count + unit;
+  }
+
+  #tellHave(host: SwarmHost, unit: number, hosts: string[]): void {
+    for (let i = 0; i < hosts.length; i++) {
+      const to = this.#byName.get(hosts[i] ?? "");
+      if (!to) continue;
+      this.#control(host, to, HAVE_BYTES);
+      this.#step(to, { type: "have", host: host.name, id: ID, unit });
+    }
+  }
+
+  #ask(host: SwarmHost, effect: Extract<Effect, { type: "request" | "origin" }>): void {
+    const now = this.#events.nowMs;
+    const of = effect.type === "request" ? this.#byName.get(effect.host) : undefined;
+    const ask: Ask = {
+      by: host.index,
+      of: of?.index ?? -1,
+      effect,
+      cancelled: false,
+      startMs: now,
+    };
+    host.asked.set(this.#key(ask.of, effect.unit), ask);
+    if (!of) {
+      const endMs = this.#origin.pass(effect.bytes, now, now);
+      this.#originBytes += effect.bytes;
+      const inMs = host.down.pass(effect.bytes, now, endMs);
+      this.#events.add(inMs + 1, KIND.came, host.index, 0, ask);
+      return;
+    }
+    this.#control(host, of, REQUEST_BYTES);
+    this.#events.add(now + host.latencyMs, KIND.ask, of.index, 0, ask);
+  }
+
+  #asked(host: SwarmHost, ask: Ask): void {
+    if (host.waiting >= this.#o.waitingMax) {
+      this.#refusals++;
+      this.#control(host, this.#host(ask.by), HAVE_BYTES);
+      this.#events.add(
+        this.#events.nowMs + host.latencyMs,
+        KIND.came,
+        ask.by,
+        RESULTS.indexOf("busy"),
+        ask,
+      );
+      return;
+    }
+    host.queue.push(ask);
+    if (!host.sending) this.#send(host);
+  }
+
+  #send(host: SwarmHost): void {
+    const now = this.#events.nowMs;
+    const ask = host.nextAsk();
+    host.sending = ask !== null;
+    if (!ask) return;
+    ask.startMs = now;
+    const { bytes } = ask.effect;
+    this.#events.add(host.up.pass(bytes, now, now), KIND.sent, host.index, 0, ask);
+  }
+
+  #sent(host: SwarmHost, ask: Ask): void {
+    const now = this.#events.nowMs;
+    const to = this.#host(ask.by);
+    const { bytes } = ask.effect;
+    let firstMs = ask.startMs + host.latencyMs;
+    let lastMs = now + host.latencyMs;
+    if (to.site !== host.site) {
+      this.#thinBytes += bytes;
+      lastMs = this.#thin[host.site]?.out.pass(bytes, firstMs, lastMs) ?? lastMs;
+      lastMs = this.#thin[to.site]?.in.pass(bytes, firstMs, lastMs) ?? lastMs;
+      firstMs = lastMs - bytes / to.down.bytesPerMs;
+    }
+    const endMs = to.down.pass(bytes, firstMs, lastMs);
+    const storedMs = endMs + (bytes / 2 ** 20) * STORE_MS_PER_MIB;
+    this.#events.add(storedMs, KIND.came, to.index, RESULTS.indexOf(host.lies ? "bad" : "ok"), ask);
+    this.#send(host);
+  }
+
+  #came(host: SwarmHost, ask: Ask, how: number): void {
+    const { effect } = ask;
+    const from = effect.type === "request" ? effect.host : ORIGIN;
+    const { id, unit, positions, bytes } = effect;
+    if (ask.cancelled) {
+      this.#twiceBytes += bytes;
+      return;
+    }
+    host.asked.delete(this.#key(ask.of, unit));
+    const result = RESULTS[how] ?? "failed";
+    if (result === "ok" && host.have.has(unit)) this.#twiceBytes += bytes;
+    this.#step(host, { type: "answer", id, unit, positions, from, result });
+  }
+
+  #dies(host: SwarmHost): void {
+    host.alive = false;
+    if (Number.isNaN(host.doneMs)) this.#left--;
+    for (const other of host.neighbours)
+      this.#events.add(
+        this.#events.nowMs + 100 + 900 * this.#random.next(),
+        KIND.gone,
+        host.index,
+        other,
+      );
+  }
+}
