@@ -8,6 +8,7 @@ import { Drift } from "./drift.ts";
 import { Errors, SPREAD_CUT, SPREAD_GAIN } from "./errors.ts";
 import { between, scoredDistances } from "./horizons.ts";
 import { INTERMITTENT, Intermittent } from "./intermittent.ts";
+import { Leader } from "./leader.ts";
 import { LEVELS } from "./levels.ts";
 import { locationsOf, writeLocations } from "./locations.ts";
 import type { Past } from "./model.ts";
@@ -19,24 +20,28 @@ import { Volatility } from "./volatility.ts";
 
 const L = LEVELS.length;
 const MEDIAN = LEVELS.indexOf(0.5);
-const GROUPS = 3;
+/** With more scored distances the nearer and the farther ones have weights of their own. */
+const GROUP_DISTANCES = 6;
 /**
  * Learning takes in so many forecasts of each distance from the first fit: of a longer past it
  * leaves some out, by lot, as overlapping forecasts tell nearly the same.
  */
 const ROUNDS = 700;
 const EVERY_MAX = 4;
+/** Where so many bins have no demand, the mix is held to its best expert. */
+const LEAN_QUIET = 0.75;
 const EXACT = 1e-9;
 const OFFSET_GAIN = 1 / 200;
 const REGRESSION_PRIOR = 4;
 /** While learning, weights are as of so many forecasts before at most. */
-const WEIGH_EVERY = 6;
+const WEIGH_EVERY = 12;
 
 export class Ensemble {
   readonly signal: Signal;
   readonly names: readonly string[];
   readonly #drift: Drift;
   readonly #distances: readonly number[];
+  readonly #groups: number;
   /** One in so many bins is forecast and scored, by lot, at each distance. */
   readonly #every: number;
   readonly #threshold: number;
@@ -48,14 +53,16 @@ export class Ensemble {
   readonly #offsets: Float64Array;
   readonly #spread: Float64Array;
   readonly #combination: Combination;
+  readonly #leader: Leader;
   readonly #slots: number;
   readonly #pending: Pending[];
   readonly #work;
 
   private constructor(past: Past, seasons: readonly number[], horizon: number) {
     const unit = unitOf(past.counts);
-    this.signal = new Signal(unit, seasons, horizon);
     this.#distances = scoredDistances(horizon);
+    this.#groups = this.#distances.length > GROUP_DISTANCES ? 2 : 1;
+    this.signal = new Signal(unit, seasons, horizon);
     this.#every = Math.min(EVERY_MAX, Math.max(1, past.counts.length / ROUNDS));
     this.#threshold = 2 ** 32 / this.#every;
     const locations = locationsOf(seasons.length);
@@ -80,7 +87,8 @@ export class Ensemble {
       REGRESSION_PRIOR,
       ...INTERMITTENT.map(([, share]) => share),
     ];
-    this.#combination = new Combination(GROUPS, prior, this.#every);
+    this.#combination = new Combination(this.#groups, prior, this.#every);
+    this.#leader = new Leader(this.#groups, experts, this.#every);
     const features = featureCount(seasons.length);
     this.#slots = horizon + 1;
     this.#pending = Array.from({ length: this.#slots }, () => new Pending(experts, G, features));
@@ -91,6 +99,7 @@ export class Ensemble {
       awake: new Uint8Array(experts),
       combined: new Float64Array(L),
       gradients: new Float64Array(L),
+      slopes: new Float64Array(L),
     };
   }
 
@@ -127,7 +136,10 @@ export class Ensemble {
     for (let ahead = 1; ahead <= horizon; ahead++) {
       const [g, part] = between(this.#distances, ahead);
       this.#expertsAt(ahead, g, part, this.#work.experts, 0, null);
-      this.#combination.combine(now, this.#group(g), this.#work.experts, 0, this.#work.combined, 0);
+      const { experts, combined } = this.#work;
+      this.#combination.combine(now, this.#group(g), experts, 0, combined, 0);
+      if (this.#intermittent.quiet > LEAN_QUIET)
+        this.#leader.lean(this.#group(g), experts, 0, combined, 0);
       this.#shift(ahead, g, part, this.#work.combined);
       for (let l = 0; l < L; l++) {
         out[(ahead - 1) * L + l] = this.signal.toCount(this.#work.combined[l] ?? 0);
@@ -164,11 +176,11 @@ export class Ensemble {
     const weights = this.#combination.now;
     const share = (e: number) => {
       let sum = 0;
-      for (let g = 0; g < GROUPS; g++) {
+      for (let g = 0; g < this.#groups; g++) {
         const from = (g * this.names.length + e) * L;
         for (let l = 0; l < L; l++) sum += weights[from + l] ?? 0;
       }
-      return sum / (GROUPS * L);
+      return sum / (this.#groups * L);
     };
     return Object.fromEntries(this.names.map((name, e) => [name, share(e)]));
   }
@@ -180,7 +192,7 @@ export class Ensemble {
   }
 
   #group(g: number): number {
-    return Math.min(GROUPS - 1, Math.floor((g * GROUPS) / this.#distances.length));
+    return Math.floor((g * this.#groups) / this.#distances.length);
   }
 
   #awake(): Uint8Array {
@@ -212,7 +224,10 @@ export class Ensemble {
       this.#expertsAt(ahead, g, 0, slot.experts, offset, slot);
       const { learning } = this.#combination;
       const group = this.#group(g);
-      this.#combination.combine(learning, group, slot.experts, offset, slot.combined, g * L);
+      this.#combination.combine(learning, group, slot.experts, offset, slot.mixed, g * L);
+      for (let l = g * L; l < g * L + L; l++) slot.combined[l] = slot.mixed[l] ?? 0;
+      if (this.#intermittent.quiet > LEAN_QUIET)
+        this.#leader.lean(group, slot.experts, offset, slot.combined, g * L);
       slot.factors[g] = this.#volatility.factor(signal.n - 1 + ahead, ahead);
     }
   }
@@ -285,16 +300,18 @@ export class Ensemble {
     const experts = this.names.length;
     const G = this.#distances.length;
     const factor = slot.factors[g] ?? 1;
-    const { gradients } = this.#work;
+    const { gradients, slopes } = this.#work;
     for (let l = 0; l < L; l++) {
-      const combined = slot.combined[g * L + l] ?? 0;
+      const combined = slot.mixed[g * L + l] ?? 0;
       const slope = this.signal.slope(combined);
+      slopes[l] = slope;
       const exact = Math.abs(z - combined) < EXACT;
       gradients[l] = exact ? 0 : ((z < combined ? 1 : 0) - (LEVELS[l] ?? 0)) * slope;
     }
     const offset = g * experts * L;
     const group = this.#group(g);
-    this.#combination.learn(group, gradients, slot.combined, g * L, slot.experts, offset);
+    this.#combination.learn(group, gradients, slot.mixed, g * L, slot.experts, offset);
+    this.#leader.learn(group, z, slopes, slot.mixed, g * L, slot.experts, offset);
     this.#learnOffsets(slot, g, z);
     for (let e = 0; e <= this.#locations; e++) {
       const middle = slot.middles[g * experts + e] ?? Number.NaN;
@@ -326,6 +343,7 @@ class Pending {
   origin = -1;
   readonly experts: Float64Array;
   readonly middles: Float64Array;
+  readonly mixed: Float64Array;
   readonly combined: Float64Array;
   readonly factors: Float64Array;
   readonly origins: Float64Array;
@@ -334,6 +352,7 @@ class Pending {
   constructor(experts: number, distances: number, features: number) {
     this.experts = new Float64Array(distances * experts * L);
     this.middles = new Float64Array(distances * experts);
+    this.mixed = new Float64Array(distances * L);
     this.combined = new Float64Array(distances * L);
     this.factors = new Float64Array(distances);
     this.origins = new Float64Array(distances);

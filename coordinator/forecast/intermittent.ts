@@ -51,6 +51,11 @@ export class Intermittent {
     return this.#busy > 0 && this.#quiet > QUIET_MIN;
   }
 
+  /** Share of bins without demand. */
+  get quiet(): number {
+    return this.#quiet;
+  }
+
   /** One bin, on the signal's scale. */
   update(z: number): void {
     const any = z > 0 ? 1 : 0;

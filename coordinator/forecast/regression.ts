@@ -12,7 +12,7 @@ const PER_SEASON = 6;
 const MEMORY_BINS = 1300;
 /** The prior counts like that many bins. */
 const PRIOR_BINS = 14;
-const SOLVE_BINS = 16;
+const SOLVE_BINS = 32;
 const HUBER = 2.5;
 const WEIGHT_RESCALE = 1e8;
 
