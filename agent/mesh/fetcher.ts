@@ -9,6 +9,7 @@ import type { HotChunks } from "./hot-chunks.ts";
 import { Rate } from "./rate.ts";
 import type { Store } from "./store.ts";
 import type { Transfer } from "./transfer.ts";
+import { Units } from "./units.ts";
 import { type Answer, type Effect, ORIGIN, type TransferEvent } from "./wants.ts";
 
 /** Where chunks come from when no peer has them; `agent/sources/http.ts` is one. */
@@ -45,6 +46,7 @@ export class Fetcher {
   readonly #deps: FetcherDeps;
   readonly #group: TaskGroup;
   readonly #underWay = new Map<string, AbortController>();
+  readonly #held = new Set<string>();
   readonly #rates = { peer: new Rate(), origin: new Rate() };
   readonly counters = {
     peerBytes: 0,
@@ -80,7 +82,23 @@ export class Fetcher {
     this.#rates.peer.sample(this.counters.peerBytes, peers > 0, nowMs);
     this.#rates.origin.sample(this.counters.originBytes, origin > 0, nowMs);
     this.#deps.hot.tick();
+    this.#tellHeld();
     this.dispatch({ type: "tick" });
+  }
+
+  /** Tells the core which versions are here whole, and which are no longer. */
+  #tellHeld(): void {
+    const gone = new Set(this.#held);
+    for (const tree of this.#deps.store.all()) {
+      if (!tree.active || gone.delete(tree.hash)) continue;
+      this.#held.add(tree.hash);
+      const { count: units } = Units.of(tree.chunks);
+      this.dispatch({ type: "hold", id: tree.hash, units });
+    }
+    for (const id of gone) {
+      this.#held.delete(id);
+      this.dispatch({ type: "hold", id, units: 0 });
+    }
   }
 
   #perform(effect: Effect): void {

@@ -19,6 +19,8 @@ const Entry = z.strictObject({
   have: z.union([z.literal("all"), z.literal("none"), z.base64()]),
   wanting: z.boolean(),
   urgent: z.boolean(),
+  /** It has all, and is to be asked only for what it says directly. */
+  spreading: z.boolean().default(false),
   claims: z.array(z.number().int().min(0).max(CHUNKS_MAX)).max(256),
 });
 const Announcement = z.strictObject({
@@ -41,6 +43,7 @@ export function encodeAnnouncement(a: Announcement): Uint8Array {
     have: encodeBits(m.have),
     wanting: m.wanting,
     urgent: m.urgent,
+    spreading: m.spreading ?? false,
     claims: [...m.claims].slice(0, 256),
   }));
   return Buffer.from(JSON.stringify({ ...a, manifests }));
@@ -61,8 +64,8 @@ export function decodeAnnouncement(bytes: Uint8Array): Announcement | null {
   for (const entry of parsed.data.manifests) {
     const have = decodeBits(entry.have, entry.size);
     if (!have) return null;
-    const { id, wanting, urgent, claims } = entry;
-    manifests.push({ id, have, wanting, urgent, claims });
+    const { id, wanting, urgent, spreading, claims } = entry;
+    manifests.push({ id, have, wanting, urgent, spreading, claims });
   }
   return { ...parsed.data, manifests };
 }

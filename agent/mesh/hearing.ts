@@ -1,10 +1,14 @@
-/** What other members say they have, on its way to the transfer core. */
+/** What other members say they have, on its way to the transfer core; and what this host says. */
 import type { Member } from "../../shared/domain.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { Newest } from "./announcer.ts";
+import { Bitmap } from "./bitmap.ts";
 import type { Have } from "./frames.ts";
 import { decodeAnnouncement } from "./gossip.ts";
-import type { TransferEvent } from "./wants.ts";
+import type { Store } from "./store.ts";
+import type { Transfer } from "./transfer.ts";
+import { Units } from "./units.ts";
+import type { Said, TransferEvent } from "./wants.ts";
 
 export type HearingDeps = {
   log: Log;
@@ -44,4 +48,12 @@ export class Hearing {
   forget(host: string): void {
     this.#newest.forget(host);
   }
+}
+
+/** What this host has to say of a version. */
+export function saidOf(id: string, store: Store, transfer: Transfer): Said {
+  const tree = store.get(id);
+  const have = tree ? Units.of(tree.chunks).whole(tree.have) : new Bitmap(0);
+  const wanting = transfer.fetching(id);
+  return { id, have, wanting, ...transfer.outside(id), spreading: transfer.spreading(id) };
 }

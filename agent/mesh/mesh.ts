@@ -9,7 +9,6 @@ import { every } from "../../shared/runtime/clock.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
 import { Announcer } from "./announcer.ts";
 import { askAround } from "./ask-around.ts";
-import { Bitmap } from "./bitmap.ts";
 import type { Channel } from "./channel.ts";
 import { nodeDisk } from "./disk.ts";
 import { Exchange } from "./exchange.ts";
@@ -17,7 +16,7 @@ import { Fetcher } from "./fetcher.ts";
 import type { Kind } from "./frames.ts";
 import { encodeHoldings } from "./gossip.ts";
 import { Haves } from "./haves.ts";
-import { Hearing } from "./hearing.ts";
+import { Hearing, saidOf } from "./hearing.ts";
 import { type Holding, holdingOf, Pins } from "./holding.ts";
 import { HotChunks } from "./hot-chunks.ts";
 import {
@@ -39,7 +38,6 @@ import { Store } from "./store.ts";
 import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
 import type { Tree } from "./trees.ts";
 import { Units } from "./units.ts";
-import type { Said } from "./wants.ts";
 
 const TICK_MS = 100;
 const RECONCILE_MS = 500;
@@ -131,7 +129,7 @@ export class Mesh {
       clock,
       log,
       publish: (bytes) => this.#network.publish(bytes),
-      state: (hash) => this.#said(hash),
+      state: (hash) => saidOf(hash, this.store, this.#transfer),
       ids: () => new Set([...[...this.store.all()].map((t) => t.hash), ...this.#interests.keys()]),
     });
     this.#seeder = new Seeder({
@@ -463,13 +461,6 @@ export class Mesh {
     const interest = this.#interests.get(hold.manifestHash);
     const state = interest?.withdrawn(hold, this.store.get(hold.manifestHash));
     if (state) this.#withdrawn.add(state);
-  }
-
-  #said(id: string): Said {
-    const tree = this.store.get(id);
-    const have = tree ? Units.of(tree.chunks).whole(tree.have) : new Bitmap(0);
-    const { urgent, claims } = this.#transfer.outside(id);
-    return { id, have, wanting: this.#transfer.fetching(id), urgent, claims };
   }
 
   #lost(host: string): void {
