@@ -241,7 +241,7 @@ export class Agent {
     link.report({
       sample,
       environments: pool.list(),
-      holdings: mesh.holdings(),
+      holdings: mesh.holdings().map((h) => ({ ...h, sinceMs: this.#demandTime(h.sinceMs) })),
       scores: scores.latest,
       orders: [...mesh.orderStates(), ...pool.orderStates()],
       staged: { peerBytes, originBytes, foregroundBytes, wastedBytes },
@@ -250,6 +250,13 @@ export class Agent {
       lease: lease && { id: lease.id, spentBytes: counters.stagingSpentBytes },
       follows: this.#rooms.following.states(),
     });
+  }
+
+  /** Of a real time that has passed. */
+  #demandTime(realMs: number | null): number | null {
+    if (realMs === null) return null;
+    const speed = this.#deps.config.replay?.speed ?? 1;
+    return Math.max(0, this.#demandClock.now() - (this.#clock.now() - realMs) * speed);
   }
 
   /** The host's sample, with what Prestage may still use of its disk and memory. */

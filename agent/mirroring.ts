@@ -36,7 +36,7 @@ export type MirroringDeps = {
   clock: Clock;
   log: Log;
   metrics: Metrics;
-  mesh: Pick<Mesh, "ensure" | "markUsed" | "pin" | "unpin" | "started">;
+  mesh: Pick<Mesh, "ensure" | "markUsed" | "pins" | "started">;
   reader: Reader;
   sources: Pick<Sources, "revision" | "snapshot">;
   publishing: Pick<Publishing, "fromUrl">;
@@ -110,8 +110,7 @@ export class Mirroring {
       bring: (image, part) => this.#inGroup((signal) => this.#bring(image, part, signal)),
       pin: (hash) => {
         const owner = `mirror ${++this.#pins}`;
-        mesh.pin(hash, owner);
-        return () => mesh.unpin(hash, owner);
+        return mesh.pins.add(hash, owner);
       },
     };
   }

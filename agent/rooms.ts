@@ -204,8 +204,8 @@ function makeTransfers(
       link.request({ kind: "resolve", name, version, tag }, options),
     connected: () => link.connected,
     ensure: (hash, staging) => mesh.ensure(hash, staging),
-    pin: (hash, owner) => mesh.pin(hash, owner),
-    unpin: (hash, owner) => mesh.unpin(hash, owner),
+    pin: (hash, owner) => void mesh.pins.add(hash, owner),
+    unpin: (hash, owner) => mesh.pins.remove(hash, owner),
     markUsed: (hash) => mesh.markUsed(hash),
     active: (hash) => mesh.path(hash) !== null,
   });

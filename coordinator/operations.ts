@@ -19,7 +19,13 @@ import type {
   WhyView,
 } from "../shared/api.ts";
 import type { EventsQuery, EventsRemoval, EventsRequest } from "../shared/api-signals.ts";
-import type { ScheduleRequest, StageRequest, StageStatus } from "../shared/api-stages.ts";
+import type {
+  ScheduleRequest,
+  StagedList,
+  StagedQuery,
+  StageRequest,
+  StageStatus,
+} from "../shared/api-stages.ts";
 import type { HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import type { Report } from "../shared/protocol/bodies.ts";
@@ -35,6 +41,7 @@ import type { Importing } from "./importing.ts";
 import type { Planning } from "./planning.ts";
 import type { Scheduling } from "./scheduling.ts";
 import type { Signalling } from "./signalling.ts";
+import { staged } from "./staged.ts";
 import type { ExplicitStages } from "./stages.ts";
 import type { Store } from "./store/store.ts";
 import type { Trust } from "./trust/trust.ts";
@@ -175,6 +182,15 @@ function makeReading(deps: OperationsDeps, startedMs: number) {
       return deps.stages.status(stage, planning.stageView());
     },
     stages: () => deps.scheduling.list(),
+    staged: ({ artifact }: StagedQuery): StagedList =>
+      staged(artifact, {
+        artifacts: store.artifacts.list(),
+        hosts: fleet.all().filter((h) => !h.revoked),
+        orders: planning.plan.orders,
+        stages: deps.stages,
+        needs: (workload, category) => catalog.needs(workload, category),
+        ...planning.stageView(),
+      }),
     audit: ({ limit, verify }: AuditQuery): AuditView => ({
       rows: trust.audit.newest(limit),
       head: trust.audit.head(),

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { HostList } from "../shared/api.ts";
-import type { Schedule, StageList } from "../shared/api-stages.ts";
+import type { Schedule, StagedList, StageList } from "../shared/api-stages.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { FakeTerminal } from "../test/support/terminal.ts";
 import { Children } from "./demo/children.ts";
@@ -132,6 +132,22 @@ describe("commands and a fleet", () => {
     expect(got.stdout).toBe(`${copy}\n`);
     expect(await readFile(join(copy, "tile.bin"), "utf8")).toHaveLength(3_000_000);
     expect((await run(["get", "tiles@1", "-o", copy, ...data("b")])).exit).toBe(5);
+  });
+
+  test("status tells what is where, why, until when and from whom", async () => {
+    const { artifacts } = await json<StagedList>(["status", "tiles@1"]);
+    const [tiles] = artifacts;
+    expect(tiles?.hosts.map((h) => [h.host, h.state, h.why[0]?.kind])).toEqual([
+      ["a", "active", "explicit"],
+      ["b", "active", "explicit"],
+    ]);
+    const b = tiles?.hosts[1];
+    expect(b?.sources).toEqual([{ from: "a", bytes: expect.any(Number) }]);
+    expect(Date.now() - (b?.sinceMs ?? 0)).toBeLessThan(START_WITHIN_MS);
+    const text = (await run(["status", "tiles"])).stdout;
+    expect(text).toMatch(/^b +active +100\.0 % .* cancelled +explicit: by .* a 100\.0 %$/m);
+    expect((await run(["status", "nothing"])).errors).toContain("not published");
+    expect((await run(["status"])).stdout).toMatch(/^tiles@1 +3\.0 MB +2 /m);
   });
 
   test("a schedule stages at its time, is listed and cancelled; a paused staging says so", async () => {

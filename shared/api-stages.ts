@@ -112,3 +112,50 @@ export const StageList = z.object({
   schedules: z.array(Schedule),
 });
 export type StageList = z.infer<typeof StageList>;
+
+// ── what is where ────────────────────────────────────────────────────────────────────────────
+
+export const StagedQuery = z.strictObject({
+  artifact: z.string().min(1).max(130).optional().describe("NAME or NAME@VERSION; default: all."),
+});
+export type StagedQuery = z.infer<typeof StagedQuery>;
+
+export const StagedHost = z.object({
+  host: HostId,
+  connected: z.boolean(),
+  /** `waiting`: asked for, and nothing of it moves. */
+  state: z.enum(["active", "fetching", "waiting", "failed"]),
+  code: z.string().nullable(),
+  bytesDone: Bytes,
+  bytesPerSecond: z.number(),
+  remainingMs: z.number().nullable(),
+  waiting: Reason.nullable(),
+  /** Whole there since then. */
+  sinceMs: TimeMs.nullable(),
+  /** Held until then at least; null: see `why`. */
+  untilMs: TimeMs.nullable(),
+  why: z.array(
+    z.object({
+      kind: z.enum(["explicit", "schedule", "plan", "route", "kept"]),
+      order: z.string().nullable(),
+      detail: z.string(),
+    }),
+  ),
+  /** Hosts, and `origin:`, `here:` (other versions on this host), `others:`. */
+  sources: z.array(z.object({ from: z.string(), bytes: Bytes })),
+});
+export type StagedHost = z.infer<typeof StagedHost>;
+
+export const StagedList = z.object({
+  artifacts: z.array(
+    z.object({
+      ref: ArtifactRef,
+      manifestHash: z.string(),
+      bytes: Bytes,
+      publisher: HostId,
+      tags: z.array(z.string()),
+      hosts: z.array(StagedHost),
+    }),
+  ),
+});
+export type StagedList = z.infer<typeof StagedList>;

@@ -6,7 +6,9 @@ import type { Log } from "../../shared/runtime/log.ts";
 import type { TaskGroup } from "../../shared/runtime/tasks.ts";
 import type { Exchange } from "./exchange.ts";
 import type { HotChunks } from "./hot-chunks.ts";
+import type { Provenance } from "./provenance.ts";
 import { Rate } from "./rate.ts";
+import type { Steps } from "./steps.ts";
 import type { Store } from "./store.ts";
 import type { Transfer } from "./transfer.ts";
 import { Units } from "./units.ts";
@@ -28,6 +30,8 @@ export type FetcherDeps = {
   hot: HotChunks;
   exchange: Exchange;
   source: OriginSource;
+  steps: Steps;
+  provenance: Provenance;
   onComplete: (manifestHash: string) => void;
   onChanged: (manifestHash: string) => void;
   /** A chunk came and the disk did not take it. */
@@ -193,7 +197,8 @@ export class Fetcher {
       for (;;) {
         const position = failed() ? undefined : rest.shift();
         if (position === undefined) return;
-        const got = await fetch(position, signal);
+        const { steps } = this.#deps;
+        const got = await steps.time("fetch", () => fetch(position, signal), isFailure);
         const result =
           got instanceof Uint8Array ? await this.#take(asked, from, position, got) : got;
         results.push(result);
@@ -217,7 +222,13 @@ export class Fetcher {
   async #take(asked: Asked, from: string, position: number, bytes: Uint8Array): Promise<Answer> {
     const hash = this.#deps.store.get(asked.id)?.chunks[position]?.hash;
     if (hash === undefined) return "failed";
-    if (digest("sha256", bytes, "hex") !== hash) {
+    const { steps, store, provenance } = this.#deps;
+    const right = await steps.time(
+      "verify",
+      () => digest("sha256", bytes, "hex") === hash,
+      (same) => !same,
+    );
+    if (!right) {
       this.counters.corruptChunks++;
       this.#deps.log.warn({ from, hash }, "wrong chunk received");
       return "bad";
@@ -227,18 +238,23 @@ export class Fetcher {
     if (asked.foreground) this.counters.foregroundBytes += bytes.length;
     let written: "new" | "held" | "nowhere";
     try {
-      written = await this.#deps.store.writeChunk(hash, bytes, asked);
+      written = await steps.time("store", () => store.writeChunk(hash, bytes, asked));
     } catch (cause) {
       this.#deps.log.error({ cause, hash }, "chunk could not be written");
       this.#deps.onUnwritten(hash, cause);
       return "failed";
     }
     this.#deps.hot.put(hash, bytes);
+    provenance.received(asked.id, from, bytes.length);
     if (written === "new") this.counters.verifiedChunks++;
     if (written === "held") this.counters.refetchedChunks++;
-    if (!asked.foreground) this.#deps.store.noteStaged(hash, bytes.length);
+    if (!asked.foreground) store.noteStaged(hash, bytes.length);
     return "ok";
   }
+}
+
+function isFailure(got: Uint8Array | Answer | "cancelled"): boolean {
+  return !(got instanceof Uint8Array) && got !== "cancelled";
 }
 
 function key(from: string, { id, unit }: { id: string; unit: number }): string {

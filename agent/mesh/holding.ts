@@ -1,4 +1,5 @@
 /** What this host says it has of a version. */
+import type { Provenance } from "./provenance.ts";
 import type { Tree } from "./trees.ts";
 
 export type Holding = {
@@ -7,9 +8,12 @@ export type Holding = {
   bytesHave: number;
   bytes: number;
   active: boolean;
+  /** Whole since then, real time. */
+  sinceMs: number | null;
+  sources: { from: string; bytes: number }[];
 };
 
-export function holdingOf(tree: Tree): Holding {
+export function holdingOf(tree: Tree, provenance: Provenance): Holding {
   const { name, version, bytes } = tree.manifest;
   return {
     manifestHash: tree.hash,
@@ -17,6 +21,7 @@ export function holdingOf(tree: Tree): Holding {
     bytesHave: tree.bytesHave,
     bytes,
     active: tree.active,
+    ...provenance.of(tree.hash),
   };
 }
 
@@ -28,9 +33,11 @@ export class Pins {
     return this.#owners.has(manifestHash);
   }
 
-  add(manifestHash: string, owner: string): void {
+  /** Until the result is called, or the same owner's pin removed. */
+  add(manifestHash: string, owner: string): () => void {
     const owners = this.#owners.get(manifestHash) ?? new Set();
     this.#owners.set(manifestHash, owners.add(owner));
+    return () => this.remove(manifestHash, owner);
   }
 
   remove(manifestHash: string, owner: string): void {

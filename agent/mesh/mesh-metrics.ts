@@ -1,6 +1,8 @@
 /** What the mesh shows to Prometheus. */
 import type { PublisherReason } from "../../shared/publishers.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
+import { Steps } from "./steps.ts";
 
 export type MeshCounters = {
   peerBytes: number;
@@ -21,6 +23,7 @@ export type MeshCounters = {
 };
 
 export class MeshMetrics {
+  readonly steps: Steps;
   readonly #bytes;
   readonly #chunks;
   readonly #refused;
@@ -30,7 +33,8 @@ export class MeshMetrics {
   readonly #logical;
   #last: MeshCounters | null = null;
 
-  constructor(metrics: Metrics) {
+  constructor(metrics: Metrics, clock: Clock) {
+    this.steps = new Steps(clock, metrics);
     this.#bytes = metrics.counter<"kind">({
       name: "prestage_mesh_bytes_total",
       help: "Chunk bytes by kind: from peers, from the origin, foreground, sent, wasted, staged",

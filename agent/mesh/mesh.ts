@@ -31,6 +31,7 @@ import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
 import type { MeshDeps, MeshOptions } from "./mesh-options.ts";
 import { MeshNetwork } from "./network.ts";
 import { obtain } from "./obtain.ts";
+import { Provenance } from "./provenance.ts";
 import type { Liar } from "./reputation.ts";
 import { Seeder } from "./seeder.ts";
 import { Signers } from "./signers.ts";
@@ -61,7 +62,8 @@ export class Mesh {
   readonly #signers: Signers;
   readonly #hearing: Hearing;
   readonly #interests = new Map<string, Interest>();
-  readonly #pins = new Pins();
+  readonly pins = new Pins();
+  readonly #provenance: Provenance;
   readonly #completions = new Completions();
   readonly #withdrawn = new Withdrawn({ capacity: WITHDRAWN_MAX });
   readonly #started = Promise.withResolvers<void>();
@@ -72,7 +74,8 @@ export class Mesh {
   constructor(deps: MeshDeps, options: MeshOptions) {
     this.#deps = deps;
     const { clock, log, identity } = deps;
-    this.#metrics = new MeshMetrics(deps.metrics);
+    this.#metrics = new MeshMetrics(deps.metrics, clock);
+    this.#provenance = new Provenance(clock, options.dir);
     this.#signers = new Signers((reason) => this.#metrics.refusedManifest(reason));
     this.store = new Store(
       {
@@ -111,6 +114,8 @@ export class Mesh {
         hot: this.#hot,
         exchange: this.#exchange,
         source: deps.source,
+        steps: this.#metrics.steps,
+        provenance: this.#provenance,
         onComplete: (hash) => {
           this.#announcer.completed(hash);
           this.#completions.complete(hash);
@@ -137,11 +142,11 @@ export class Mesh {
       identity,
       clock,
       store: this.store,
-      pin: (hash) => {
-        this.pin(hash, "publish");
-        return () => this.unpin(hash, "publish");
+      pin: (hash) => this.pins.add(hash, "publish"),
+      onComplete: (hash) => {
+        this.#announcer.completed(hash);
+        this.#provenance.activated(hash);
       },
-      onComplete: (hash) => this.#announcer.completed(hash),
     });
     this.#started.promise.catch(() => null); // `run` throws the same
   }
@@ -157,6 +162,7 @@ export class Mesh {
     try {
       await this.store.open();
       await this.#signers.load(this.store);
+      await this.#provenance.load();
       await this.#network.start();
       this.#ready = true;
       this.#group.start("node", (inner) => this.#network.run(inner));
@@ -261,15 +267,6 @@ export class Mesh {
     return this.store.noteUsed(manifestHash);
   }
 
-  /** Keeps a version from eviction until the same owner unpins it. */
-  pin(manifestHash: string, owner: string): void {
-    this.#pins.add(manifestHash, owner);
-  }
-
-  unpin(manifestHash: string, owner: string): void {
-    this.#pins.remove(manifestHash, owner);
-  }
-
   /** Where the activated tree is; null when it is not here whole. */
   path(manifestHash: string): string | null {
     const tree = this.store.get(manifestHash);
@@ -277,7 +274,7 @@ export class Mesh {
   }
 
   holdings(): Holding[] {
-    return [...this.store.all()].map(holdingOf);
+    return [...this.store.all()].map((tree) => holdingOf(tree, this.#provenance));
   }
 
   orderStates(): OrderState[] {
@@ -324,8 +321,8 @@ export class Mesh {
   }
 
   #isProtected(hash: string): boolean {
-    const wanted = this.#interests.get(hash)?.wanted && !this.#signers.reason(hash);
-    return wanted || this.#pins.has(hash);
+    if (this.pins.has(hash)) return true;
+    return this.#interests.get(hash)?.wanted === true && !this.#signers.reason(hash);
   }
 
   #interest(manifestHash: string): Interest {
@@ -337,6 +334,7 @@ export class Mesh {
   async #tick(): Promise<void> {
     this.#fetcher.tick();
     await this.#announcer.tick();
+    await this.#provenance.save((hash) => this.store.get(hash) !== undefined);
   }
 
   #reconcileAll(): void {
@@ -353,7 +351,7 @@ export class Mesh {
         this.#group.start(`ask around ${id}`, (signal) => this.#askAround(id, signal));
     }
     const inUse = (hash: string) =>
-      this.#pins.has(hash) || this.#interests.get(hash)?.running != null;
+      this.pins.has(hash) || this.#interests.get(hash)?.running != null;
     for (const tree of this.#signers.forgetDistrusted(this.store.all(), inUse))
       this.#group.start(`drop ${tree.hash}`, () => this.store.remove(tree));
     this.#metrics.update(this.counters(), this.store);
@@ -408,6 +406,8 @@ export class Mesh {
       fetcher: this.#fetcher,
       exchange: this.#exchange,
       signers: this.#signers,
+      steps: this.#metrics.steps,
+      provenance: this.#provenance,
       resolveManifest: this.#deps.resolveManifest,
       connectedHosts: () => this.#network.connectedHosts,
       completed: (hash: string, signal: AbortSignal) => this.#completions.wait(hash, signal),

@@ -6,7 +6,9 @@ import type { Manifest, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Fetcher } from "./fetcher.ts";
+import { FROM_HERE, type Provenance } from "./provenance.ts";
 import type { Signers } from "./signers.ts";
+import type { Steps } from "./steps.ts";
 import type { Store } from "./store.ts";
 import type { Transfer } from "./transfer.ts";
 import type { Tree } from "./trees.ts";
@@ -18,6 +20,8 @@ export type ObtainDeps = {
   fetcher: Fetcher;
   exchange: Exchange;
   signers: Signers;
+  steps: Steps;
+  provenance: Provenance;
   resolveManifest: (hash: string) => Promise<SignedManifest>;
   connectedHosts: () => string[];
   /** Resolves when the transfer core says that all chunks are there. */
@@ -34,31 +38,40 @@ export async function obtain(
   deps: ObtainDeps,
   signal: AbortSignal,
 ): Promise<Tree> {
-  const { store, fetcher } = deps;
+  const { store, fetcher, steps, provenance } = deps;
   let tree = store.get(manifestHash);
   if (!tree) {
-    const { signed, manifest } = await findManifest(manifestHash, deps, signal);
+    const { signed, manifest } = await steps.time("manifest", () =>
+      findManifest(manifestHash, deps, signal),
+    );
     signal.throwIfAborted();
     tree = await store.add(signed, manifest, urgency());
   }
-  if (!tree.have.complete) await store.adopt(tree);
+  if (!tree.have.complete) provenance.received(manifestHash, FROM_HERE, await store.adopt(tree));
   while (!tree.active) {
     signal.throwIfAborted();
     const missing: number[] = [];
     for (let i = 0; i < tree.chunks.length; i++) if (!tree.have.has(i)) missing.push(i);
     if (missing.length > 0) {
       await store.ready(urgency());
-      const whole = deps.completed(manifestHash, signal);
+      const completed = deps.completed(manifestHash, signal);
       const { chunks, manifest } = tree;
       const hasOrigin = manifest.originUrl !== null;
       const want = { id: manifestHash, chunks, missing, hasOrigin, ...urgency() };
       fetcher.dispatch({ type: "want", want });
-      await whole;
+      await completed;
     }
     const refusal = deps.signers.refusal(manifestHash);
     if (refusal) throw refusal;
-    if (tree.have.complete) await store.activate(tree);
+    const whole = tree;
+    if (tree.have.complete)
+      await steps.time(
+        "activate",
+        () => store.activate(whole),
+        (done) => !done,
+      );
   }
+  provenance.activated(manifestHash);
   await store.saveMeta(manifestHash);
   return tree;
 }

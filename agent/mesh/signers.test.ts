@@ -68,14 +68,14 @@ test("mesh: what a distrusted key signed stays while it is pinned, then goes; no
   const { a, b, signed } = await published();
   await until(() => b.mesh.connectedHosts().length === 1);
   await b.mesh.ensure(signed.hash, ask);
-  b.mesh.pin(signed.hash, "environment");
+  b.mesh.pins.add(signed.hash, "environment");
   b.mesh.setHold([holdOf(signed)]);
   tell([a, b], ruleOf({ trusted: false }));
   const refused = { code: "FORBIDDEN", details: { reason: "key-distrusted" } };
   await expect(b.mesh.ensure(signed.hash, ask)).rejects.toMatchObject(refused);
   await until(() => a.mesh.holdings().length === 0); // nothing pins it there
   expect(b.mesh.path(signed.hash)).not.toBeNull();
-  b.mesh.unpin(signed.hash, "environment");
+  b.mesh.pins.remove(signed.hash, "environment");
   await until(() => b.mesh.holdings().length === 0);
   expect(b.mesh.orderStates()).toMatchObject([{ state: "failed", code: "FORBIDDEN" }]);
 });

@@ -1,19 +1,29 @@
 /** `prestage status`, `hosts`, `top`, `doctor`: what the fleet is doing. */
 import type { Command } from "commander";
 import type { DoctorView, HostList, HostView, Revoked, Status } from "../../shared/api.ts";
+import type { StagedList } from "../../shared/api-stages.ts";
 import type { Call, Shell } from "../../shared/cli/command.ts";
 import { parseDuration } from "../../shared/cli/duration.ts";
 import { bytes, duration, pairs, percent, table, time } from "../../shared/cli/text.ts";
 import { type Api, addApiCommand } from "./session.ts";
+import { stagedDetails, stagedText } from "./staged.ts";
 
 export function addFleet(program: Command, shell: Shell, group: string): void {
   addApiCommand(program, shell, {
-    usage: "status",
+    usage: "status [artifact]",
     group,
-    summary: "the fleet at a glance",
+    summary: "the fleet at a glance, or what is staged where",
+    description:
+      "The fleet at a glance and what is staged. With NAME or NAME@VERSION: on which hosts it is, " +
+      "since when, until when and why, from which peers or origin its bytes came, and while it is " +
+      "under way at what rate and for how long yet.",
+    examples: [["prestage status llama@8b-v3", "where it is, and who asked for it"]],
     run: async (call, api) => {
       const status = await api.get<Status>("status");
-      call.show(status, () => statusText(status));
+      const artifact = call.arg(0) === "" ? undefined : call.arg(0);
+      const list = await api.get<StagedList>("staged", { artifact });
+      if (artifact !== undefined) call.show(list, () => stagedDetails(list, status.demandNowMs));
+      else call.show({ ...status, ...list }, () => `${statusText(status)}\n${stagedText(list)}`);
     },
   });
   addHosts(program, shell, group);

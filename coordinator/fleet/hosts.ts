@@ -17,6 +17,9 @@ export type ReportedHolding = {
   bytesHave: number;
   bytes: number;
   active: boolean;
+  /** Since then, demand time. */
+  sinceMs?: number | null | undefined;
+  sources?: readonly { from: string; bytes: number }[] | undefined;
 };
 export type ReportedOrder = {
   orderId: string;

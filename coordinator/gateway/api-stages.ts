@@ -3,6 +3,8 @@ import { z } from "zod";
 import {
   Schedule,
   ScheduleRequest,
+  StagedList,
+  StagedQuery,
   StageList,
   StageRequest,
   StageStatus,
@@ -30,6 +32,14 @@ export function stageRoutes(operations: Operations): Route[] {
       summary: "What was asked to be staged by hand, and the schedules that ask for it.",
       answer: StageList,
       handle: () => operations.stages(),
+    }),
+    route({
+      ...read,
+      path: "/api/v1/staged",
+      summary: "What is staged where, since when, until when, why, and where it came from.",
+      query: StagedQuery,
+      answer: StagedList,
+      handle: ({ query }) => operations.staged(query),
     }),
     route({
       ...write,

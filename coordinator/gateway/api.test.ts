@@ -49,6 +49,7 @@ const SAMPLES: Record<string, Omit<Ask, "path"> & { path?: string }> = {
   "POST /api/v1/workloads": { body: { workloads: [] } },
   "POST /api/v1/workloads/:name/remove": { path: "/api/v1/workloads/w/remove", body: {} },
   "GET /api/v1/stages": {},
+  "GET /api/v1/staged": { path: "/api/v1/staged?artifact=a" },
   "POST /api/v1/schedules": {
     body: {
       artifact: { name: "a", version: null, tag: "latest" },

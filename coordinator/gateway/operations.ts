@@ -46,6 +46,8 @@ import type {
 import type {
   Schedule,
   ScheduleRequest,
+  StagedList,
+  StagedQuery,
   StageList,
   StageRequest,
   StageStatus,
@@ -89,6 +91,7 @@ export type Operations = {
   stage(request: StageRequest, by: Caller): Promise<StageStatus>;
   stageStatus(id: string): Promise<StageStatus> | StageStatus;
   stages(): StageList;
+  staged(query: StagedQuery): StagedList;
   schedule(request: ScheduleRequest, by: Caller): Promise<Schedule>;
   cancelStage(id: string, by: Caller): Promise<StageList>;
   pause(by: Caller): Promise<Paused>;

@@ -89,6 +89,10 @@ export const Holding = z.object({
   bytes: Bytes,
   /** The version's tree is in place as a whole. */
   active: z.boolean(),
+  /** Since then, demand time. */
+  sinceMs: TimeMs.nullish(),
+  /** Where its bytes came from: hosts, and names with a colon (`origin:`, `here:`, `others:`). */
+  sources: list(z.object({ from: z.string().max(65), bytes: Bytes }), 8).optional(),
 });
 export type Holding = z.infer<typeof Holding>;
 

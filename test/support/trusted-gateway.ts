@@ -147,6 +147,7 @@ function cannedOperations(trust: Trust, taken: string[]): Operations {
     removeWorkload: async (name) => canned("removeWorkload", { ...none, removed: [name] }),
     stage: async ({ ref }) => canned("stage", { id: "s1", ref }),
     stageStatus: (id) => canned("stageStatus", { id }),
+    staged: () => canned("staged", { artifacts: [] }),
     stages: () => canned("stages", { stages: [], schedules: [] }),
     schedule: async ({ artifact }) => canned("schedule", { id: "c1", artifact }),
     cancelStage: async () => canned("cancelStage", { stages: [], schedules: [] }),
