@@ -6,13 +6,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { categoryKey, type HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
-import {
-  type Hello,
-  IMAGES_MAX,
-  type ReplyBody,
-  type Report,
-  type RequestBody,
-} from "../shared/protocol/bodies.ts";
+import type { Hello, ReplyBody, Report, RequestBody } from "../shared/protocol/bodies.ts";
 import { demandClock } from "../shared/replay.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
 import type { Log } from "../shared/runtime/log.ts";
@@ -21,7 +15,6 @@ import type { Random } from "../shared/runtime/random.ts";
 import { TaskGroup } from "../shared/runtime/tasks.ts";
 import { Affinities } from "./affinities.ts";
 import { Catalog } from "./catalog.ts";
-import { Claims } from "./claims.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { DemandHistory } from "./demand/history.ts";
 import { Experts } from "./experts.ts";
@@ -29,6 +22,7 @@ import { Fleet } from "./fleet/hosts.ts";
 import { Following } from "./following.ts";
 import { Gateway } from "./gateway/api.ts";
 import { Sessions } from "./gateway/sessions.ts";
+import { ImageCatalog } from "./images.ts";
 import { Importing } from "./importing.ts";
 import { Learning } from "./learning.ts";
 import { MeasuredCosts } from "./measured.ts";
@@ -79,7 +73,7 @@ export class Coordinator {
   readonly #history = new DemandHistory();
   readonly #catalog: Catalog;
   readonly #measured = new MeasuredCosts();
-  readonly #claims = new Claims();
+  readonly #images: ImageCatalog;
   readonly #sessions: Sessions;
   readonly #learning: Learning;
   readonly #affinities: Affinities;
@@ -107,6 +101,7 @@ export class Coordinator {
     this.#log = log;
     this.#store = store;
     this.#trust = trust;
+    this.#images = new ImageCatalog({ store, trust, clock: this.#clock });
     const common = { clock, demandClock: this.#demandClock, random, log, metrics, store };
     this.#catalog = new Catalog(store);
     const stages = new ExplicitStages(store.models);
@@ -424,12 +419,8 @@ export class Coordinator {
         });
         return { kind: "refused" };
       case "images":
-        return { kind: "images", versions: artifacts.images(body.repository, body, IMAGES_MAX) };
-      case "claim": {
-        const { key, forMs } = body;
-        const granted = this.#claims.take(host, key, forMs, this.#clock.monotonic());
-        return { kind: "claim", granted };
-      }
+      case "claim":
+        return this.#images.answer(host, body);
       case "tag":
         return { kind: "tag", moved: await this.#publications.moveTag(host, body) };
     }

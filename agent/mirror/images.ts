@@ -188,12 +188,22 @@ export class Images {
         if (looked.has(manifestHash)) continue;
         if (looked.size === DESCRIBED_MAX) return null;
         looked.add(manifestHash);
-        const blobs = await this.#deps.describe(manifestHash, { signal });
-        const bytes = blobs.get(digest);
+        const bytes = (await this.#describe(manifestHash, signal))?.get(digest);
         if (bytes !== undefined) return { manifestHash, bytes, active: false };
       }
     }
     return null;
+  }
+
+  /** Null when the version cannot be had, or the signature under it does not count. */
+  async #describe(manifestHash: string, signal: AbortSignal) {
+    try {
+      return await this.#deps.describe(manifestHash, { signal });
+    } catch (cause) {
+      signal.throwIfAborted();
+      this.#deps.log.debug({ err: cause, manifestHash }, "image version passed over");
+      return null;
+    }
   }
 
   #comingWith(digest: string): Coming | null {

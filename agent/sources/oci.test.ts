@@ -11,8 +11,7 @@ import {
 } from "../../test/support/registry.ts";
 import { temporaryDir } from "../../test/support/servers.ts";
 import { ownPlatform } from "./platforms.ts";
-import type { Snapshot } from "./source.ts";
-import { testSources } from "./sources.fixture.ts";
+import { readAll, testSources } from "./sources.fixture.ts";
 
 const obstacle = registryObstacle();
 if (obstacle && process.env.CI === "true") throw new Error(`registry: ${obstacle}`);
@@ -23,19 +22,6 @@ const other = own === "linux/s390x" ? "linux/amd64" : "linux/s390x";
 
 const sourceWith = (settings: object[] = [], secrets: Record<string, string> = {}) =>
   testSources({ settings, secrets });
-
-/** The tree as a manifest would describe it. */
-async function treeOf(snapshot: Snapshot): Promise<Map<string, Buffer>> {
-  const tree = new Map<string, Buffer>();
-  for await (const file of snapshot.files) {
-    const pieces: Uint8Array[] = [];
-    for await (const piece of file.read({ signal })) pieces.push(Buffer.from(piece));
-    const bytes = Buffer.concat(pieces);
-    expect([file.path, file.bytes]).toEqual([file.path, bytes.length]);
-    tree.set(file.path, bytes);
-  }
-  return tree;
-}
 
 describe.skipIf(obstacle !== null)(title, () => {
   let temporary: Awaited<ReturnType<typeof temporaryDir>>;
@@ -65,19 +51,19 @@ describe.skipIf(obstacle !== null)(title, () => {
     const one = await source.snapshot(url, { signal });
     expect(one.originUrl).toBe(`${url}@${made.digest}`);
     expect(await source.revision(url, { signal })).toBe(one.revision);
-    const tree = await treeOf(one);
+    const tree = await readAll(one);
     const [mine] = made.images;
     for (const digest of [made.digest, mine?.digest ?? "", ...(mine?.layers ?? [])])
       expect(tree.get(`blobs/${digest.replace(":", "/")}`)).toEqual(made.blobs.get(digest));
     // Index, manifest, config, two layers, and the two files of a layout.
     expect(tree.size).toBe(7);
 
-    const all = await treeOf(await source.snapshot(`${url}?platform=all`, { signal }));
+    const all = await readAll(await source.snapshot(`${url}?platform=all`, { signal }));
     const digests = [...all.keys()].filter((path) => path.startsWith("blobs/")).sort();
     expect(digests).toEqual(
       [...made.blobs.keys()].map((d) => `blobs/${d.replace(":", "/")}`).sort(),
     );
-    const none = await treeOf(await source.snapshot(`${url}?platform=none`, { signal }));
+    const none = await readAll(await source.snapshot(`${url}?platform=none`, { signal }));
     expect(none.size).toBe(3);
     await expect(source.snapshot(`${url}?platform=linux/mips`, { signal })).rejects.toMatchObject({
       code: "NOT_FOUND",
@@ -91,7 +77,7 @@ describe.skipIf(obstacle !== null)(title, () => {
       signal,
     });
     const { originUrl } = snapshot;
-    const tree = await treeOf(snapshot);
+    const tree = await readAll(snapshot);
     const fresh = sourceWith();
     for (const [path, bytes] of tree) {
       const offset = bytes.length >> 1;
@@ -125,7 +111,7 @@ describe.skipIf(obstacle !== null)(title, () => {
       });
       const byDocker = sourceWith([{ url: at, auth: { scheme: "docker", file: config } }]);
       for (const source of [byVariable, byDocker]) {
-        const tree = await treeOf(await source.snapshot(url, { signal }));
+        const tree = await readAll(await source.snapshot(url, { signal }));
         expect(tree.size).toBe(7);
       }
       const wrong = sourceWith([{ url: at, auth: { scheme: "basic", env: "LOGIN" } }], {

@@ -6,14 +6,21 @@
  */
 import { z } from "zod";
 import { PrestageError } from "../../shared/errors.ts";
-import { DOCKER_HUB, type Repository, repositoryUrl } from "../../shared/image.ts";
+import { type Repository, repositoryUrl } from "../../shared/image.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { Recent } from "../../shared/runtime/recent.ts";
 import { type Credentials, refusedAccess } from "./credentials.ts";
+import { dockerLogin, type Login } from "./docker-config.ts";
+import type { Programs } from "./program.ts";
 import { bodyText, type Web, type WebRequest } from "./web.ts";
 
+export type RegistryDeps = {
+  web: Web;
+  credentials: Credentials;
+  clock: Clock;
+  programs: Programs;
+};
 type Challenge = { scheme: "basic" | "bearer"; realm: string; service: string | null };
-type Login = { user: string; password: string } | { refreshToken: string };
 type Token = { header: string; untilMs: number };
 
 const CHALLENGE_MS = 10 * 60_000;
@@ -23,7 +30,6 @@ const TOKEN_MARGIN_MS = 10_000;
 const TOKENS_MAX = 1_000;
 const REGISTRIES_MAX = 200;
 const ANSWER_BYTES_MAX = 256 << 10;
-const HUB_KEYS = ["https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io"];
 
 const TokenAnswer = z
   .object({
@@ -32,28 +38,14 @@ const TokenAnswer = z
     expires_in: z.number().min(0).optional(),
   })
   .refine((answer) => answer.token ?? answer.access_token);
-const DockerConfig = z.object({
-  auths: z
-    .record(
-      z.string(),
-      z.object({
-        auth: z.string().optional(),
-        username: z.string().optional(),
-        password: z.string().optional(),
-        identitytoken: z.string().optional(),
-      }),
-    )
-    .default({}),
-});
-
 export class RegistryAuth {
-  readonly #deps: { web: Web; credentials: Credentials; clock: Clock };
+  readonly #deps: RegistryDeps;
   readonly #challenges = new Recent<string, { challenge: Challenge | null; untilMs: number }>(
     REGISTRIES_MAX,
   );
   readonly #tokens = new Recent<string, Token>(TOKENS_MAX);
 
-  constructor(deps: { web: Web; credentials: Credentials; clock: Clock }) {
+  constructor(deps: RegistryDeps) {
     this.#deps = deps;
   }
 
@@ -66,7 +58,7 @@ export class RegistryAuth {
     if (known && this.#deps.clock.monotonic() < known.untilMs) return known.header;
     const fixed = await this.#deps.credentials.authorization(url);
     if (fixed?.startsWith("Bearer ")) return fixed;
-    const login = await this.#login(image);
+    const login = await this.#login(image, signal);
     if (challenge.scheme === "basic") {
       if (login && "user" in login) return basic(login);
       throw refusedAccess(url, login !== null);
@@ -127,11 +119,12 @@ export class RegistryAuth {
     });
   }
 
-  async #login(image: Repository): Promise<Login | null> {
-    const { credentials } = this.#deps;
+  async #login(image: Repository, signal: AbortSignal): Promise<Login | null> {
+    const { credentials, programs } = this.#deps;
     const url = new URL(repositoryUrl(image));
     const auth = credentials.settings(url)?.auth;
-    if (auth?.scheme === "docker") return dockerLogin(await credentials.secret(auth), image);
+    if (auth?.scheme === "docker")
+      return dockerLogin(await credentials.secret(auth), image.registry, programs, signal);
     return credentials.login(url);
   }
 
@@ -173,28 +166,5 @@ function tokenIn(text: string, url: URL): z.infer<typeof TokenAnswer> {
   } catch {
     // The text may hold the token: it is not repeated, nor is the error, which quotes it.
     throw new PrestageError("PROTOCOL", `the token server ${url.host} answered no token`);
-  }
-}
-
-/** What a Docker `config.json` has for the registry of an image. */
-export function dockerLogin(text: string, { registry }: Repository): Login | null {
-  const names = registry === DOCKER_HUB ? [...HUB_KEYS, registry] : [registry];
-  const keys = names.flatMap((name) => [name, `https://${name}`, `https://${name}/`]);
-  const { auths } = dockerConfig(text);
-  const entry = keys.map((key) => auths[key]).find((found) => found !== undefined);
-  if (entry?.identitytoken) return { refreshToken: entry.identitytoken };
-  if (entry?.username && entry.password) return { user: entry.username, password: entry.password };
-  const decoded = Buffer.from(entry?.auth ?? "", "base64").toString("utf8");
-  const colon = decoded.indexOf(":");
-  if (colon < 0) return null;
-  return { user: decoded.slice(0, colon), password: decoded.slice(colon + 1).replace(/\0+$/, "") };
-}
-
-function dockerConfig(text: string): z.infer<typeof DockerConfig> {
-  try {
-    return DockerConfig.parse(JSON.parse(text));
-  } catch {
-    // Neither text nor error are repeated: both may quote a secret.
-    throw new PrestageError("CONFIG_INVALID", "sources: the docker config.json cannot be read");
   }
 }

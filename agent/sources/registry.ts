@@ -7,10 +7,9 @@ import {
   MANIFEST_TYPES,
   mediaTypeOf,
 } from "../../shared/image-layout.ts";
-import type { Clock } from "../../shared/runtime/clock.ts";
 import { type Credentials, refusedAccess } from "./credentials.ts";
 import { readRange, refusal, streamFile } from "./ranges.ts";
-import { RegistryAuth } from "./registry-auth.ts";
+import { RegistryAuth, type RegistryDeps } from "./registry-auth.ts";
 import type { Web, WebAnswer, WebRequest } from "./web.ts";
 
 type Reading = { signal: AbortSignal };
@@ -25,7 +24,7 @@ export class Registry {
   readonly #credentials: Credentials;
   readonly #auth: RegistryAuth;
 
-  constructor(deps: { web: Web; credentials: Credentials; clock: Clock }) {
+  constructor(deps: RegistryDeps) {
     this.#web = deps.web;
     this.#credentials = deps.credentials;
     this.#auth = new RegistryAuth(deps);

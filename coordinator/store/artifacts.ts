@@ -14,6 +14,10 @@ export type ManifestFacts = {
 };
 /** `publicKey`: of the key that signed it. */
 export type ArtifactRow = ManifestFacts & { hash: string; publicKey: string; tags: string[] };
+export type ImageRow = Pick<ArtifactRow, "name" | "createdMs" | "bytes" | "publicKey"> & {
+  manifestHash: string;
+  originUrl: string;
+};
 /** `conflict`: the version exists with other content; `hash` is what it has. */
 export type PutResult = { kind: "added" | "present" } | { kind: "conflict"; hash: string };
 
@@ -110,26 +114,20 @@ export class ArtifactTable {
     repository: string,
     { tag, digest }: { tag: string | null; digest: string | null },
     limit: number,
-  ): { manifestHash: string; originUrl: string; createdMs: number; bytes: number }[] {
+  ): ImageRow[] {
     const from = tag === null ? repository : `${repository}:${tag}`;
-    return this.#db
-      .all<{ hash: string; origin_url: string; created_ms: number; bytes: number }>(
-        `SELECT hash, origin_url, created_ms, bytes FROM manifests
+    return this.#db.all<ImageRow>(
+      `SELECT hash AS manifestHash, origin_url AS originUrl, created_ms AS createdMs, bytes, name,
+             public_key AS publicKey FROM manifests
            WHERE (origin_url >= ?1 || '@' AND origin_url < ?1 || 'A'
                OR ?2 IS NULL AND origin_url >= ?1 || ':' AND origin_url < ?1 || ';')
              AND (?3 IS NULL OR substr(origin_url, -length(?3)) = ?3)
            ORDER BY created_ms DESC LIMIT ?4`,
-        from,
-        tag,
-        digest === null ? null : `@${digest}`,
-        limit,
-      )
-      .map((row) => ({
-        manifestHash: row.hash,
-        originUrl: row.origin_url,
-        createdMs: row.created_ms,
-        bytes: row.bytes,
-      }));
+      from,
+      tag,
+      digest === null ? null : `@${digest}`,
+      limit,
+    );
   }
 
   list(): ArtifactRow[] {
