@@ -3,9 +3,11 @@
  * `node test/bench/mirror.ts [MIB]`. Cold is a layer that only another agent has.
  */
 import { mkdtemp, rm } from "node:fs/promises";
+import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ownPlatform } from "../../agent/sources/platforms.ts";
+import { MANIFEST_TYPES } from "../../shared/image-layout.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { TestAgents } from "../support/agents.ts";
 import { TestCoordinator } from "../support/coordinator.ts";
@@ -33,15 +35,19 @@ async function layerOf(name: string, seed: number): Promise<string> {
   return made.images[0]?.layers[0] ?? "";
 }
 
+function drained(url: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  get(url, { headers: { accept: MANIFEST_TYPES.join(", ") } }, (answer) => {
+    if (answer.statusCode !== 200) reject(new Error(`${url}: ${answer.statusCode}`));
+    answer.on("end", resolve).on("error", reject).resume();
+  }).on("error", reject);
+  return promise;
+}
+
 async function seconds(base: string, name: string, layer: string): Promise<number> {
   const beginMs = systemClock.monotonic();
-  for (const path of ["manifests/v1", `blobs/${layer}`]) {
-    const answer = await fetch(`http://${base}/v2/bench/${name}/${path}?ns=${registry.host}`, {
-      headers: { accept: "*/*" },
-    });
-    if (!answer.ok || !answer.body) throw new Error(`${path}: ${answer.status}`);
-    for await (const piece of answer.body) void piece;
-  }
+  for (const path of ["manifests/v1", `blobs/${layer}`])
+    await drained(`http://${base}/v2/bench/${name}/${path}?ns=${registry.host}`);
   return (systemClock.monotonic() - beginMs) / 1000;
 }
 
