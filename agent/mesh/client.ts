@@ -2,6 +2,16 @@
 import type { Channel } from "./channel.ts";
 import { encodeFrame, type Frame, FrameError, type Kind } from "./frames.ts";
 
+export type Question = {
+  kind: Kind;
+  hash: string;
+  /** A version that is here; null: none. */
+  base?: string | null;
+  /** The exact size of the answer; null when not known. */
+  bytes: number | null;
+  foreground: boolean;
+};
+
 export type Reply =
   | { ok: true; bytes: Uint8Array }
   /** `bad`: it began to give something of another length. */
@@ -27,11 +37,8 @@ export class PeerClient {
     this.#channel = channel;
   }
 
-  /** `bytes`: the exact size of the answer; null when not known. Never throws. */
-  ask(
-    what: { kind: Kind; hash: string; bytes: number | null; foreground: boolean },
-    { signal }: { signal: AbortSignal },
-  ): Promise<Reply> {
+  /** Never throws. */
+  ask(what: Question, { signal }: { signal: AbortSignal }): Promise<Reply> {
     if (!this.#channel.open) return Promise.resolve({ ok: false, reason: "failed" });
     if (signal.aborted) return Promise.resolve({ ok: false, reason: "cancelled" });
     if (this.#pending.size >= this.#credit) return Promise.resolve({ ok: false, reason: "busy" });
@@ -51,8 +58,8 @@ export class PeerClient {
         resolve(reply);
       },
     });
-    const { kind, hash, foreground } = what;
-    this.#channel.send(encodeFrame({ type: "request", id, kind, hash, foreground }));
+    const { kind, hash, base = null, foreground } = what;
+    this.#channel.send(encodeFrame({ type: "request", id, kind, hash, base, foreground }));
     return promise;
   }
 

@@ -6,15 +6,8 @@
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Channel } from "./channel.ts";
-import { PeerClient, type Reply } from "./client.ts";
-import {
-  encodeFrame,
-  type Frame,
-  FrameError,
-  FrameReader,
-  type Have,
-  type Kind,
-} from "./frames.ts";
+import { PeerClient, type Question, type Reply } from "./client.ts";
+import { encodeFrame, type Frame, FrameError, FrameReader, type Have } from "./frames.ts";
 import { PeerServer, type Serve } from "./server.ts";
 import { Uplink } from "./uplink.ts";
 
@@ -46,11 +39,7 @@ export class Exchange {
   }
 
   /** Never throws: a peer that cannot be reached is a `failed` reply. */
-  async ask(
-    host: string,
-    what: { kind: Kind; hash: string; bytes: number | null; foreground: boolean },
-    options: { signal: AbortSignal },
-  ): Promise<Reply> {
+  async ask(host: string, what: Question, options: { signal: AbortSignal }): Promise<Reply> {
     try {
       const { client } = this.#own(host) ?? (await this.#reach(host));
       return await client.ask(what, options);

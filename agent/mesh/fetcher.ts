@@ -212,6 +212,16 @@ export class Fetcher {
     return { result: failed() ?? "ok", lies: results.filter((r) => r === "bad").length };
   }
 
+  /** Takes a chunk that was made from an older one. Throws when it is not what it should be. */
+  async patched(hash: string, bytes: Uint8Array, foreground: boolean): Promise<void> {
+    const { store } = this.#deps;
+    if (digest("sha256", bytes, "hex") !== hash) throw new Error("a patch makes another chunk");
+    const written = await store.writeChunk(hash, bytes, { foreground });
+    if (written !== "new") return;
+    this.counters.verifiedChunks++;
+    this.dispatch({ type: "stored", hash });
+  }
+
   /** It came after it was called back: all the same it is here. */
   #stored(id: string, position: number): void {
     const hash = this.#deps.store.get(id)?.chunks[position]?.hash;

@@ -15,7 +15,15 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.record({
     type: fc.constant("request" as const),
     id,
-    kind: fc.constantFrom("chunk" as const, "manifest" as const, "holdings" as const),
+    kind: fc.constantFrom(
+      "chunk" as const,
+      "manifest" as const,
+      "holdings" as const,
+      "patches" as const,
+    ),
+    base: fc.option(
+      fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b).toString("hex")),
+    ),
     foreground: fc.boolean(),
     hash: sha,
   }),

@@ -12,7 +12,7 @@ export const FRAME = {
   have: 6,
   pace: 7,
 } as const;
-export const KIND = { chunk: 0, manifest: 1, holdings: 2 } as const;
+export const KIND = { chunk: 0, manifest: 1, holdings: 2, patches: 3 } as const;
 export type Kind = keyof typeof KIND;
 export const REFUSAL = { missing: 0, busy: 1, corrupt: 2 } as const;
 export type Refusal = keyof typeof REFUSAL;
@@ -28,16 +28,17 @@ const DATA_HEAD_BYTES = 12;
 const HAVE_HEAD_BYTES = 32;
 const CONTROL_BYTES_MAX = HAVE_HEAD_BYTES + 4 * UNITS_MAX;
 
-const CONTROL_BYTES = new Map<number, number>([
-  [FRAME.request, 38],
-  [FRAME.refuse, 5],
-  [FRAME.cancel, 4],
-  [FRAME.credit, 4],
-  [FRAME.pace, 4],
+/** A request names a base or not. */
+const CONTROL_BYTES = new Map<number, readonly number[]>([
+  [FRAME.request, [38, 70]],
+  [FRAME.refuse, [5]],
+  [FRAME.cancel, [4]],
+  [FRAME.credit, [4]],
+  [FRAME.pace, [4]],
 ]);
 
 export type Frame =
-  | { type: "request"; id: number; kind: Kind; foreground: boolean; hash: string }
+  | AskFrame
   | { type: "refuse"; id: number; reason: Refusal }
   | { type: "cancel"; id: number }
   | { type: "credit"; requests: number }
@@ -45,12 +46,22 @@ export type Frame =
   | { type: "pace"; bytesPerSecond: number }
   | ({ type: "have" } & Have);
 
+export type AskFrame = {
+  type: "request";
+  id: number;
+  kind: Kind;
+  foreground: boolean;
+  hash: string;
+  /** A version that who asks has: what it shares need not be sent. */
+  base: string | null;
+};
+
 /** Units of a manifest that the other side may ask for since now. */
 export type Have = { manifest: string; units: number[] };
 
 export function encodeFrame(frame: Frame): Uint8Array {
   if (frame.type === "have") return encodeHave(frame);
-  const body = Buffer.alloc(38);
+  const body = Buffer.alloc(70);
   let length = 4;
   if (frame.type === "credit") body.writeUInt32BE(frame.requests);
   else if (frame.type === "pace") body.writeUInt32BE(frame.bytesPerSecond);
@@ -58,7 +69,7 @@ export function encodeFrame(frame: Frame): Uint8Array {
   if (frame.type === "request") {
     body.writeUInt8(KIND[frame.kind], 4);
     body.writeUInt8(frame.foreground ? 1 : 0, 5);
-    length = 6 + body.write(frame.hash, 6, "hex");
+    length = 6 + body.write(frame.hash + (frame.base ?? ""), 6, "hex");
   } else if (frame.type === "refuse") length = body.writeUInt8(REFUSAL[frame.reason], 4);
   const head = Buffer.alloc(HEAD_BYTES);
   head.writeUInt32BE(1 + length);
@@ -167,7 +178,7 @@ export class FrameReader {
 
 function decodeControl(type: number, body: Buffer): Frame {
   if (type === FRAME.have) return decodeHave(body);
-  if (CONTROL_BYTES.get(type) !== body.length)
+  if (!CONTROL_BYTES.get(type)?.includes(body.length))
     throw new FrameError("frame of an unknown type or length");
   const id = body.readUInt32BE(0);
   if (type === FRAME.credit) return { type: "credit", requests: id };
@@ -176,7 +187,8 @@ function decodeControl(type: number, body: Buffer): Frame {
   if (type === FRAME.refuse) return { type: "refuse", id, reason: nameOf(REFUSAL, body[4]) };
   const kind = nameOf(KIND, body[4]);
   const foreground = body[5] === 1;
-  return { type: "request", id, kind, foreground, hash: body.toString("hex", 6, 38) };
+  const base = body.length > 38 ? body.toString("hex", 38) : null;
+  return { type: "request", id, kind, foreground, hash: body.toString("hex", 6, 38), base };
 }
 
 function decodeHave(body: Buffer): Frame {

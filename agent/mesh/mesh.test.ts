@@ -225,6 +225,25 @@ test("mesh: a holder that comes back is asked for the manifest while the coordin
   expect(b.mesh.counters().peerBytes).toBe(MiB);
 });
 
+test("mesh: an edit in the middle of a big file moves little more than the edit (two hosts)", async () => {
+  const [a, b] = [await fleet.start("a"), await fleet.start("b")];
+  fleet.enrol([a, b]);
+  const dir = await fleet.folder();
+  const bytes = randomBytes(8 * MiB);
+  await writeTree(dir, { f: bytes });
+  const first = await fleet.publish(a, dir);
+  await b.mesh.ensure(first.hash, ask);
+  const before = a.mesh.counters().sentBytes;
+  const edited = Buffer.concat([bytes.subarray(0, 4e6), Buffer.from("new"), bytes.subarray(4e6)]);
+  await writeTree(dir, { f: edited });
+  const second = await fleet.publish(a, dir, { version: "2" });
+  await until(() => b.mesh.connectedHosts().length > 0);
+  const path = await b.mesh.ensure(second.hash, ask);
+  expect(sha(await readFile(join(path, "f")))).toBe(sha(edited));
+  expect(a.mesh.counters().sentBytes - before).toBeLessThan(20_000);
+  expect(b.mesh.counters()).toMatchObject({ refetchedChunks: 0, corruptChunks: 0 });
+});
+
 test("mesh: versions share the disk of equal files, nobody may write to them, and what is new is told", async () => {
   const [a, b] = [await fleet.start("a"), await fleet.start("b")];
   fleet.enrol([a, b]);
@@ -250,7 +269,7 @@ test("mesh: versions share the disk of equal files, nobody may write to them, an
     expect(mesh.store.logicalBytes).toBe(4 * MiB + 6);
     expect(mesh.store.usedBytes).toBe(2 * MiB + 2 * 4096);
   }
-  expect(b.mesh.counters().peerBytes).toBe(2 * MiB + 6);
+  expect(b.mesh.counters().peerBytes).toBeLessThan(2 * MiB + 100);
   const manifest = verifyManifest(second);
   const { all, toName, toHost } = a.mesh.store.novelty(manifest, second.hash);
   expect(all.bytes).toBe(2 * MiB + 3);

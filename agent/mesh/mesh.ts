@@ -13,8 +13,6 @@ import type { Channel } from "./channel.ts";
 import { nodeDisk } from "./disk.ts";
 import { Exchange } from "./exchange.ts";
 import { Fetcher } from "./fetcher.ts";
-import type { Kind } from "./frames.ts";
-import { encodeHoldings } from "./gossip.ts";
 import { Haves } from "./haves.ts";
 import { Hearing, saidOf } from "./hearing.ts";
 import { type Holding, holdingOf, Pins } from "./holding.ts";
@@ -34,11 +32,11 @@ import { obtain } from "./obtain.ts";
 import { Provenance } from "./provenance.ts";
 import type { Liar } from "./reputation.ts";
 import { Seeder } from "./seeder.ts";
+import { Serving } from "./serving.ts";
 import { Signers } from "./signers.ts";
 import { Store } from "./store.ts";
 import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
 import type { Tree } from "./trees.ts";
-import { Units } from "./units.ts";
 
 const TICK_MS = 100;
 const RECONCILE_MS = 500;
@@ -89,11 +87,13 @@ export class Mesh {
     );
     this.#hot = new HotChunks(clock);
     this.#network = this.#makeNetwork(options);
+    const { store } = this;
+    const serving = new Serving({ store, hot: this.#hot, signers: this.#signers });
     this.#exchange = new Exchange({
       log,
       clock,
       dial: (host) => this.#network.dial(host),
-      serve: (kind, hash) => this.#serve(kind, hash),
+      serve: (...asked) => serving.serve(...asked),
       heard: (host, have) => this.#hearing.have(host, have),
     });
     this.#hearing = new Hearing({
@@ -410,6 +410,7 @@ export class Mesh {
       provenance: this.#provenance,
       resolveManifest: this.#deps.resolveManifest,
       connectedHosts: () => this.#network.connectedHosts,
+      names: (hash: string) => this.#interests.get(hash)?.holds.map((h) => h.ref.name) ?? [],
       completed: (hash: string, signal: AbortSignal) => this.#completions.wait(hash, signal),
     };
   }
@@ -478,14 +479,5 @@ export class Mesh {
       const manifests = [{ id, have, wanting: false, urgent: false, claims: [] }];
       this.#fetcher.dispatch({ type: "said", host, local: false, whole: false, manifests });
     }
-  }
-
-  async #serve(kind: Kind, hash: string): Promise<Uint8Array | null> {
-    if (kind === "chunk") return this.#hot.get(hash) ?? this.store.readChunk(hash);
-    const tree = this.store.get(hash);
-    if (!tree || this.#signers.reason(hash)) return null;
-    if (kind === "holdings") return encodeHoldings(Units.of(tree.chunks).whole(tree.have));
-    const signed = await this.store.signedManifest(hash);
-    return signed && Buffer.from(JSON.stringify(signed));
   }
 }

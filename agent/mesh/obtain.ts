@@ -4,6 +4,9 @@
  */
 import type { Manifest, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
+import { MANIFEST_BYTES_MAX } from "../../shared/manifest.ts";
+import type { Reply } from "./client.ts";
+import { decodePatches, runsBetween, unpackText } from "./delta.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Fetcher } from "./fetcher.ts";
 import { FROM_HERE, type Provenance } from "./provenance.ts";
@@ -24,12 +27,17 @@ export type ObtainDeps = {
   provenance: Provenance;
   resolveManifest: (hash: string) => Promise<SignedManifest>;
   connectedHosts: () => string[];
+  /** Names of artifacts that the version is known to be of. */
+  names: (manifestHash: string) => string[];
   /** Resolves when the transfer core says that all chunks are there. */
   completed: (manifestHash: string, signal: AbortSignal) => Promise<void>;
 };
 
 const ASKED_FOR_MANIFEST_MAX = 3;
 const LOOKS_MAX = 15;
+const ANSWER_MS = 5_000;
+/** The body and what JSON makes of its quotes. */
+const MANIFEST_TEXT_BYTES_MAX = 2 * MANIFEST_BYTES_MAX;
 const AWAY: ReadonlySet<string> = new Set(["UNREACHABLE", "TIMEOUT"]);
 
 export async function obtain(
@@ -39,7 +47,8 @@ export async function obtain(
   signal: AbortSignal,
 ): Promise<Tree> {
   const { store, fetcher, steps, provenance } = deps;
-  let tree = store.get(manifestHash);
+  const known = store.get(manifestHash);
+  let tree = known;
   if (!tree) {
     const { signed, manifest } = await steps.time("manifest", () =>
       findManifest(manifestHash, deps, signal),
@@ -47,7 +56,12 @@ export async function obtain(
     signal.throwIfAborted();
     tree = await store.add(signed, manifest, urgency());
   }
-  if (!tree.have.complete) provenance.received(manifestHash, FROM_HERE, await store.adopt(tree));
+  if (!tree.have.complete) {
+    const heldBefore = known ? tree.bytesHave : 0;
+    await store.adopt(tree);
+    provenance.received(manifestHash, FROM_HERE, tree.bytesHave - heldBefore);
+    await patch(tree, urgency, deps, signal);
+  }
   while (!tree.active) {
     signal.throwIfAborted();
     const missing: number[] = [];
@@ -110,13 +124,15 @@ async function fromPeers(
   deps: ObtainDeps,
   signal: AbortSignal,
 ): Promise<{ signed: SignedManifest; manifest: Manifest } | null> {
-  for (const host of hosts.slice(0, ASKED_FOR_MANIFEST_MAX)) {
-    const what = { kind: "manifest" as const, hash, bytes: null, foreground: true };
-    const until = AbortSignal.any([signal, AbortSignal.timeout(5_000)]);
-    const reply = await deps.exchange.ask(host, what, { signal: until });
+  const asked = hosts.slice(0, ASKED_FOR_MANIFEST_MAX);
+  const older = asked.length > 0 ? deps.store.newest(deps.names(hash)) : null;
+  const like = older && (await deps.store.signedManifest(older.hash));
+  for (const host of asked) {
+    const reply = await askFor(host, hash, like, deps, signal);
     if (!reply.ok) continue;
     try {
-      const signed: SignedManifest = JSON.parse(Buffer.from(reply.bytes).toString("utf8"));
+      const text = await unpackText(reply.bytes, like?.body ?? "", MANIFEST_TEXT_BYTES_MAX);
+      const signed: SignedManifest = JSON.parse(text);
       return { signed, manifest: deps.signers.accept(signed, hash) };
     } catch (cause) {
       // A wrong answer is as good as none: the next is asked.
@@ -125,4 +141,55 @@ async function fromPeers(
     }
   }
   return null;
+}
+
+/** The manifest, as what it adds to one that is here; whole from a host that has not that one. */
+async function askFor(
+  host: string,
+  hash: string,
+  like: SignedManifest | null,
+  { exchange }: ObtainDeps,
+  signal: AbortSignal,
+): Promise<Reply> {
+  const until = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+  const what = { kind: "manifest" as const, hash, bytes: null, foreground: true };
+  return exchange.ask(host, { ...what, base: like?.hash ?? null }, { signal: until });
+}
+
+/**
+ * What changed since an older version here, from a host that has both: far less than the chunks
+ * it is in. What does not come so is fetched as chunks.
+ */
+async function patch(
+  tree: Tree,
+  urgency: () => Urgency,
+  deps: ObtainDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, exchange, transfer, fetcher, provenance } = deps;
+  const { foreground } = urgency();
+  const older = store.newest([tree.manifest.name], tree);
+  const host = transfer.hostsWith(tree.hash)[0] ?? tree.manifest.publisher;
+  if (!older?.active || tree.have.complete || !deps.connectedHosts().includes(host)) return;
+  const runs = runsBetween(tree.manifest, older.manifest);
+  if (runs.length === 0 || !(foreground || transfer.stages)) return;
+  const until = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+  const what = { kind: "patches" as const, hash: tree.hash, base: older.hash };
+  const reply = await exchange.ask(host, { ...what, bytes: null, foreground }, { signal: until });
+  signal.throwIfAborted();
+  if (!reply.ok) return;
+  const { length } = reply.bytes;
+  fetcher.counters.peerBytes += length;
+  if (foreground) fetcher.counters.foregroundBytes += length;
+  else transfer.spentBytes += length;
+  try {
+    const read = (chunk: string) => store.readChunk(chunk);
+    for await (const { chunk, bytes } of decodePatches(runs, reply.bytes, read)) {
+      await fetcher.patched(chunk.hash, bytes, foreground);
+      provenance.received(tree.hash, host, chunk.bytes);
+    }
+  } catch (cause) {
+    if (cause instanceof PrestageError) throw cause;
+    fetcher.dispatch({ type: "lied", host });
+  }
 }

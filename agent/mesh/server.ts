@@ -20,7 +20,7 @@ import type { Uplink } from "./uplink.ts";
 
 export const CREDIT_REQUESTS = 128;
 
-export type Serve = (kind: Kind, hash: string, host: string) => Promise<Uint8Array | null>;
+export type Serve = (kind: Kind, hash: string, base: string | null) => Promise<Uint8Array | null>;
 export type ServerDeps = {
   serve: Serve;
   log: Log;
@@ -96,8 +96,7 @@ export class PeerServer {
   #readNext(): { asked: Asked; bytes: Promise<Uint8Array | null> } | null {
     const asked = this.#queue.shift();
     if (!asked || !this.#channel.open) return null;
-    const { host } = this.#channel;
-    const bytes = this.#deps.serve(asked.kind, asked.hash, host).catch((cause: unknown) => {
+    const bytes = this.#deps.serve(asked.kind, asked.hash, asked.base).catch((cause: unknown) => {
       this.#deps.log.warn({ cause, kind: asked.kind }, "reading for a peer failed");
       return null;
     });

@@ -150,6 +150,12 @@ export class Store {
     return this.#trees.values();
   }
 
+  /** The version of one of these names that came here last and is whole; null: none. */
+  newest(names: readonly string[], but: Tree | null = null): Tree | null {
+    const of = [...this.#trees.values()].filter((t) => t.active && t !== but);
+    return of.findLast((tree) => names.includes(tree.manifest.name)) ?? null;
+  }
+
   /** How much of a version no other here has. */
   novelty(manifest: Manifest, manifestHash: string): Novelty {
     return noveltyOf(manifest, manifestHash, (hash) => this.#places.get(hash) ?? []);

@@ -108,6 +108,11 @@ export class Transfer {
     return this.#wants.get(id)?.missing.count ?? 0;
   }
 
+  /** Whether anything may be staged now. */
+  get stages(): boolean {
+    return this.#budget.rate > 0;
+  }
+
   /** Whether it is being fetched, not merely wished for: others count on it then. */
   fetching(id: string): boolean {
     const want = this.#wants.get(id);
