@@ -3,6 +3,7 @@ import type { HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import { verifyManifest } from "../shared/manifest.ts";
 import type { ReplyBody, RequestBody } from "../shared/protocol/bodies.ts";
+import { parseSourceUrl } from "../shared/source-url.ts";
 import type { Store } from "./store/store.ts";
 import type { Trust } from "./trust/trust.ts";
 
@@ -30,6 +31,8 @@ export class Publications {
     const { store, trust } = this.#deps;
     const manifest = verifyManifest(signed);
     const { name, version, bytes, createdMs, publisher, originUrl, files } = manifest;
+    // The URL goes to every host and to whoever reads the API.
+    if (originUrl !== null) parseSourceUrl(originUrl);
     trust.publishers.checkPublication(host, signed.publicKey, name);
     if (publisher !== host)
       throw new PrestageError("FORBIDDEN", `${host} cannot publish as ${publisher}`);

@@ -59,6 +59,15 @@ export function shownUrl(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
 
+/** A part of a URL's path as text. Throws USAGE when it is not percent-encoded. */
+export function decodedPath(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    throw new PrestageError("USAGE", `${path}: a % in a URL is written %25`);
+  }
+}
+
 export function schemeOf(url: URL): string {
   return url.protocol.slice(0, -1);
 }

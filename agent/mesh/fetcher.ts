@@ -240,7 +240,9 @@ export class Fetcher {
     );
     if (!right) {
       this.counters.corruptChunks++;
-      this.#deps.log.warn({ from, hash }, "wrong chunk received");
+      const phrase =
+        from === ORIGIN ? "origin changed since it was published" : "wrong chunk received";
+      this.#deps.log.warn({ from, hash }, phrase);
       return "bad";
     }
     if (from === ORIGIN) this.counters.originBytes += bytes.length;

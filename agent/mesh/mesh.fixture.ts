@@ -50,7 +50,14 @@ export class TestFleet {
     const random = systemRandom();
     const log = createLog({ name: host, level: process.env.MESH_LOG ?? "silent" });
     const source = new Sources(
-      { clock: systemClock, random, log, environment: {}, secret: () => undefined },
+      {
+        clock: systemClock,
+        random,
+        log,
+        metrics: new Metrics(),
+        environment: {},
+        secret: () => undefined,
+      },
       {
         settings: [],
         limits: SourceLimits.parse({}),

@@ -65,6 +65,8 @@ export class GitRepository {
       .catch(() => null) // whose turn was before has that error
       .then(async () => {
         await this.#prepare(access, signal);
+        // Left by a git that was killed: nobody else writes here.
+        await rm(join(this.#options.dir, "shallow.lock"), { force: true });
         if (!(await this.#has(commit, signal)))
           await this.#git(fetchArgs("--depth=1", "origin", commit), access, { signal });
         if (blobs) await this.#fetchBlobs(commit, path, access, signal);

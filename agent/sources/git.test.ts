@@ -58,6 +58,8 @@ describe.skipIf(obstacle)("git: real servers", () => {
       "weights/empty": "",
       "run.sh": "#!/bin/sh\n",
     });
+    await git("tag", "v0");
+    await git("push", "-q", "../repos/r.git", "--tags");
     const root = join(folder.dir, "repos");
     servers = [
       await startGitDaemon(root),
@@ -109,6 +111,19 @@ describe.skipIf(obstacle)("git: real servers", () => {
     });
     expect(modes).toContain("run.sh true");
     expect(modes).toContain("weights/a b.bin false");
+    await sources.close();
+  });
+
+  test("may be left in the middle of a file", async () => {
+    const sources = own("left");
+    const { files } = await sources.snapshot(`${http()}?ref=v0&path=weights/a b.bin`, { signal });
+    for await (const file of files) {
+      for await (const piece of file.read({ signal })) {
+        expect(piece.length).toBeLessThan(model.length);
+        break;
+      }
+      break;
+    }
     await sources.close();
   });
 

@@ -105,6 +105,17 @@ describe("http: a whole file", () => {
     expect(files.get("model.bin")?.equals(content)).toBe(true);
   });
 
+  test("tells its revision without HEAD (405), and refuses a URL that is not encoded", async () => {
+    server.state.handler = (request, response) => {
+      if (request.method === "HEAD") return void response.writeHead(405).end();
+      versioned('"one"', null)(request, response);
+    };
+    expect(await sources.revision(`${server.url}/d/model.bin`, { signal })).toBe('"one"');
+    expect(server.requests.at(-1)?.headers.range).toBe("bytes=0-0");
+    const wrong = sources.snapshot(`${server.url}/d/100%.bin`, { signal });
+    await expect(wrong).rejects.toMatchObject({ code: "USAGE" });
+  });
+
   test("goes on where the connection broke (same ETag)", async () => {
     server.state.handler = breaksOnce(['"one"', '"one"']);
     const snapshot = await sources.snapshot(`${server.url}/d/model.bin`, { signal });
@@ -119,6 +130,13 @@ describe("http: a whole file", () => {
       code: "CONFLICT",
       message: expect.stringContaining("changed while it was read"),
     });
+  });
+
+  test("is refused when it changed between the look and the reading", async () => {
+    server.state.handler = (request, response) =>
+      versioned(request.method === "HEAD" ? '"one"' : '"two"', null)(request, response);
+    const snapshot = await sources.snapshot(`${server.url}/d/model.bin`, { signal });
+    await expect(readAll(snapshot)).rejects.toMatchObject({ code: "CONFLICT" });
   });
 
   test("breaks off for good when the server does not say what it was of", async () => {

@@ -7,7 +7,7 @@ import { createHash, hash } from "node:crypto";
 import { z } from "zod";
 import { PrestageError } from "../../shared/errors.ts";
 import { MANIFEST_FILES_MAX } from "../../shared/manifest.ts";
-import { shownUrl } from "../../shared/source-url.ts";
+import { decodedPath, shownUrl } from "../../shared/source-url.ts";
 import { readRange, refusal, streamFile, type Validator, validatorOf } from "./ranges.ts";
 import type { RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
 import { bodyText, type WebRequest } from "./web.ts";
@@ -17,6 +17,7 @@ type Reading = { signal: AbortSignal };
 
 const LISTING_BYTES_MAX = 16 << 20;
 
+const NO_HEAD = new Set([405, 501]);
 const Autoindex = z.array(
   z.object({
     name: z.string().min(1),
@@ -93,8 +94,20 @@ export class HttpSource implements Source {
   #stateOf(url: URL, signal: AbortSignal): Promise<Validator> {
     const asked: WebRequest = { ...this.#asked(url, signal), method: "HEAD" };
     return this.#deps.web.ask(asked, async (answer) => {
+      if (NO_HEAD.has(answer.status)) return this.#stateByRange(url, signal);
       if (answer.status !== 200) throw await refusal(answer, asked);
       await answer.body.dump();
+      return validatorOf(answer);
+    });
+  }
+
+  /** The same of a server that answers no HEAD. */
+  #stateByRange(url: URL, signal: AbortSignal): Promise<Validator> {
+    const asked = { ...this.#asked(url, signal), headers: { range: "bytes=0-0" } };
+    return this.#deps.web.ask(asked, async (answer) => {
+      const { status, body } = answer;
+      if (status !== 200 && status !== 206) throw await refusal(answer, asked);
+      body.destroy();
       return validatorOf(answer);
     });
   }
@@ -186,7 +199,7 @@ export function below(base: URL, path: string): URL {
 const isFolder = (url: URL) => url.pathname.endsWith("/");
 
 function nameOf(url: URL): string {
-  return decodeURIComponent(url.pathname.slice(url.pathname.lastIndexOf("/") + 1));
+  return decodedPath(url.pathname.slice(url.pathname.lastIndexOf("/") + 1));
 }
 
 function autoindex(text: string, base: URL): z.infer<typeof Autoindex> {

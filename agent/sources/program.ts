@@ -22,6 +22,7 @@ export type ProgramRun = {
 };
 export type Ended = { code: number | null; output: Buffer; said: string };
 
+const END_WITHIN_MS = 2_000;
 const OUTPUT_BYTES_MAX = 64 << 20;
 const SAID_MAX = 4_000;
 
@@ -71,6 +72,7 @@ export class Programs {
       output: stdout,
       stop: () => {
         child.kill("SIGKILL");
+        stdout.destroy(); // what nobody reads any more would keep it from closing
         return ended;
       },
     };
@@ -93,11 +95,17 @@ export class Programs {
   ): Promise<{ code: number | null; said: string }> {
     let said = "";
     let stalled = false;
+    let force = () => {};
+    // git and rsync clean up behind them when they are asked to end.
+    const end = () => {
+      child.kill("SIGTERM");
+      force = this.#clock.after(END_WITHIN_MS, () => child.kill("SIGKILL"));
+    };
     const watch = () => {
       if (stallMs === null) return () => {};
       return this.#clock.after(stallMs, () => {
         stalled = true;
-        child.kill("SIGKILL");
+        end();
       });
     };
     let cancel = watch();
@@ -110,9 +118,8 @@ export class Programs {
       alive();
       said = (said + text.toString("utf8")).slice(-SAID_MAX);
     });
-    const kill = () => child.kill("SIGKILL");
-    signal.addEventListener("abort", kill, { once: true });
-    if (signal.aborted) kill();
+    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
     return new Promise<{ code: number | null; said: string }>((resolve, reject) => {
       child.once("error", (cause) => reject(notStarted(name, cause)));
       child.once("close", (code) => {
@@ -123,7 +130,8 @@ export class Programs {
       });
     }).finally(() => {
       cancel();
-      signal.removeEventListener("abort", kill);
+      force();
+      signal.removeEventListener("abort", end);
     });
   }
 }

@@ -2,7 +2,7 @@
 import { PrestageError } from "../../shared/errors.ts";
 import { shownUrl } from "../../shared/source-url.ts";
 import { refusedAccess } from "./credentials.ts";
-import type { Web, WebAnswer, WebBody, WebRequest } from "./web.ts";
+import { bodyText, type Web, type WebAnswer, type WebBody, type WebRequest } from "./web.ts";
 
 /** Which state of a file an answer was of; null when the server does not say. */
 export type Validator = string | null;
@@ -30,10 +30,14 @@ export function readRange(
 
 /** The error that an answer other than success stands for. */
 export async function refusal(
-  { status, body }: WebAnswer,
+  answer: WebAnswer,
   { url, authorize }: Pick<WebRequest, "url" | "authorize">,
 ): Promise<PrestageError> {
-  await body.dump({ limit: 16_384 });
+  const { status } = answer;
+  // Stores say in their XML what is wrong; the rest of it is theirs, and may repeat what we sent.
+  const text = await bodyText(answer, REFUSAL_BYTES_MAX).catch(() => "");
+  const named = /<Code>([A-Za-z]{1,64})<\/Code>/.exec(text)?.[1];
+  const said = named === undefined ? String(status) : `${status} ${named}`;
   if (status === 401 || status === 403) return refusedAccess(url, authorize !== undefined);
   const details = { status };
   if (status === 404 || status === 410)
@@ -45,9 +49,10 @@ export async function refusal(
       details,
       remedy: CHANGED_REMEDY,
     });
-  return new PrestageError("NOT_FOUND", `${shownUrl(url)}: answer ${status}`, { details });
+  return new PrestageError("NOT_FOUND", `${shownUrl(url)}: answer ${said}`, { details });
 }
 
+const REFUSAL_BYTES_MAX = 16_384;
 const CHANGED_REMEDY = "Publish it again when nobody writes to it.";
 
 /**

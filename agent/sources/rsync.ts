@@ -4,11 +4,11 @@
  */
 import { hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { PrestageError } from "../../shared/errors.ts";
 import { checkPath, MANIFEST_FILES_MAX } from "../../shared/manifest.ts";
-import { shownUrl } from "../../shared/source-url.ts";
+import { decodedPath, shownUrl } from "../../shared/source-url.ts";
 import { FileCache } from "./cache.ts";
 import { refusedAccess } from "./credentials.ts";
 import type { RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
@@ -18,6 +18,7 @@ type Found = { path: string; bytes: number; executable: boolean; line: string };
 
 /** Fetched at once; more takes more disk while a version is published. */
 const BATCH_BYTES = 256 << 20;
+const BATCH = "batch-";
 const CONNECT_SECONDS = 10;
 /** Exit codes of rsync by which the network, not what was asked for, failed. */
 const NETWORK_CODES = new Set([10, 12, 30, 35]);
@@ -27,6 +28,7 @@ const AUTH = /auth failed|@ERROR: access denied/;
 export class RsyncSource implements Source {
   readonly #deps: SourceDeps;
   readonly #cache: FileCache;
+  #cleaned: Promise<void> | undefined;
 
   constructor(deps: SourceDeps) {
     this.#deps = deps;
@@ -64,12 +66,12 @@ export class RsyncSource implements Source {
 
   /** Brings some files, gives them out, drops them, and so on. */
   async *#files(url: URL, files: Found[], signal: AbortSignal): AsyncGenerator<SourceFile> {
-    await mkdir(this.#deps.cacheDir, { recursive: true });
+    await this.#ownFolder();
     // Some daemons find the names of a list only from the top of their module.
     const module = new URL(`/${url.pathname.split("/")[1]}/`, url);
-    const below = decodeURIComponent(url.pathname.slice(module.pathname.length));
+    const below = decodedPath(url.pathname.slice(module.pathname.length));
     for (const batch of batches(files)) {
-      const dir = await mkdtemp(join(this.#deps.cacheDir, "batch-"));
+      const dir = await mkdtemp(join(this.#deps.cacheDir, BATCH));
       try {
         const names = batch.map((f) => `${below}${f.path}\0`).join("");
         const args = ["--files-from=-", "--from0", sourceOf(module), `${dir}/`];
@@ -82,6 +84,17 @@ export class RsyncSource implements Source {
     }
   }
 
+  /** Made, and rid of what an earlier process left, once. */
+  #ownFolder(): Promise<void> {
+    const { cacheDir } = this.#deps;
+    this.#cleaned ??= (async () => {
+      await mkdir(cacheDir, { recursive: true });
+      for (const name of await readdir(cacheDir))
+        if (name.startsWith(BATCH)) await rm(join(cacheDir, name), { recursive: true });
+    })();
+    return this.#cleaned;
+  }
+
   /** A folder and its files; of a URL without a slash at its end perhaps that file alone. */
   async #find(url: URL, signal: AbortSignal): Promise<{ folder: URL; files: Found[] }> {
     const plain = new URL(url);
@@ -89,7 +102,7 @@ export class RsyncSource implements Source {
     plain.hash = "";
     if (!plain.pathname.endsWith("/")) {
       const files = await this.#list(plain, signal);
-      const name = decodeURIComponent(plain.pathname.slice(plain.pathname.lastIndexOf("/") + 1));
+      const name = decodedPath(plain.pathname.slice(plain.pathname.lastIndexOf("/") + 1));
       if (files.length === 1 && files[0]?.path === name)
         return { folder: new URL(".", plain), files };
       plain.pathname = `${plain.pathname}/`;
@@ -162,5 +175,5 @@ function revisionOf(files: Found[]): string {
 
 /** As rsync wants it: it does not undo percent-encoding. */
 function sourceOf(url: URL): string {
-  return `rsync://${url.host}${decodeURIComponent(url.pathname)}`;
+  return `rsync://${url.host}${decodedPath(url.pathname)}`;
 }

@@ -7,7 +7,7 @@ import { hash } from "node:crypto";
 import { z } from "zod";
 import { PrestageError } from "../../shared/errors.ts";
 import { MANIFEST_FILES_MAX } from "../../shared/manifest.ts";
-import { shownUrl } from "../../shared/source-url.ts";
+import { decodedPath, shownUrl } from "../../shared/source-url.ts";
 import { readRange, refusal, streamFile, validatorOf } from "./ranges.ts";
 import type { RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
 import { bodyText, type WebAnswer, type WebRequest } from "./web.ts";
@@ -181,6 +181,6 @@ function revisionOf({ objects, single }: Found): string {
   return hash("sha256", objects.map((o) => `${o.key}\0${o.state}`).join("\n"), "hex");
 }
 
-const keyOf = (url: URL) => decodeURIComponent(url.pathname.slice(1));
+const keyOf = (url: URL) => decodedPath(url.pathname.slice(1));
 
 const encodePath = (path: string) => path.split("/").map(encodeURIComponent).join("/");

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { createLog } from "../../shared/runtime/log.ts";
+import { Metrics } from "../../shared/runtime/metrics.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import { SourceLimits, SourceSettings } from "./settings.ts";
 import type { Snapshot } from "./source.ts";
@@ -31,6 +32,7 @@ export function testSources({
       clock,
       random: seededRandom(1),
       log,
+      metrics: new Metrics(),
       environment: { PATH: "/usr/bin:/bin" },
       secret: (name) => secrets[name],
     },

@@ -7,13 +7,9 @@ import { join } from "node:path";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
+import type { Histogram, Metrics } from "../../shared/runtime/metrics.ts";
 import type { Random } from "../../shared/runtime/random.ts";
-import {
-  isSourceScheme,
-  parseSourceUrl,
-  type SourceScheme,
-  schemeOf,
-} from "../../shared/source-url.ts";
+import { parseSourceUrl, type SourceScheme, schemeOf } from "../../shared/source-url.ts";
 import { Credentials } from "./credentials.ts";
 import { FLEET_SCHEME, type FleetOrigin, fetchFromFleet } from "./fleet.ts";
 import { Programs } from "./program.ts";
@@ -65,12 +61,14 @@ export class Sources {
   readonly #cacheDir: string;
   readonly #fleet: FleetOrigin;
   readonly #made = new Map<string, Promise<Source>>();
+  readonly #seconds: Histogram<"kind" | "what" | "result">;
 
   constructor(
     deps: {
       clock: Clock;
       random: Random;
       log: Log;
+      metrics: Metrics;
       /** What programs such as git get: PATH, HOME. */
       environment: Record<string, string>;
       /** An environment variable that the settings name. */
@@ -89,6 +87,12 @@ export class Sources {
     const web = new Web({ clock, random }, { stallMs: limits.stallMs });
     const programs = new Programs(clock, deps.environment);
     this.#deps = { clock, random, log, credentials, web, programs, limits };
+    this.#seconds = deps.metrics.histogram({
+      name: "prestage_sources_seconds",
+      help: "What sources of artifacts took: ranges, listings and revisions, by kind and result",
+      labelNames: ["kind", "what", "result"],
+      buckets: [0.01, 0.1, 1, 10, 60],
+    });
     this.#cacheDir = options.cacheDir;
     this.#fleet = options.fleet;
   }
@@ -96,18 +100,23 @@ export class Sources {
   async fetchRange(range: RangeRequest, options: Reading): Promise<Uint8Array> {
     const scheme = schemeOf(new URL(range.originUrl));
     if (scheme === FLEET_SCHEME) return fetchFromFleet(this.#deps.web, this.#fleet, range, options);
-    return (await this.#source(scheme)).fetchRange(range, options);
+    return this.#timed(scheme, "range", options, (source) => source.fetchRange(range, options));
   }
 
   async snapshot(url: string, options: Reading): Promise<Snapshot> {
     const parsed = parseSourceUrl(url);
-    const snapshot = await (await this.#source(schemeOf(parsed))).snapshot(parsed, options);
+    const snapshot = await this.#timed(schemeOf(parsed), "snapshot", options, (source) =>
+      source.snapshot(parsed, options),
+    );
     return { ...snapshot, revision: short(snapshot.revision) };
   }
 
   async revision(url: string, options: Reading): Promise<string> {
     const parsed = parseSourceUrl(url);
-    return short(await (await this.#source(schemeOf(parsed))).revision(parsed, options));
+    const revision = await this.#timed(schemeOf(parsed), "revision", options, (source) =>
+      source.revision(parsed, options),
+    );
+    return short(revision);
   }
 
   async close(): Promise<void> {
@@ -115,14 +124,34 @@ export class Sources {
     await this.#deps.web.close();
   }
 
-  #source(scheme: string): Promise<Source> {
+  async #timed<T>(
+    scheme: string,
+    what: "range" | "snapshot" | "revision",
+    { signal }: Reading,
+    work: (source: Source) => Promise<T>,
+  ): Promise<T> {
     const kind = KINDS.find((k) => k.schemes.some((s) => s === scheme));
-    if (!kind || !isSourceScheme(scheme))
-      throw new PrestageError("USAGE", `${scheme}:// is no source of artifacts here`);
-    let source = this.#made.get(kind.name);
+    if (!kind) throw new PrestageError("USAGE", `${scheme}:// is no source of artifacts here`);
+    const fromMs = this.#deps.clock.monotonic();
+    const ended = (result: "ok" | "failed") => {
+      const seconds = (this.#deps.clock.monotonic() - fromMs) / 1000;
+      this.#seconds.observe({ kind: kind.name, what, result }, seconds);
+    };
+    try {
+      const value = await work(await this.#source(kind));
+      ended("ok");
+      return value;
+    } catch (cause) {
+      if (!signal.aborted) ended("failed");
+      throw cause;
+    }
+  }
+
+  #source({ name, make }: (typeof KINDS)[number]): Promise<Source> {
+    let source = this.#made.get(name);
     if (!source) {
-      source = kind.make({ ...this.#deps, cacheDir: join(this.#cacheDir, kind.name) });
-      this.#made.set(kind.name, source);
+      source = make({ ...this.#deps, cacheDir: join(this.#cacheDir, name) });
+      this.#made.set(name, source);
     }
     return source;
   }
