@@ -173,6 +173,21 @@ describe.skipIf(obstacle !== null)(title, () => {
     expect((await fetch(at("b", "team/unknown/manifests/v1"))).status).toBe(404);
   });
 
+  test("a followed tag brings each image that the registry's tag moves to into the mesh", async () => {
+    const url = `oci://${registry.host}/team/followed:v1`;
+    const isServed = async ({ digest }: MadeImage) => {
+      const answer = await fetch(at("b", "team/followed/manifests/v1"));
+      return answer.ok && answer.headers.get("docker-content-digest") === digest;
+    };
+    const first = await pushed("team/followed:v1", 11);
+    await coordinator.json(["publish", url, "--tag", "main", "--follow", "1s"]);
+    await agents.until(() => isServed(first));
+    const second = await pushed("team/followed:v1", 12);
+    await agents.until(() => isServed(second));
+    expect(await pull("b", "team/followed:v1")).toContain(second.digest);
+    await coordinator.json(["follow", "remove", "team-followed:main"]);
+  });
+
   test("an upstream's image is brought in once by the first pull, also for pulls at the same time", async () => {
     const made = await pushed("team/new:v1", 6, [own, other]);
     const layers = made.images[0]?.layers ?? [];
@@ -247,5 +262,16 @@ describe.skipIf(obstacle !== null)(title, () => {
     expect(await statusAs("page.example", at("b", ""))).toBe(403);
     expect(await statusAs("localhost:1", at("b", ""))).toBe(200);
     expect(await agents.log("b")).not.toContain('"level":50');
+  });
+
+  test("pulls of what is on the host go on without coordinator and registry", async () => {
+    const made = await pushed("team/alone:v1", 13);
+    await publish("a", [`oci://${registry.host}/team/alone:v1`]);
+    const pulled = await pull("b", "team/alone:v1");
+    await coordinator.stop();
+    await registry.stop();
+    expect(await pull("b", "team/alone:v1")).toEqual(pulled);
+    expect(await pull("b", `team/alone@${made.digest}`)).toEqual(pulled);
+    expect((await fetch(at("b", "team/nobody/manifests/v1"))).status).toBe(404);
   });
 });
