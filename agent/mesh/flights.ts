@@ -8,7 +8,7 @@ import { type Flight, ORIGIN, type WantState } from "./wants.ts";
  */
 const UNITS_MIN = 8;
 const WINDOW_BYTES_MAX = 64 << 20;
-const TYPICAL_MS_START = 100;
+const TYPICAL_MS_START = 5;
 
 export class Flights {
   readonly #source: (host: string) => Source | undefined;
@@ -21,6 +21,8 @@ export class Flights {
   #leastMs = Number.POSITIVE_INFINITY;
   /** From asking to the answer, lately. */
   typicalMs = TYPICAL_MS_START;
+  /** Few answers took longer lately. */
+  #slowMs = 0;
   bytes = 0;
   origin = 0;
 
@@ -54,7 +56,7 @@ export class Flights {
 
   /** How long a silent peer is waited for when nothing else is left to do. */
   patienceMs(mostMs: number): number {
-    return Math.min(mostMs, 250 + 6 * this.typicalMs);
+    return this.#slowMs === 0 ? mostMs : Math.min(mostMs, 250 + 3 * this.#slowMs);
   }
 
   /**
@@ -119,6 +121,7 @@ export class Flights {
   /** An answer came. More is put under way while answers come as fast as ever. */
   note(bytes: number, tookMs: number): void {
     this.typicalMs += (tookMs - this.typicalMs) / 16;
+    this.#slowMs = Math.max(tookMs, this.#slowMs * 0.98);
     this.#leastMs = Math.min(tookMs, this.#leastMs * 1.002 + 0.01);
     const window = this.windowBytes;
     if (tookMs < 2 * this.#leastMs) this.#windowBytes = Math.min(WINDOW_BYTES_MAX, window + bytes);

@@ -9,9 +9,8 @@ import type { Random } from "../../shared/runtime/random.ts";
 import type { Bitmap } from "./bitmap.ts";
 import type { Effect, SaidEvent } from "./wants.ts";
 
-/** Offered and not yet got, over all neighbours; but so many for each at most. */
-const OPEN_AIM = 32;
-const OPEN_EACH_MAX = 8;
+/** Offered and not yet got, over all neighbours: enough to keep the uplink busy. */
+const OPEN_MAX = 8;
 /** An offer not taken for so long goes to another, and the host waits as long for the next. */
 const TAKE_MS = 3_000;
 
@@ -24,6 +23,7 @@ class Offers {
   #pool: number[];
   readonly #offered: Uint8Array;
   readonly #takers = new Map<string, Taker>();
+  #open = 0;
   #spreading = false;
 
   constructor(id: string, units: number, random: Random) {
@@ -49,8 +49,9 @@ class Offers {
     if (!this.#takers.has(host))
       this.#takers.set(host, { open: new Map(), notBeforeMs: Number.NEGATIVE_INFINITY });
     for (let unit = 0; unit < have.size; unit++) if (have.has(unit)) this.#got(unit);
-    for (const [unit] of this.#takers.get(host)?.open ?? [])
-      if (have.has(unit)) this.#takers.get(host)?.open.delete(unit);
+    const taker = this.#takers.get(host);
+    for (const unit of [...(taker?.open.keys() ?? [])])
+      if (taker && have.has(unit)) this.#close(taker, unit);
     this.#offerAll(nowMs, effects);
   }
 
@@ -58,9 +59,7 @@ class Offers {
   had(host: string, unit: number, nowMs: number, effects: Effect[]): void {
     this.#got(unit);
     const taker = this.#takers.get(host);
-    if (!taker?.open.delete(unit)) return;
-    if (this.#spreading) this.#offer(host, taker, nowMs, effects);
-    this.#settle(effects);
+    if (taker && this.#close(taker, unit)) this.#offerAll(nowMs, effects);
   }
 
   /** A neighbour that went, or wants it no more. */
@@ -68,6 +67,7 @@ class Offers {
     const taker = this.#takers.get(host);
     if (!taker) return;
     this.#takers.delete(host);
+    this.#open -= taker.open.size;
     for (const unit of taker.open.keys()) this.#takeBack(unit);
     this.#offerAll(nowMs, effects);
   }
@@ -77,7 +77,7 @@ class Offers {
     for (const taker of this.#takers.values())
       for (const [unit, sinceMs] of taker.open) {
         if (nowMs - sinceMs < TAKE_MS) continue;
-        taker.open.delete(unit);
+        this.#close(taker, unit);
         taker.notBeforeMs = nowMs + TAKE_MS;
         this.#takeBack(unit);
       }
@@ -87,7 +87,15 @@ class Offers {
   #offerAll(nowMs: number, effects: Effect[]): void {
     this.#settle(effects);
     if (!this.#spreading) return;
-    for (const [host, taker] of this.#takers) this.#offer(host, taker, nowMs, effects);
+    const most = Math.ceil(OPEN_MAX / this.#takers.size);
+    // In turn: who was offered something goes to the end.
+    for (const [host, taker] of [...this.#takers]) {
+      if (this.#open >= OPEN_MAX) break;
+      if (nowMs < taker.notBeforeMs || taker.open.size >= most) continue;
+      this.#offer(host, taker, most, nowMs, effects);
+      this.#takers.delete(host);
+      this.#takers.set(host, taker);
+    }
     this.#settle(effects);
   }
 
@@ -100,17 +108,22 @@ class Offers {
     effects.push({ type: "announce", id: this.id });
   }
 
-  #offer(host: string, taker: Taker, nowMs: number, effects: Effect[]): void {
-    if (nowMs < taker.notBeforeMs) return;
-    const most = Math.min(OPEN_EACH_MAX, Math.ceil(OPEN_AIM / this.#takers.size));
-    while (taker.open.size < most) {
+  #offer(host: string, taker: Taker, most: number, nowMs: number, effects: Effect[]): void {
+    while (taker.open.size < most && this.#open < OPEN_MAX) {
       const unit = this.#pool.pop();
       if (unit === undefined) return;
       if (this.#offered[unit] !== 0) continue;
       this.#offered[unit] = 1;
+      this.#open++;
       taker.open.set(unit, nowMs);
       effects.push({ type: "have", id: this.id, unit, hosts: [host] });
     }
+  }
+
+  #close(taker: Taker, unit: number): boolean {
+    const closed = taker.open.delete(unit);
+    if (closed) this.#open--;
+    return closed;
   }
 
   #got(unit: number): void {

@@ -109,8 +109,7 @@ export class Source {
 
   /** It has so much to do for others that a request would only wait there. */
   noteBusy(nowMs: number, waitMs: number): void {
-    this.backoffUntilMs = nowMs + waitMs;
-    this.#window = Math.max(1, this.#window >> 1);
+    this.backoffUntilMs = Math.max(this.backoffUntilMs, nowMs + waitMs);
   }
 
   /** Something it said it has and has not: once in a while is a race, always is a lie. */

@@ -60,9 +60,11 @@ export const TRANSFER_DEFAULTS: Omit<TransferOptions, "self" | "random"> = {
 const FOREGROUND_QUIET_MS = 2_000;
 const STOP_MS = 700;
 /** So many units nobody free has are passed over in one step. */
-const MISSES_MAX = 32;
+const MISSES_MAX = 12;
 /** How long a host that has too much to do is left alone, in typical times to an answer. */
 const BUSY_FACTOR = 2;
+/** The same when it only said so while it told of a unit. */
+const TOLD_BUSY_FACTOR = 0.3;
 const ORPHANS_MAX = 2_048;
 const ORPHAN_REST_MS = 50;
 
@@ -272,6 +274,7 @@ export class Transfer {
     if (!this.#sources.have(source, event.id, event.unit, want.units.count, nowMs)) return false;
     if (!source.near) return false;
     want.rarity.raise(event.unit);
+    if (event.busy) source.noteBusy(nowMs, TOLD_BUSY_FACTOR * this.#flights.typicalMs);
     if (this.#full || !want.rarity.has(event.unit) || !source.free(nowMs, want.share)) return false;
     if (this.#ordered.length > 1) return true;
     // All else that could be asked for is under way already.

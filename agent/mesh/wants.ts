@@ -46,8 +46,8 @@ export type TransferEvent =
    * site. `near`: asked freely; else only by who was elected. As `local` when not given.
    */
   | SaidEvent
-  /** One more whole unit at a neighbour. */
-  | { type: "have"; host: string; id: string; unit: number }
+  /** One more whole unit at a neighbour; `busy`: a request would wait there behind others. */
+  | { type: "have"; host: string; id: string; unit: number; busy?: boolean }
   | { type: "gone"; host: string }
   /** A chunk is held now that nobody was asked for. */
   | { type: "stored"; hash: string }

@@ -257,11 +257,12 @@ export class Swarm {
   }
 
   #tellHave(host: SwarmHost, unit: number, hosts: string[]): void {
+    const busy = host.waiting >= this.#o.waitingMax;
     for (let i = 0; i < hosts.length; i++) {
       const to = this.#byName.get(hosts[i] ?? "");
       if (!to) continue;
       this.#control(host, to, HAVE_BYTES);
-      this.#step(to, { type: "have", host: host.name, id: ID, unit });
+      this.#step(to, { type: "have", host: host.name, id: ID, unit, busy });
     }
   }
 
