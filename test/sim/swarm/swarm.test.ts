@@ -1,0 +1,53 @@
+import { describe, expect, test } from "vitest";
+import { SWARM_DEFAULTS, type SwarmOptions } from "./plan.ts";
+import { Swarm } from "./swarm.ts";
+
+/** Simulated time over payload/rate; the machine's own time plays no part. */
+function ratios(options: Partial<SwarmOptions>, seed = 1) {
+  const all = { ...SWARM_DEFAULTS, bytes: 200e6, ...options };
+  const result = new Swarm(seed, all).run();
+  const idealMs = (all.bytes / all.linkBytesPerSecond) * 1000;
+  const at = (q: number) =>
+    (result.doneMs[Math.ceil(q * result.doneMs.length) - 1] ?? 1e9) / idealMs;
+  const share = (bytes: number) => bytes / all.bytes;
+  return {
+    ...result,
+    p50: at(0.5),
+    p99: at(0.99),
+    last: at(1),
+    origin: share(result.originBytes),
+    thin: share(result.thinBytes),
+  };
+}
+
+describe("a version to many hosts from one", () => {
+  test("is there in little more than the time of one copy (200 hosts, 200 MB)", () => {
+    const r = ratios({ hosts: 200 });
+    expect(r.unfinished).toBe(0);
+    expect(r.p50).toBeLessThan(1.3);
+    expect(r.last).toBeLessThan(1.5);
+    expect(r.twiceBytes).toBeLessThan(0.01 * r.hosts * 200e6);
+    expect(r.controlBytes).toBeLessThan(0.005 * r.hosts * 200e6);
+  });
+
+  test.each([
+    { hosts: 8, linkBytesPerSecond: 25e6 },
+    { hosts: 60, linkBytesPerSecond: 1e9, bytes: 400e6 },
+  ])("is as near to it at other rates ($hosts hosts, $linkBytesPerSecond bytes/s)", (options) => {
+    expect(ratios(options).last).toBeLessThan(1.5);
+  });
+
+  test("comes whole to all others though some lie, die or are slow (80 hosts, 10 % of each)", () => {
+    const r = ratios({ hosts: 80, lying: 0.1, dying: 0.1, slow: 0.1, bytes: 100e6 });
+    expect(r.unfinished).toBe(0);
+    expect(r.p50).toBeLessThan(1.9);
+  });
+
+  test("the same seed gives the same run", () => {
+    const [a, b] = [
+      ratios({ hosts: 30, spreadMs: 500 }, 7),
+      ratios({ hosts: 30, spreadMs: 500 }, 7),
+    ];
+    expect(a).toEqual(b);
+  });
+});
