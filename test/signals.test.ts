@@ -10,7 +10,7 @@ describe("signals and forecasts", () => {
       expect(related.after).toBeLessThan(0.5 * none.after);
       expect(related.all).toBeLessThan(none.all);
     }
-  }, 120_000);
+  }, 300_000);
 
   test("an unrelated calendar: nothing gets worse by more than 1 %", () => {
     for (const factor of [1, 3]) {
@@ -24,5 +24,5 @@ describe("signals and forecasts", () => {
       expect(unrelated.all).toBeLessThan(1.01 * none.all);
       expect(unrelated.elsewhere).toBeLessThan(1.01 * none.elsewhere);
     }
-  }, 120_000);
+  }, 300_000);
 });

@@ -3,17 +3,19 @@
  * anchor, then taken on minute by minute. Anchors are fixed by the clock and the category's own
  * beginning, so one that was never stopped and one that starts now hold the same.
  */
+import { DEMAND_BIN_MS } from "../../shared/domain.ts";
 import { Ensemble } from "./ensemble.ts";
 
 const DAY = 1440;
-/** A young category is fitted anew when it is that old, and each time twice as old, in bins. */
-const YOUNG = 30;
-const YOUNG_TIMES = 7;
+/** A category younger than that, in bins, is fitted anew each time it is twice as old. */
+const YOUNG_MAX = 1920;
 /** With fewer bins that have a request, or a smaller share of them, there is no ensemble. */
 const ACTIVE_MIN = 16;
 const ACTIVE_SHARE_MIN = 0.05;
 /** Bins ahead that errors are learned for; farther ones go by the last of these. */
 const HORIZON = 64;
+/** With twice as many rounds nothing got better. */
+const LEARNING = { rounds: 250, everyMax: 64 };
 
 /** Counts of the bins from `from` to before `to`. */
 export type ReadBins = (from: number, to: number) => Float64Array;
@@ -25,7 +27,17 @@ export type AnchoredOptions = {
   settleMinutes: number;
   /** Learned bins that are looked at again; one that has changed means a new fit. */
   lateMinutes: number;
+  /** Age in bins at which a category is fitted first. */
+  youngest: number;
+  /** What stands for the past of a young category; others and those without have no ensemble. */
+  borrow: Borrow | null;
 };
+
+/** Counts of the bins from `begin` to before `birth`; `own` are those from `birth` on. */
+export type Borrow = (
+  key: string,
+  shown: { begin: number; birth: number; own: Float64Array },
+) => Float64Array | null;
 
 type Entry = {
   /** Day's anchor that `birth` was looked for at. */
@@ -35,8 +47,6 @@ type Entry = {
   anchor: number;
   /** First bin that is not learned. */
   end: number;
-  /** First bin the ensemble was fitted to. */
-  from: number;
   ensemble: Ensemble | null;
   /** The last bins as they were learned. */
   recent: Float64Array;
@@ -87,7 +97,7 @@ export class AnchoredEnsembles {
       const first = counts.subarray(late).findIndex((count) => count > 0);
       if (first >= 0) entry.birth = entry.end + first;
     }
-    if (anchorOf(entry, end) !== entry.anchor) return false;
+    if (this.#anchorOf(entry, end) !== entry.anchor) return false;
     if (entry.ensemble) for (const count of counts.subarray(late)) entry.ensemble.update(count);
     entry.recent = counts.slice(counts.length - late);
     entry.end = end;
@@ -101,18 +111,47 @@ export class AnchoredEnsembles {
     const counts = read(begin, end);
     const first = counts.findIndex((count) => count > 0);
     const birth = first < 0 ? null : begin + first;
-    const anchor = anchorOf({ day, birth }, end);
-    const from = Math.max(birth ?? anchor, anchor - fitBins);
-    const past = counts.subarray(from - begin, anchor - begin);
-    const ensemble = worthwhile(past) ? fitted(past, from, counts.subarray(anchor - begin)) : null;
+    const anchor = this.#anchorOf({ day, birth }, end);
+    const past = this.#pastOf(key, birth, anchor, counts, begin);
+    const ensemble = past ? fitted(past, anchor, counts.subarray(anchor - begin)) : null;
     if (ensemble) this.fits++;
     const recent = read(end - lateMinutes, end);
-    return { day, birth, anchor, end, from, ensemble, recent };
+    return { day, birth, anchor, end, ensemble, recent };
+  }
+
+  /** What is fitted to, up to before the anchor; null when that is not worth it. */
+  #pastOf(
+    key: string,
+    birth: number | null,
+    anchor: number,
+    counts: Float64Array,
+    begin: number,
+  ): Float64Array | null {
+    const { fitBins, borrow } = this.#options;
+    const from = Math.max(birth ?? anchor, anchor - fitBins);
+    const past = counts.subarray(from - begin, anchor - begin);
+    if (!borrow) return worthwhile(past) ? past : null;
+    if (birth === null || anchor <= birth || anchor - birth > YOUNG_MAX) return null;
+    const lent = borrow(key, { begin: anchor - fitBins, birth, own: past });
+    if (!lent) return null;
+    const whole = new Float64Array(lent.length + past.length);
+    whole.set(lent);
+    whole.set(past, lent.length);
+    return worthwhile(whole) ? whole : null;
+  }
+
+  #anchorOf({ day, birth }: Pick<Entry, "day" | "birth">, end: number): number {
+    if (birth === null) return day;
+    let anchor = day;
+    for (let age = this.#options.youngest; age <= YOUNG_MAX; age *= 2)
+      if (birth + age <= end) anchor = Math.max(anchor, birth + age);
+    return anchor;
   }
 }
 
-function fitted(past: Float64Array, from: number, since: Float64Array): Ensemble {
-  const ensemble = Ensemble.fit({ startMs: from * 60_000, binMs: 60_000, counts: past }, HORIZON);
+function fitted(past: Float64Array, anchor: number, since: Float64Array): Ensemble {
+  const startMs = (anchor - past.length) * DEMAND_BIN_MS;
+  const ensemble = Ensemble.fit({ startMs, binMs: DEMAND_BIN_MS, counts: past }, HORIZON, LEARNING);
   for (const count of since) ensemble.update(count);
   return ensemble;
 }
@@ -129,14 +168,4 @@ function dayOf(key: string, end: number): number {
   for (let i = 0; i < key.length; i++) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) >>> 0;
   const turn = hash % DAY;
   return Math.floor((end - turn) / DAY) * DAY + turn;
-}
-
-function anchorOf({ day, birth }: Pick<Entry, "day" | "birth">, end: number): number {
-  if (birth === null) return day;
-  let anchor = day;
-  for (let i = 0; i < YOUNG_TIMES; i++) {
-    const at = birth + YOUNG * 2 ** i;
-    if (at <= end && at > anchor) anchor = at;
-  }
-  return anchor;
 }

@@ -23,11 +23,12 @@ const MEDIAN = LEVELS.indexOf(0.5);
 /** With more scored distances the nearer and the farther ones have weights of their own. */
 const GROUP_DISTANCES = 6;
 /**
- * Learning takes in so many forecasts of each distance from the first fit: of a longer past it
- * leaves some out, by lot, as overlapping forecasts tell nearly the same.
+ * Learning takes in about so many forecasts of each distance from the first fit: of a longer past it
+ * leaves some out, by lot, as overlapping forecasts tell nearly the same; one in `everyMax` is taken
+ * at least. More means more time for each fit and bin.
  */
-const ROUNDS = 700;
-const EVERY_MAX = 4;
+type Learning = { rounds: number; everyMax: number };
+const LEARNING: Learning = { rounds: 700, everyMax: 4 };
 /** Where so many bins have no demand, the mix is held to its best expert. */
 const LEAN_QUIET = 0.75;
 const EXACT = 1e-9;
@@ -45,6 +46,7 @@ export class Ensemble {
   /** One in so many bins is forecast and scored, by lot, at each distance. */
   readonly #every: number;
   readonly #threshold: number;
+  readonly #weighEvery: number;
   readonly #locations: number;
   readonly #ridges: Ridge[];
   readonly #volatility: Volatility;
@@ -54,17 +56,20 @@ export class Ensemble {
   readonly #spread: Float64Array;
   readonly #combination: Combination;
   readonly #leader: Leader;
-  readonly #slots: number;
-  readonly #pending: Pending[];
+  /** Forecasts put aside, by origin and distance, and such as are free again. */
+  readonly #pending = new Map<number, Pending>();
+  readonly #free: Pending[] = [];
   readonly #work;
 
-  private constructor(past: Past, seasons: readonly number[], horizon: number) {
+  private constructor(past: Past, seasons: readonly number[], horizon: number, learning: Learning) {
     const unit = unitOf(past.counts);
     this.#distances = scoredDistances(horizon);
     this.#groups = this.#distances.length > GROUP_DISTANCES ? 2 : 1;
     this.signal = new Signal(unit, seasons, horizon);
-    this.#every = Math.min(EVERY_MAX, Math.max(1, past.counts.length / ROUNDS));
+    const { rounds, everyMax } = learning;
+    this.#every = Math.min(everyMax, Math.max(1, past.counts.length / rounds));
     this.#threshold = 2 ** 32 / this.#every;
+    this.#weighEvery = Math.round(WEIGH_EVERY * Math.max(1, this.#every / LEARNING.everyMax));
     const locations = locationsOf(seasons.length);
     this.#locations = locations.length;
     this.names = [
@@ -90,8 +95,6 @@ export class Ensemble {
     this.#combination = new Combination(this.#groups, prior, this.#every);
     this.#leader = new Leader(this.#groups, experts, this.#every);
     const features = featureCount(seasons.length);
-    this.#slots = horizon + 1;
-    this.#pending = Array.from({ length: this.#slots }, () => new Pending(experts, G, features));
     this.#work = {
       features: new Float64Array(features),
       experts: new Float64Array(experts * L),
@@ -103,8 +106,8 @@ export class Ensemble {
     };
   }
 
-  static fit(past: Past, horizon: number): Ensemble {
-    const fitted = new Ensemble(past, seasonsOf(past), horizon);
+  static fit(past: Past, horizon: number, learning = LEARNING): Ensemble {
+    const fitted = new Ensemble(past, seasonsOf(past), horizon, learning);
     for (const count of past.counts) fitted.update(count);
     return fitted;
   }
@@ -112,17 +115,15 @@ export class Ensemble {
   update(count: number): void {
     const { signal } = this;
     const t = signal.n;
-    if (!Number.isNaN(count)) {
-      const z = signal.toZ(count);
-      if (t > 0) {
-        this.#volatility.update(t, Math.abs(z - this.#nextMiddle(MEDIUM)));
-        this.#drift.update(t, z - this.#nextMiddle(SLOW));
-      }
-      for (let g = 0; g < this.#distances.length; g++) {
-        // Forecast made when `origin` bins had been seen, of bin origin + distance − 1.
-        const origin = t - (this.#distances[g] ?? 1) + 1;
-        if (origin > 0 && this.#due(origin, g)) this.#score(origin, g, z);
-      }
+    const z = signal.toZ(count);
+    if (!Number.isNaN(count) && t > 0) {
+      this.#volatility.update(t, Math.abs(z - this.#nextMiddle(MEDIUM)));
+      this.#drift.update(t, z - this.#nextMiddle(SLOW));
+    }
+    for (let g = 0; g < this.#distances.length; g++) {
+      // Forecast made when `origin` bins had been seen, of bin origin + distance − 1.
+      const origin = t - (this.#distances[g] ?? 1) + 1;
+      if (origin > 0 && this.#due(origin, g)) this.#close(origin, g, z);
     }
     signal.update(count);
     if (!Number.isNaN(count)) this.#intermittent.update(signal.toZ(count));
@@ -212,24 +213,36 @@ export class Ensemble {
 
   #putAside(): void {
     const { signal } = this;
-    if (signal.n % WEIGH_EVERY === 1 || signal.n < WEIGH_EVERY)
+    if (signal.n % this.#weighEvery === 1 || signal.n < this.#weighEvery)
       this.#combination.weigh(this.#awake());
-    const slot = this.#pending[signal.n % this.#slots];
-    if (!slot) return;
-    slot.origin = signal.n;
+    const { learning } = this.#combination;
     for (let g = 0; g < this.#distances.length; g++) {
       if (!this.#due(signal.n, g)) continue;
       const ahead = this.#distances[g] ?? 1;
-      const offset = g * this.names.length * L;
-      this.#expertsAt(ahead, g, 0, slot.experts, offset, slot);
-      const { learning } = this.#combination;
+      const slot = this.#free.pop() ?? new Pending(this.names.length, this.#work.features.length);
+      this.#pending.set(this.#slotOf(signal.n, g), slot);
+      this.#expertsAt(ahead, g, 0, slot.experts, 0, slot);
       const group = this.#group(g);
-      this.#combination.combine(learning, group, slot.experts, offset, slot.mixed, g * L);
-      for (let l = g * L; l < g * L + L; l++) slot.combined[l] = slot.mixed[l] ?? 0;
+      this.#combination.combine(learning, group, slot.experts, 0, slot.mixed, 0);
+      slot.combined.set(slot.mixed);
       if (this.#intermittent.quiet > LEAN_QUIET)
-        this.#leader.lean(group, slot.experts, offset, slot.combined, g * L);
-      slot.factors[g] = this.#volatility.factor(signal.n - 1 + ahead, ahead);
+        this.#leader.lean(group, slot.experts, 0, slot.combined, 0);
+      slot.factor = this.#volatility.factor(signal.n - 1 + ahead, ahead);
     }
+  }
+
+  #slotOf(origin: number, g: number): number {
+    return origin * this.#distances.length + g;
+  }
+
+  /** The bin of a forecast put aside has come; NaN when it was not measured. */
+  #close(origin: number, g: number, z: number): void {
+    const at = this.#slotOf(origin, g);
+    const slot = this.#pending.get(at);
+    if (!slot) return;
+    this.#pending.delete(at);
+    if (!Number.isNaN(z)) this.#score(slot, g, z);
+    this.#free.push(slot);
   }
 
   /** z quantiles of each expert for one distance; with a slot, also what they were made from. */
@@ -242,7 +255,6 @@ export class Ensemble {
     slot: Pending | null,
   ): void {
     const { signal } = this;
-    const experts = this.names.length;
     const G = this.#distances.length;
     const next = part > 0 ? g + 1 : g;
     const factor = this.#volatility.factor(signal.n - 1 + ahead, ahead);
@@ -252,7 +264,7 @@ export class Ensemble {
     middles[this.#locations] = this.#regressed(ahead, g, next, part);
     for (let e = 0; e <= this.#locations; e++) {
       const middle = middles[e] ?? Number.NaN;
-      if (slot) slot.middles[g * experts + e] = middle;
+      if (slot) slot.middles[e] = middle;
       const row = e * G + g;
       const rowNext = e * G + next;
       const near = (1 - part) * (spreads[row] ?? 0) * factor;
@@ -264,8 +276,8 @@ export class Ensemble {
     }
     this.#intermittent.write(ahead, into, offset + (this.#locations + 1) * L);
     if (!slot) return;
-    slot.features.set(this.#work.features, g * this.#work.features.length);
-    slot.origins[g] = signal.mean(SLOW);
+    slot.features.set(this.#work.features);
+    slot.origin = signal.mean(SLOW);
   }
 
   #regressed(ahead: number, g: number, next: number, part: number): number {
@@ -294,69 +306,60 @@ export class Ensemble {
     sortRow(quantiles, 0);
   }
 
-  #score(origin: number, g: number, z: number): void {
-    const slot = this.#pending[origin % this.#slots];
-    if (!slot || slot.origin !== origin) return;
-    const experts = this.names.length;
+  #score(slot: Pending, g: number, z: number): void {
     const G = this.#distances.length;
-    const factor = slot.factors[g] ?? 1;
+    const { factor } = slot;
     const { gradients, slopes } = this.#work;
     for (let l = 0; l < L; l++) {
-      const combined = slot.mixed[g * L + l] ?? 0;
+      const combined = slot.mixed[l] ?? 0;
       const slope = this.signal.slope(combined);
       slopes[l] = slope;
       const exact = Math.abs(z - combined) < EXACT;
       gradients[l] = exact ? 0 : ((z < combined ? 1 : 0) - (LEVELS[l] ?? 0)) * slope;
     }
-    const offset = g * experts * L;
     const group = this.#group(g);
-    this.#combination.learn(group, gradients, slot.mixed, g * L, slot.experts, offset);
-    this.#leader.learn(group, z, slopes, slot.mixed, g * L, slot.experts, offset);
+    this.#combination.learn(group, gradients, slot.mixed, 0, slot.experts, 0);
+    this.#leader.learn(group, z, slopes, slot.mixed, 0, slot.experts, 0);
     this.#learnOffsets(slot, g, z);
     for (let e = 0; e <= this.#locations; e++) {
-      const middle = slot.middles[g * experts + e] ?? Number.NaN;
+      const middle = slot.middles[e] ?? Number.NaN;
       if (!Number.isNaN(middle)) this.#errors.learn(e * G + g, (z - middle) / factor);
     }
-    const features = this.#work.features.length;
-    this.#ridges[g]?.learn(slot.features, g * features, z - (slot.origins[g] ?? 0));
+    this.#ridges[g]?.learn(slot.features, 0, z - slot.origin);
   }
 
   #learnOffsets(slot: Pending, g: number, z: number): void {
-    const factor = slot.factors[g] ?? 1;
+    const { factor } = slot;
     const spread = this.#spread[g] ?? 1;
     for (let l = 0; l < L; l++) {
       const at = g * L + l;
-      const value = (z - (slot.combined[at] ?? 0)) / factor / spread;
+      const value = (z - (slot.combined[l] ?? 0)) / factor / spread;
       const offset = this.#offsets[at] ?? 0;
       const level = LEVELS[l] ?? 0;
       const step = OFFSET_GAIN * (STEPS[l] ?? 1);
       this.#offsets[at] = offset + step * (value > offset ? level : level - 1);
     }
-    const error = Math.abs(z - (slot.combined[g * L + MEDIAN] ?? 0)) / factor;
+    const error = Math.abs(z - (slot.combined[MEDIAN] ?? 0)) / factor;
     const size = Math.min(error, SPREAD_CUT * spread);
     this.#spread[g] = Math.max(1e-12, spread + SPREAD_GAIN * (size - spread));
   }
 }
 
-/** A forecast put aside: at each scored distance. */
+/** A forecast put aside, of one distance. */
 class Pending {
-  origin = -1;
+  factor = 1;
+  /** What the features are relative to. */
+  origin = 0;
   readonly experts: Float64Array;
   readonly middles: Float64Array;
-  readonly mixed: Float64Array;
-  readonly combined: Float64Array;
-  readonly factors: Float64Array;
-  readonly origins: Float64Array;
+  readonly mixed = new Float64Array(L);
+  readonly combined = new Float64Array(L);
   readonly features: Float64Array;
 
-  constructor(experts: number, distances: number, features: number) {
-    this.experts = new Float64Array(distances * experts * L);
-    this.middles = new Float64Array(distances * experts);
-    this.mixed = new Float64Array(distances * L);
-    this.combined = new Float64Array(distances * L);
-    this.factors = new Float64Array(distances);
-    this.origins = new Float64Array(distances);
-    this.features = new Float64Array(distances * features);
+  constructor(experts: number, features: number) {
+    this.experts = new Float64Array(experts * L);
+    this.middles = new Float64Array(experts);
+    this.features = new Float64Array(features);
   }
 }
 

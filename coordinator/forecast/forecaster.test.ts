@@ -248,3 +248,44 @@ test("forecaster: a host's forecast is its part of the whole", () => {
   expect(median("b")).toBeGreaterThan(5);
   expect(median("b")).toBeLessThan(15);
 });
+
+test("forecaster: a category never seen may be like any of its workload, at once", () => {
+  const forecaster = new Forecaster();
+  const history = new DemandHistory();
+  const random = seededRandom("siblings");
+  for (let minute = 0; minute < 600; minute++) {
+    add(history, { category: "x", minute, count: 9 + random.int(3) });
+    add(history, { category: "y", minute, count: 90 + random.int(20) });
+  }
+  forecaster.update(history, at(600));
+  const { quantiles } = forecaster.forecast("w", "never", null, at(600), 5);
+  expect(quantiles[0]?.[0]).toBeGreaterThan(5);
+  expect(quantiles[0]?.[0]).toBeLessThan(15);
+  expect(quantiles[0]?.at(-1)).toBeGreaterThan(80);
+  expect(quantiles[0]?.at(-1)).toBeLessThan(130);
+  const stranger = forecaster.forecast("v", "never", null, at(600), 5);
+  expect(stranger.quantiles[0]).toEqual([0, 0, 0, 0, 0, 0, 0]);
+});
+
+test("forecaster: after an hour a new category's forecast has the others' shape (steep rise)", () => {
+  const days = 4 * 1440;
+  const now = days + 660;
+  const rate = (minute: number) => 40 * (1.01 - Math.cos((2 * Math.PI * (minute - 300)) / 1440));
+  const medianOf = (others: readonly string[]) => {
+    const random = seededRandom("day one");
+    const draw = (mean: number) =>
+      Math.max(0, Math.round(mean + Math.sqrt(mean) * random.normal()));
+    const forecaster = new Forecaster();
+    const history = new DemandHistory();
+    for (let minute = 0; minute < now; minute++) {
+      for (const category of others) add(history, { category, minute, count: draw(rate(minute)) });
+      if (minute >= now - 60)
+        add(history, { category: "new", minute, count: draw(4 * rate(minute)) });
+    }
+    for (let minute = now - 100; minute <= now; minute++) forecaster.update(history, at(minute));
+    return forecaster.forecast("w", "new", null, at(now), 60).quantiles[59]?.[3] ?? 0;
+  };
+  const truth = 4 * rate(now + 59);
+  const off = (median: number) => Math.abs(median - truth) / truth;
+  expect(off(medianOf(["x", "y"]))).toBeLessThan(0.8 * off(medianOf([])));
+});

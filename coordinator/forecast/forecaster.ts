@@ -4,16 +4,18 @@
  */
 import { categoryKey, DEMAND_BIN_MS, type Forecast } from "../../shared/domain.ts";
 import { assert } from "../../shared/runtime/assert.ts";
-import { AnchoredEnsembles } from "./anchored.ts";
+import { AnchoredEnsembles, type Borrow } from "./anchored.ts";
 import {
   type ArrivalOptions,
   type ArrivalState,
   Arrivals,
   type ArrivalCurve as Curve,
 } from "./arrivals.ts";
+import { borrowedPast, type Lane } from "./borrowed.ts";
 import type { Calibration as Calibrated } from "./calibration.ts";
+import type { Ensemble } from "./ensemble.ts";
 import { LEVELS } from "./levels.ts";
-import type { Outlook } from "./model.ts";
+import type { Outlook, Past } from "./model.ts";
 import {
   HALF_NAMES,
   HALVES,
@@ -22,11 +24,16 @@ import {
   QuantileForecasts,
   type QuantileState,
 } from "./quantiles.ts";
+import { mixtureOf } from "./siblings.ts";
 import type { DemandSource } from "./source.ts";
 import type { Watched } from "./watch.ts";
 
 export type ArrivalCurve = Curve;
 export type Calibration = Calibrated;
+/** With fewer bins since its first request a category may be like any other of its workload. */
+const UNKNOWN_BINS = 8;
+const SIBLINGS_MAX = 16;
+
 type CategoryOf = { workload: string; category: string };
 export type ForecasterState = { version: 2; arrivals: ArrivalState; quantiles: QuantileState };
 
@@ -45,6 +52,8 @@ export class Forecaster {
   readonly #options: ForecasterOptions;
   readonly #arrivals: Arrivals;
   readonly #ensembles: AnchoredEnsembles;
+  /** Of young categories, fitted to what others had before they were born. */
+  readonly #borrowed: AnchoredEnsembles;
   readonly #quantiles: QuantileForecasts;
   #source: DemandSource | null = null;
 
@@ -61,7 +70,12 @@ export class Forecaster {
       ...options,
     };
     this.#quantiles = new QuantileForecasts(this.#options.outlook);
-    this.#ensembles = new AnchoredEnsembles(this.#options);
+    this.#ensembles = new AnchoredEnsembles({ ...this.#options, youngest: 32, borrow: null });
+    this.#borrowed = new AnchoredEnsembles({
+      ...this.#options,
+      youngest: 4,
+      borrow: (key, shown) => this.#borrow(key, shown),
+    });
     this.#arrivals = new Arrivals(DEMAND_BIN_MS, this.#options);
   }
 
@@ -75,7 +89,7 @@ export class Forecaster {
     assert(history.binMs === DEMAND_BIN_MS, "the forecaster works on minutes");
     this.#source = history;
     this.#arrivals.update(history, nowMs);
-    if (this.#options.scoring) this.#score(history, nowMs);
+    if (this.#options.scoring) this.#score(nowMs);
   }
 
   /** Of the minute of `nowMs` alone: what its arrival curve begins with. */
@@ -116,7 +130,9 @@ export class Forecaster {
   medians({ workload, category }: CategoryOf, nowMs: number, bins: number): Float64Array | null {
     const key = categoryKey(workload, category);
     const read = (from: number, to: number) => this.#read({ workload, category }, from, to);
-    const ensemble = this.#ensembles.atHand(key, read, Math.floor(nowMs / DEMAND_BIN_MS));
+    const open = Math.floor(nowMs / DEMAND_BIN_MS);
+    const ensemble =
+      this.#borrowed.atHand(key, read, open) ?? this.#ensembles.atHand(key, read, open);
     if (!ensemble) return null;
     const { lead } = this.#ensembles;
     const rows = ensemble.predict(bins + lead);
@@ -131,11 +147,9 @@ export class Forecaster {
   prepare(of: CategoryOf, nowMs: number): void {
     if (!this.#source) return;
     const read = (from: number, to: number) => this.#read(of, from, to);
-    this.#ensembles.at(
-      categoryKey(of.workload, of.category),
-      read,
-      Math.floor(nowMs / DEMAND_BIN_MS),
-    );
+    const key = categoryKey(of.workload, of.category);
+    for (const ensembles of [this.#ensembles, this.#borrowed])
+      ensembles.at(key, read, Math.floor(nowMs / DEMAND_BIN_MS));
   }
 
   calibration(): Calibration {
@@ -161,15 +175,13 @@ export class Forecaster {
   }
 
   /** Scores what has settled and puts new forecasts aside. */
-  #score(history: DemandSource, nowMs: number): void {
+  #score(nowMs: number): void {
     const open = Math.floor(nowMs / DEMAND_BIN_MS);
-    const keys = history
-      .keys()
-      .map((of) => ({ ...of, key: categoryKey(of.workload, of.category) }))
-      .sort((a, b) => (a.key < b.key ? -1 : 1));
+    const keys = this.#lanes();
     const known = new Set(keys.map((of) => of.key));
     this.#quantiles.forget(known);
     this.#ensembles.forget(known);
+    this.#borrowed.forget(known);
     for (const { key, ...of } of keys) {
       const turn = turnOf(key);
       const due = HALF_NAMES.filter((half) => (open + turn) % HALVES[half].everyBins === 0);
@@ -191,13 +203,50 @@ export class Forecaster {
     const key = categoryKey(of.workload, of.category);
     const open = Math.floor(nowMs / DEMAND_BIN_MS);
     const read = (from: number, to: number) => this.#read(of, from, to);
-    const ensemble = this.#ensembles.at(key, read, open);
+    const rowsOf = (ensemble: Ensemble | null) =>
+      ensemble && ((bins: number) => ensemble.predict(bins + lead).subarray(lead * LEVELS.length));
     const { lead } = this.#ensembles;
+    const past = this.#past(of, open);
     return {
-      past: this.#past(of, open),
+      past,
       hazards: this.arrival(of.workload, of.category, nowMs).hazardPerMinute,
-      own: ensemble && ((bins) => ensemble.predict(bins + lead).subarray(lead * LEVELS.length)),
+      own: rowsOf(this.#ensembles.at(key, read, open)),
+      borrowed: rowsOf(this.#borrowed.at(key, read, open)) ?? this.#siblings(of, open, past),
     };
+  }
+
+  /** For a category that has shown next to nothing; null for others, and where there are none. */
+  #siblings(of: CategoryOf, open: number, { counts }: Past): Look["borrowed"] {
+    if (counts.length >= UNKNOWN_BINS) return null;
+    const { lead } = this.#ensembles;
+    const known: (Ensemble | null)[] = [];
+    for (const lane of this.#lanes()) {
+      if (lane.workload !== of.workload || lane.category === of.category) continue;
+      if (this.#past(lane, open).counts.length === 0) continue;
+      known.push(this.#ensembles.at(lane.key, (from, to) => this.#read(lane, from, to), open));
+      if (known.length === SIBLINGS_MAX) break;
+    }
+    if (known.length === 0) return null;
+    return (bins) =>
+      mixtureOf(
+        known.map((one) => one?.predict(bins + lead).subarray(lead * LEVELS.length)),
+        bins,
+      );
+  }
+
+  #borrow(key: string, shown: Parameters<Borrow>[1]): Float64Array | null {
+    const lanes = this.#lanes();
+    const of = lanes.find((lane) => lane.key === key);
+    return of
+      ? borrowedPast(of, shown, lanes, (lane, from, to) => this.#read(lane, from, to))
+      : null;
+  }
+
+  /** Every category there is demand of, in the order of keys. */
+  #lanes(): Lane[] {
+    return (this.#source?.keys() ?? [])
+      .map((of) => ({ ...of, key: categoryKey(of.workload, of.category) }))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
   #read({ workload, category }: CategoryOf, from: number, to: number): Float64Array {
@@ -206,7 +255,7 @@ export class Forecaster {
   }
 
   /** The bins that have ended, from the category's first on but no more than experts look at. */
-  #past(of: CategoryOf, open: number) {
+  #past(of: CategoryOf, open: number): Past {
     const from = open - this.#options.lookBins;
     const counts = this.#read(of, from, open);
     const first = counts.findIndex((count) => count > 0);

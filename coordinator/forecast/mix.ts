@@ -30,22 +30,33 @@ export class Mix {
   }
 
   /**
-   * Shares of `names`, which sum to 1; `pooled` is the mix of all categories, `start` what an
-   * expert counts for before anything was learned (1 when left out).
+   * Shares of `names`, which sum to 1; `priors` are `prior`s of other mixes, `start` what an expert
+   * counts for before anything was learned (1 when left out).
    */
   weights(
     names: readonly string[],
-    pooled: Mix,
+    priors: readonly ((name: string) => number)[] = [],
     start: ReadonlyMap<string, number> = new Map(),
   ): Map<string, number> {
-    const scores = names.map(
-      (name) =>
-        Math.log(start.get(name) ?? 1) - LEARNING_RATE * (this.#regret(name) + pooled.#prior(name)),
-    );
+    const scores = names.map((name) => {
+      const prior = priors.reduce((sum, of) => sum + of(name), 0);
+      return Math.log(start.get(name) ?? 1) - LEARNING_RATE * (this.#regret(name) + prior);
+    });
     const best = Math.max(...scores);
     const raw = scores.map((score) => Math.exp(score - best));
     const sum = raw.reduce((a, b) => a + b, 0);
     return new Map(names.map((name, i) => [name, (raw[i] ?? 0) / sum]));
+  }
+
+  /** Rounds learned, faded. */
+  get rounds(): number {
+    return Math.max(0, ...[...this.#experts.values()].map(({ rounds }) => rounds));
+  }
+
+  /** What it taught of an expert counts in another mix like so many rounds; null: nothing. */
+  prior(name: string, rounds = POOLED_ROUNDS): number | null {
+    const expert = this.#experts.get(name);
+    return expert ? (expert.loss / expert.rounds) * Math.min(expert.rounds, rounds) : null;
   }
 
   state(): MixState {
@@ -63,10 +74,5 @@ export class Mix {
 
   #regret(name: string): number {
     return this.#experts.get(name)?.loss ?? 0;
-  }
-
-  #prior(name: string): number {
-    const expert = this.#experts.get(name);
-    return expert ? (expert.loss / expert.rounds) * Math.min(expert.rounds, POOLED_ROUNDS) : 0;
   }
 }

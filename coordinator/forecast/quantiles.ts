@@ -20,16 +20,20 @@ import { Watch, type Watched, type WatchState } from "./watch.ts";
 
 /** Bins ahead that are scored, up to which they reach, and how often one is put aside. */
 export const HALVES = {
-  near: { aheads: [0, 1, 2, 4], span: 5, everyBins: 16 },
+  near: { aheads: [0, 1, 2, 4], span: 5, everyBins: 8 },
   far: { aheads: [9, 19, 39, 59], span: 60, everyBins: 64 },
 } as const;
 export type Half = keyof typeof HALVES;
 export const HALF_NAMES: readonly Half[] = ["near", "far"];
+const ENSEMBLE = "ensemble";
+const BORROWED = "borrowed";
+/** What the near half's rounds count for in the far one, before it has its own. */
+const NEAR_ROUNDS = 3;
 const NEAR_BINS = HALVES.near.span;
-export const ENSEMBLE = "ensemble";
 const DAY_BINS = 1440;
 /** What experts count for, against 1, until they have shown what they are worth. */
 const STRANGER_START = 0.01;
+const BORROWED_START = 2;
 /** Experts with less are not asked. */
 const WEIGHT_MIN = 1e-3;
 /** A category starts with what has worked for others of its age in bins and share of busy bins. */
@@ -45,6 +49,8 @@ export type Look = {
   hazards: readonly number[];
   /** Rows of `LEVELS` of the category's own ensemble for the bins after the past; null: none. */
   own: ((bins: number) => Float64Array) | null;
+  /** The same of the ensemble that also learned from others' past. */
+  borrowed: ((bins: number) => Float64Array) | null;
 };
 
 /** Quantiles by expert (and of the mix) for each of the half's aheads. */
@@ -199,6 +205,15 @@ export class QuantileForecasts {
     );
   }
 
+  /** What categories of that kind taught, or else older ones that are as busy. */
+  #pooledFor(half: Half, kind: number): Mix {
+    for (let at = kind; at < this.#pooled[half].length; at += RATES.length) {
+      const pooled = this.#pooled[half][at];
+      if (pooled && pooled.rounds > 0) return pooled;
+    }
+    return new Mix();
+  }
+
   #scoresOf(key: string): Scores {
     const known = this.#categories.get(key);
     if (known) return known;
@@ -208,16 +223,21 @@ export class QuantileForecasts {
     return scores;
   }
 
-  #fitAll(key: string, { past, hazards, own }: Look, bins: number) {
+  #fitAll(key: string, { past, hazards, own, borrowed }: Look, bins: number) {
     const probabilities = occurrence(hazards, activeRate(past), bins);
     const experts = new Map<string, Fitted>();
     for (const [name, rows] of this.#outlook(key, past)) {
       const one = fromRows(rows);
       if (one) experts.set(name, one);
     }
-    const fitted = own ? fromRows(own(bins)) : null;
-    // Of bins as far ahead as can be asked for.
-    if (fitted) experts.set(ENSEMBLE, { predict: fitted.predict });
+    for (const [name, rowsOf] of [
+      [ENSEMBLE, own],
+      [BORROWED, borrowed],
+    ] as const) {
+      const fitted = rowsOf ? fromRows(rowsOf(bins)) : null;
+      // It speaks of bins as far ahead as can be asked for.
+      if (fitted) experts.set(name, { predict: fitted.predict });
+    }
     const sparse = fitOccurrence(past, probabilities);
     if (sparse) experts.set(OCCURRENCE, sparse);
     return { experts, probabilities };
@@ -227,17 +247,24 @@ export class QuantileForecasts {
   #mixture(key: string, experts: ReadonlyMap<string, Fitted>, kind: number) {
     const scores = this.#categories.get(key);
     const names = [...experts.keys()];
-    const start = new Map(
+    const start = new Map<string, number>(
       [...experts]
         .filter(([, { reach }]) => reach !== undefined)
         .map(([name]) => [name, STRANGER_START]),
     );
-    const weights = (half: Half) =>
-      (scores?.[half].mix ?? new Mix()).weights(
-        names,
-        this.#pooled[half][kind] ?? new Mix(),
-        start,
-      );
+    start.set(BORROWED, BORROWED_START);
+    const weights = (half: Half) => {
+      const own = scores?.[half].mix ?? new Mix();
+      const pooled = this.#pooledFor(half, kind);
+      const priors = [(name: string) => taught(pooled, name)];
+      // Who does well near at hand is likely to do so farther ahead, as long as that is not known.
+      const near = scores?.near.mix;
+      if (half === "far" && near) {
+        const rounds = NEAR_ROUNDS / (1 + own.rounds);
+        priors.push((name) => near.prior(name, rounds) ?? 0);
+      }
+      return own.weights(names, priors, start);
+    };
     const [near, far] = [weights("near"), weights("far")];
     const predict = (ahead: number) => {
       const half = ahead < NEAR_BINS ? "near" : "far";
@@ -246,6 +273,11 @@ export class QuantileForecasts {
     };
     return { near, far, predict };
   }
+}
+
+function taught(pooled: Mix, name: string): number {
+  const known = pooled.prior(name);
+  return known ?? (name === BORROWED ? pooled.prior(ENSEMBLE) : null) ?? 0;
 }
 
 function newPool(): Mix[] {

@@ -3,6 +3,7 @@
  * forgetting. It is pulled to a prior that makes sense with no data at all. Large surprises count
  * less (Huber 1964).
  */
+import { SEASONS_MAX } from "./seasons.ts";
 import { FAST, MEDIUM, type Signal, SLOW } from "./signal.ts";
 
 const HARMONICS = 2;
@@ -51,13 +52,15 @@ export function writeFeatures(signal: Signal, ahead: number, into: Float64Array)
   }
 }
 
+/** Of the solver, which is done before it returns. */
+const SCRATCH = new Float64Array(featureCount(SEASONS_MAX) ** 2);
+
 export class Ridge {
   readonly #size: number;
   readonly #gram: Float64Array;
   readonly #cross: Float64Array;
   readonly #prior: Float64Array;
   readonly coefficients: Float64Array;
-  readonly #scratch: Float64Array;
   readonly #memory: number;
   readonly #ridge: number;
   readonly #solveEvery: number;
@@ -73,7 +76,6 @@ export class Ridge {
     this.#solveEvery = Math.max(1, Math.round(SOLVE_BINS / every));
     this.#size = featureCount(seasons);
     this.#gram = new Float64Array(this.#size * this.#size);
-    this.#scratch = new Float64Array(this.#size * this.#size);
     this.#cross = new Float64Array(this.#size);
     this.#prior = new Float64Array(this.#size);
     if (seasons === 0) this.#prior[3] = 1;
@@ -124,7 +126,7 @@ export class Ridge {
   /** (G + λI)(β − β₀) = c − Gβ₀, by Cholesky's decomposition. */
   #solve(): void {
     const size = this.#size;
-    const lower = this.#scratch;
+    const lower = SCRATCH;
     let trace = 0;
     for (let i = 1; i < size; i++) trace += this.#gram[i * size + i] ?? 0;
     const mean = trace / (size - 1) / Math.max(this.#weights, 1e-300);

@@ -1,6 +1,8 @@
 /**
- * What a minute's tick of the forecaster costs: `node test/bench/forecast.ts [--categories 1000]
- * [--days 3]`. Half timers, half chance arrivals of rates from one a day to one a minute.
+ * What the live forecaster costs: `node test/bench/forecast.ts [--categories 1000] [--days 9]
+ * [--kinds timer,chance,busy]`. A third timers, a third chance arrivals of rates from one a day to one a minute, a third busy ones
+ * with a daily curve. Times are those of one core. Limits: full refit 30 s, a new minute of all
+ * with forecasts of an hour 1 s, 600 MB.
  */
 import { parseArgs } from "node:util";
 import { DemandHistory } from "../../coordinator/demand/history.ts";
@@ -8,17 +10,20 @@ import { Forecaster } from "../../coordinator/forecast/forecaster.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
 
 const MINUTE_MS = 60_000;
-const TICKS = 60;
+const TICKS = 40;
 const { values } = parseArgs({
   options: {
     categories: { type: "string", default: "1000" },
-    days: { type: "string", default: "3" },
+    days: { type: "string", default: "9" },
+    kinds: { type: "string", default: "timer,chance,busy" },
   },
 });
 const random = seededRandom("forecast bench");
+const kinds = values.kinds.split(",");
 const categories = Array.from({ length: Number(values.categories) }, (_, i) => {
+  const kind = kinds[i % kinds.length] ?? "busy";
   const gap = 1440 ** random.next();
-  return { category: `c${i}`, gap, timer: i % 2 === 0, next: random.next() * gap };
+  return { category: `c${i}`, kind, gap, next: random.next() * gap, rate: 100 ** random.next() };
 });
 const history = new DemandHistory();
 const forecaster = new Forecaster();
@@ -27,10 +32,24 @@ let minute = 0;
 
 function play(until: number): void {
   for (const one of categories) {
-    while (one.next < until) {
-      const startMs = (startMinute + Math.floor(one.next)) * MINUTE_MS;
-      history.add({ workload: "w", category: one.category, host: "h", startMs, count: 1 });
-      one.next += one.timer ? Math.max(1, Math.round(one.gap)) : random.exponential(one.gap);
+    const add = (at: number, count: number) =>
+      history.add({
+        workload: "w",
+        category: one.category,
+        host: "h",
+        startMs: (startMinute + Math.floor(at)) * MINUTE_MS,
+        count,
+      });
+    if (one.kind === "busy") {
+      for (let at = minute; at < until; at++) {
+        const mean = one.rate * (1.2 + Math.sin((2 * Math.PI * at) / 1440));
+        add(at, Math.max(0, Math.round(mean + Math.sqrt(mean) * random.normal())));
+      }
+    }
+    while (one.kind !== "busy" && one.next < until) {
+      add(one.next, 1);
+      one.next +=
+        one.kind === "timer" ? Math.max(1, Math.round(one.gap)) : random.exponential(one.gap);
     }
   }
   minute = until;
@@ -43,19 +62,25 @@ const timed = (what: () => void): number => {
 };
 const print = (text: string) => process.stdout.write(`${text}\n`);
 const nowMs = () => (startMinute + minute) * MINUTE_MS;
+const each = (what: (category: string) => void) => () => {
+  for (const { category } of categories) what(category);
+};
 
 play(Number(values.days) * 1440);
 print(`${categories.length} categories, ${values.days} days of history`);
+forecaster.read(history);
+const fits = timed(each((category) => forecaster.prepare({ workload: "w", category }, nowMs())));
+print(`full refit          ${(fits / 1000).toFixed(1)} s (limit 30)`);
 print(`first update        ${timed(() => forecaster.update(history, nowMs())).toFixed(0)} ms`);
 const updates: number[] = [];
 const curves: number[] = [];
+const forecasts: number[] = [];
 for (let tick = 0; tick < TICKS; tick++) {
   play(minute + 1);
   updates.push(timed(() => forecaster.update(history, nowMs())));
-  const all = () => {
-    for (const { category } of categories) forecaster.arrival("w", category, nowMs());
-  };
-  curves.push(timed(all));
+  curves.push(timed(each((category) => forecaster.arrival("w", category, nowMs()))));
+  const hour = (category: string) => forecaster.forecast("w", category, null, nowMs(), 60);
+  forecasts.push(timed(each(hour)));
 }
 const summary = (times: number[]) => {
   const sorted = times.toSorted((a, b) => a - b);
@@ -64,11 +89,9 @@ const summary = (times: number[]) => {
 };
 print(`update a minute     ${summary(updates)}`);
 print(`all curves, 120 min ${summary(curves)}`);
-const forecasts = timed(() => {
-  for (const { category } of categories.slice(0, 100)) {
-    forecaster.forecast("w", category, null, nowMs(), 60);
-  }
-});
-print(`one forecast, 60 bins  ${(forecasts / 100).toFixed(2)} ms`);
+print(`all forecasts, 60   ${summary(forecasts)}`);
+const minutes = updates.map((ms, i) => ms + (curves[i] ?? 0) + (forecasts[i] ?? 0));
+print(`a minute, altogether  ${summary(minutes)} (limit 1000)`);
 print(`state               ${(JSON.stringify(forecaster.state()).length / 1e6).toFixed(1)} MB`);
 print(`history             ${(history.bytes / 1e6).toFixed(1)} MB`);
+print(`resident            ${(process.memoryUsage.rss() / 1e6).toFixed(0)} MB (limit 600)`);

@@ -1,0 +1,253 @@
+/**
+ * What forecasts of a new category are worth after its first hour, against those of the same
+ * forecaster that has known it for two weeks:
+ *
+ *   node test/bench/day-one.ts [SERIES.csv ...] [--births 4] [--folds 3]
+ *
+ * A fleet of series; a third at a time is held out and born anew, the others stay known. From an
+ * hour to two after birth forecasts of the next hour are compared by pinball loss, each series'
+ * relative to its mean count. Limit: 1.1. Without files: recorded series of ../shared/traces, and
+ * made ones. Bins wider than a minute are spread over their minutes by chance. Files
+ * (timestamp,value) are one fleet, the part of the name before the first `-` or `_` its workload.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { parseArgs } from "node:util";
+import { pinballLoss } from "../../coordinator/forecast/counts.ts";
+import { Forecaster } from "../../coordinator/forecast/forecaster.ts";
+import { parseSeries } from "../../coordinator/forecast/series-file.ts";
+import type { DemandSource } from "../../coordinator/forecast/source.ts";
+import { type Random, seededRandom } from "../../shared/runtime/random.ts";
+
+const MINUTE_MS = 60_000;
+const DAY = 1440;
+const KNOWN_DAYS = 14;
+/** Minutes before the birth from which forecasts are scored, so that the mix has settled. */
+const WARM = 300;
+const AGES = [60, 75, 90, 105, 120];
+const AHEAD = 60;
+const TRACES = join(import.meta.dirname, "../../../shared/traces");
+
+type Series = { workload: string; category: string; counts: Float64Array };
+type Fleet = { name: string; startMs: number; series: Series[] };
+type Loss = { young: number; old: number; youngOf: Map<number, number>; mean: number };
+
+const { values, positionals } = parseArgs({
+  options: {
+    births: { type: "string", default: "4" },
+    folds: { type: "string", default: "3" },
+    only: { type: "string" },
+  },
+  allowPositionals: true,
+});
+const print = (text: string) => process.stdout.write(`${text}\n`);
+
+/** `born`: when each category's history begins, minutes; others are known from the start. */
+function forecasterAt(fleet: Fleet, born: ReadonlyMap<Series, number>, warmFrom: number) {
+  let now = 0;
+  const byName = new Map(fleet.series.map((one) => [`${one.workload}/${one.category}`, one]));
+  const source: DemandSource = {
+    binMs: MINUTE_MS,
+    keys: () => fleet.series.filter((one) => (born.get(one) ?? 0) < now),
+    series: (workload, category, _, { fromMs = fleet.startMs, toMs } = {}) => {
+      const one = byName.get(`${workload}/${category}`);
+      const from = Math.round((fromMs - fleet.startMs) / MINUTE_MS);
+      const to = toMs === undefined ? now : Math.round((toMs - fleet.startMs) / MINUTE_MS);
+      const counts = new Float64Array(Math.max(0, to - from));
+      const first = Math.max(from, 0, one ? (born.get(one) ?? 0) : 0);
+      for (let at = first; at < Math.min(to, now); at++) counts[at - from] = one?.counts[at] ?? 0;
+      return { startMs: fleet.startMs + from * MINUTE_MS, binMs: MINUTE_MS, counts };
+    },
+    lastArrivalMs: () => fleet.startMs + (now - 1) * MINUTE_MS,
+    hostShare: () => new Map([["h", 1]]),
+  };
+  const forecaster = new Forecaster();
+  const to = (until: number) => {
+    for (now = Math.max(now, warmFrom); now <= until; now++)
+      forecaster.update(source, fleet.startMs + now * MINUTE_MS);
+    now = until;
+  };
+  const lossOf = (one: Series) => {
+    const nowMs = fleet.startMs + now * MINUTE_MS;
+    const { quantiles } = forecaster.forecast(one.workload, one.category, null, nowMs, AHEAD);
+    const losses = quantiles.map((row, i) => pinballLoss(row, one.counts[now + i] ?? 0));
+    return losses.reduce((sum, loss) => sum + loss, 0) / AHEAD;
+  };
+  const mix = (one: Series) =>
+    forecaster.forecast(one.workload, one.category, null, fleet.startMs + now * MINUTE_MS, AHEAD)
+      .mix;
+  return { to, lossOf, mix };
+}
+
+function judge(fleet: Fleet): Map<Series, Loss> {
+  const losses = new Map<Series, Loss>();
+  const bins = Math.min(...fleet.series.map(({ counts }) => counts.length));
+  const births = Number(values.births);
+  const folds = Math.min(Number(values.folds), fleet.series.length);
+  for (let b = 0; b < births; b++) {
+    // At different hours, in the last days.
+    const birth =
+      bins - Math.max(...AGES) - AHEAD - 1 - Math.floor((b * 2 * DAY) / births) - 137 * b;
+    const old = forecasterAt(fleet, new Map(), birth - WARM);
+    const known = new Map<Series, number[]>(fleet.series.map((one) => [one, []]));
+    for (const age of AGES) {
+      old.to(birth + age);
+      for (const one of fleet.series) known.get(one)?.push(old.lossOf(one));
+    }
+    for (let fold = 0; fold < folds; fold++) {
+      const held = fleet.series.filter((_, i) => i % folds === fold);
+      const young = forecasterAt(fleet, new Map(held.map((one) => [one, birth])), birth - WARM);
+      for (const [a, age] of AGES.entries()) {
+        young.to(birth + age);
+        for (const one of held) {
+          const loss = losses.get(one) ?? {
+            young: 0,
+            old: 0,
+            youngOf: new Map(),
+            mean: meanOf(one),
+          };
+          losses.set(one, loss);
+          const now = young.lossOf(one);
+          loss.young += now;
+          loss.old += known.get(one)?.[a] ?? 0;
+          loss.youngOf.set(age, (loss.youngOf.get(age) ?? 0) + now);
+        }
+      }
+      if (process.env.MIX)
+        for (const one of held)
+          print(
+            `${one.category} ${JSON.stringify(young.mix(one))} ${JSON.stringify(old.mix(one))}`,
+          );
+    }
+  }
+  return losses;
+}
+
+const meanOf = ({ counts }: Series) =>
+  counts.reduce((sum, count) => sum + count, 0) / counts.length;
+
+function report(fleet: Fleet): void {
+  const losses = [...judge(fleet)].filter(([, { old }]) => old > 0);
+  const sum = (of: (loss: Loss) => number) =>
+    losses.reduce((total, [, loss]) => total + of(loss) / loss.mean, 0);
+  const ratio = sum(({ young }) => young) / sum(({ old }) => old);
+  const logs = losses.map(([, { young, old }]) => Math.log(young / old)).sort((a, b) => a - b);
+  const geometric = Math.exp(logs.reduce((total, log) => total + log, 0) / logs.length);
+  const at = (share: number) => Math.exp(logs[Math.floor(share * (logs.length - 1))] ?? 0);
+  print(
+    `${fleet.name.padEnd(12)} ${String(losses.length).padStart(3)} series  ratio ` +
+      `${ratio.toFixed(3)}  geometric ${geometric.toFixed(3)}  ` +
+      `p25 ${at(0.25).toFixed(2)} p50 ${at(0.5).toFixed(2)} p90 ${at(0.9).toFixed(2)}`,
+  );
+  if (process.env.MIX)
+    for (const [one, l] of losses)
+      print(`  ${one.category} ${(l.young / l.old).toFixed(2)} ${l.mean.toFixed(1)}`);
+}
+
+/** Counts of wider bins, each request in a minute of its bin by chance. */
+function toMinutes(counts: readonly number[], width: number, random: Random): Float64Array {
+  const minutes = new Float64Array(counts.length * width);
+  for (const [bin, count] of counts.entries()) {
+    let left = Math.round(count);
+    for (let i = 0; i < width; i++) {
+      const share = 1 / (width - i);
+      const mean = left * share;
+      const drawn =
+        i === width - 1 ? left : Math.round(mean + Math.sqrt(mean * (1 - share)) * random.normal());
+      const taken = Math.max(0, Math.min(left, drawn));
+      minutes[bin * width + i] = taken;
+      left -= taken;
+    }
+  }
+  return minutes.subarray(Math.max(0, minutes.length - KNOWN_DAYS * DAY));
+}
+
+function columns(file: string): { names: string[]; rows: string[][] } {
+  const lines = readFileSync(file, "utf8").trim().split(/\r?\n/);
+  const [head = "", ...rest] = lines;
+  return { names: head.split(","), rows: rest.map((line) => line.split(",")) };
+}
+
+function made(random: Random): Fleet {
+  const series: Series[] = [];
+  for (let w = 0; w < 4; w++) {
+    const peak = random.next() * DAY;
+    const depth = 0.3 + 0.6 * random.next();
+    for (let c = 0; c < 6; c++) {
+      const rate = 0.5 * 1000 ** random.next();
+      let level = 0;
+      const counts = Float64Array.from({ length: KNOWN_DAYS * DAY }, (_, t) => {
+        level = level * 0.99 + 0.02 * random.normal();
+        const mean =
+          rate * (1 + depth * Math.cos((2 * Math.PI * (t - peak)) / DAY)) * Math.exp(level);
+        const count = mean + Math.sqrt(1.3 * mean) * random.normal();
+        return Math.max(0, mean < 5 ? poisson(mean, random) : Math.round(count));
+      });
+      series.push({ workload: `w${w}`, category: `w${w}c${c}`, counts });
+    }
+  }
+  return { name: "made", startMs: Date.UTC(2026, 0, 5), series };
+}
+
+function poisson(mean: number, random: Random): number {
+  let product = random.next();
+  let count = 0;
+  for (; product > Math.exp(-mean); count++) product *= random.next();
+  return count;
+}
+
+function recorded(random: Random): Fleet[] {
+  const crane = join(TRACES, "metrics-crane");
+  const tweets = join(TRACES, "metrics-nab/realTweets");
+  const chats = columns(join(TRACES, "llm-servegen-2025/m-small.csv"));
+  const fleetOf = (name: string, series: Series[]) => ({
+    name,
+    startMs: Date.UTC(2026, 0, 5),
+    series,
+  });
+  const inFolder = (folder: string, width: number, workload: string) =>
+    readdirSync(folder).map((file) => {
+      const { rows } = columns(join(folder, file));
+      const counts = rows.map((row) => Number(row[1]));
+      const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
+      const scale = mean < 10 ? 100 / mean : 1;
+      const scaled = counts.map((count) => count * scale);
+      return {
+        workload,
+        category: basename(file, ".csv"),
+        counts: toMinutes(scaled.slice((-KNOWN_DAYS * DAY) / width), width, random),
+      };
+    });
+  const clients = chats.names.slice(1).map((category, i) => {
+    const counts = chats.rows.map((row) => Number(row[i + 1]));
+    return { workload: "chat", category, counts: toMinutes(counts, 10, random) };
+  });
+  return [
+    fleetOf("crane", inFolder(crane, 1, "metrics")),
+    fleetOf("tweets", inFolder(tweets, 5, "tweets")),
+    fleetOf(
+      "servegen",
+      clients.filter((one) => meanOf(one) > 0.05),
+    ),
+  ];
+}
+
+function ofFiles(files: readonly string[], random: Random): Fleet {
+  const series = files.map((file) => {
+    const past = parseSeries(readFileSync(file, "utf8"), file);
+    const counts = [...past.counts].map((count) => (Number.isNaN(count) ? 0 : count));
+    const width = Math.max(1, Math.round(past.binMs / MINUTE_MS));
+    const category = basename(file, ".csv");
+    const workload = category.split(/[-_]/)[0] ?? category;
+    return { workload, category, counts: toMinutes(counts, width, random) };
+  });
+  return { name: "files", startMs: Date.UTC(2026, 0, 5), series };
+}
+
+const random = seededRandom("day one");
+const fleets =
+  positionals.length > 0
+    ? [ofFiles(positionals, random)]
+    : [made(random.fork("made")), ...(existsSync(TRACES) ? recorded(random) : [])];
+for (const fleet of fleets)
+  if (!values.only || values.only.split(",").includes(fleet.name)) report(fleet);
