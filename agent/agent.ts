@@ -54,12 +54,16 @@ export class Agent {
 
   /** Works until the signal aborts; then no process of it is left and what it knew is sent. */
   async run(signal: AbortSignal): Promise<void> {
-    const { mesh, link, gate, renewal, observer, pool, router } = this.#rooms;
+    const { mesh, scrubber, link, gate, renewal, observer, pool, router } = this.#rooms;
     const back = new TaskGroup();
     const front = new TaskGroup(signal);
     back.signal.addEventListener("abort", () => front.stop(), { once: true });
     this.#loading = back;
     back.start("mesh", (s) => mesh.run(s));
+    back.start("scrubber", async (s) => {
+      await mesh.started;
+      await scrubber.run(s);
+    });
     back.start("observer", (s) => observer.run(s));
     back.start("renewal", (s) => renewal.run(s));
     back.start("refusals", (s) => this.#rooms.refusals.run(s));
@@ -246,6 +250,7 @@ export class Agent {
       orders: [...mesh.orderStates(), ...pool.orderStates()],
       staged: { peerBytes, originBytes, foregroundBytes, wastedBytes },
       memoryTime: { ...this.#memoryTime },
+      scrub: this.#rooms.scrubber.state(),
       liars: mesh.liars().slice(0, LIARS_MAX).map(toldLiar(this.#clock.monotonic())),
       lease: lease && { id: lease.id, spentBytes: counters.stagingSpentBytes },
       follows: this.#rooms.following.states(),

@@ -67,6 +67,25 @@ export const AgentConfig = z.strictObject({
     .describe("Credentials and endpoints of the stores that artifacts come from, by URL."),
   sourceLimits: SourceLimits.prefault({}),
   mirror: MirrorSettings.prefault({}),
+  scrub: z
+    .strictObject({
+      passDays: z
+        .number()
+        .min(0)
+        .max(365)
+        .default(7)
+        .describe(
+          "All that is stored is read again, to find what rotted, in so many days; 0 = never. " +
+            "Higher: it is found later; lower: more disk reads.",
+        ),
+      bytesPerSecond: z
+        .number()
+        .int()
+        .min(1_000)
+        .default(5_000_000)
+        .describe("At most so much of the disk. Lower: a pass over much data takes longer."),
+    })
+    .prefault({}),
   environments: z
     .strictObject({
       memoryBytes: z

@@ -15,6 +15,7 @@ import { Link } from "./link/link.ts";
 import { WsTransport } from "./link/ws-transport.ts";
 import { Mesh } from "./mesh/mesh.ts";
 import { Reader } from "./mesh/reader.ts";
+import { Scrubber } from "./mesh/scrubber.ts";
 import { Mirroring } from "./mirroring.ts";
 import { DemandCounter } from "./observe/demand.ts";
 import { HostSampler } from "./observe/host.ts";
@@ -31,6 +32,11 @@ import { Renewal } from "./trust/renewal.ts";
 import { WarmPool } from "./warm/pool.ts";
 import { ProcessDriver } from "./warm/process.ts";
 
+/** Before what is only forecast, after what an operator asked for. */
+const REPAIR_PRIORITY = 400;
+/** Of the host's peak: it stops reading before the host stops staging. */
+const SCRUB_PEAK_RATIO = 0.8;
+const DAY_MS = 86_400_000;
 const MANIFEST_MS_MAX = 30_000;
 const PUBLISH_MS_MAX = 60_000;
 const IMAGES_MS_MAX = 10_000;
@@ -119,7 +125,24 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
     peakCpu: config.peakCpu,
   });
   observer.onSample(() => gate.check());
+  const scrubber = new Scrubber(
+    {
+      ...common,
+      store: mesh.store,
+      repair: (hash, signal) => {
+        const foreground = mesh.pins.has(hash);
+        return mesh.ensure(hash, { priority: REPAIR_PRIORITY, foreground, signal, use: false });
+      },
+      busy: () => mesh.busy || observer.latest().cpuUsed > config.peakCpu * SCRUB_PEAK_RATIO,
+    },
+    {
+      dir: join(config.dataDir, "mesh"),
+      passMs: config.scrub.passDays * DAY_MS,
+      bytesPerSecondMax: config.scrub.bytesPerSecond,
+    },
+  );
   return {
+    scrubber,
     lastKnown,
     counter,
     observer,

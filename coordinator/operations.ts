@@ -53,6 +53,7 @@ import {
   hostView,
   liarCheck,
   publisherCheck,
+  scrubCheck,
   signalCheck,
   stageChecks,
   totals,
@@ -323,6 +324,7 @@ function doctor(deps: OperationsDeps): DoctorView {
     checks: [
       ...hostChecks(fleet.all(), planning.throttled),
       ...stageChecks(deps.scheduling.list(), deps.demandClock.now()),
+      scrubCheck(deps.reports),
       liarCheck(accusations(deps.reports)),
       publisherCheck(distrustedHeld(deps)),
       {

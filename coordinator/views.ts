@@ -236,6 +236,23 @@ export function accusations(
   return accused;
 }
 
+/** What rotted on hosts' disks, and whether it could be fetched anew. */
+export function scrubCheck(reports: Iterable<readonly [string, Report]>): Check {
+  const told = [...reports].flatMap(([host, { scrub }]) => (scrub ? [{ host, ...scrub }] : []));
+  const rotten = told.filter(({ found }) => found > 0);
+  const chunks = rotten.reduce((sum, { repaired }) => sum + repaired, 0);
+  const open = rotten.filter(({ found, repaired }) => repaired < found);
+  const bad = open.map(
+    ({ host, found, repaired }) => `${host} (${found - repaired} of ${found} rotten chunks left)`,
+  );
+  const oldest = Math.max(0, ...told.map(({ oldestMs }) => oldestMs));
+  const repairs = chunks > 0 ? `, ${chunks} rotten chunks repaired` : "";
+  return check("stored data", bad, `read again within ${hours(oldest)}${repairs}`, {
+    status: "warn",
+    remedy: "It is tried again; bring a holder or the origin back, and check the host's disk.",
+  });
+}
+
 export function liarCheck(accused: ReadonlyMap<string, HostView["accusedBy"]>): Check {
   const bad = [...accused].map(([host, by]) => {
     const lies = by.reduce((sum, one) => sum + one.lies, 0);

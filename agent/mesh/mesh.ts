@@ -229,9 +229,9 @@ export class Mesh {
    */
   async ensure(
     manifestHash: string,
-    options: { priority: number; foreground: boolean; signal: AbortSignal },
+    options: { priority: number; foreground: boolean; signal: AbortSignal; use?: boolean },
   ): Promise<string> {
-    const { priority, foreground, signal } = options;
+    const { priority, foreground, signal, use = true } = options;
     signal.throwIfAborted();
     if (this.#group.signal.aborted) throw new PrestageError("UNAVAILABLE", "the mesh has stopped");
     const { promise, resolve, reject } = Promise.withResolvers<string>();
@@ -244,7 +244,7 @@ export class Mesh {
     this.#reconcile(interest);
     try {
       const path = await promise;
-      await this.markUsed(manifestHash);
+      if (use) await this.markUsed(manifestHash);
       return path;
     } finally {
       signal.removeEventListener("abort", onAbort);
@@ -294,6 +294,11 @@ export class Mesh {
 
   rates(): { peerBytesPerSecond: number; originBytesPerSecond: number } {
     return this.#fetcher.rates();
+  }
+
+  /** Whether somebody waits for a version now. */
+  get busy(): boolean {
+    return this.#interests.values().some((i) => i.running !== null && i.urgency().foreground);
   }
 
   liars(): Liar[] {

@@ -137,6 +137,15 @@ export const Report = z.object({
   lease: z.object({ id: z.string().max(64), spentBytes: Bytes }).nullable(),
   /** Peers that gave something else than they were asked for. */
   liars: list(Liar, 100).default(() => []),
+  /** Reading again what is stored; null: it never does. */
+  scrub: z
+    .object({
+      /** How long ago the version was read whose turn is longest ago, real time. */
+      oldestMs: z.number().min(0),
+      found: Counter,
+      repaired: Counter,
+    })
+    .nullish(),
   /** Of the followed tags that are this agent's; absent: none was looked at yet. */
   follows: list(FollowState, FOLLOWS_MAX).optional(),
 });
