@@ -129,6 +129,24 @@ export class TestFleet {
     return signed;
   }
 
+  /** Stops one host for good, and drops its folder. */
+  async stop(host: TestHost): Promise<void> {
+    this.hosts.splice(this.hosts.indexOf(host), 1);
+    await host.stop();
+    await this.#drop(host.dir);
+  }
+
+  /** A version the coordinator knows no more, and the folder it was made of. */
+  async forget(manifestHash: string, dir: string): Promise<void> {
+    this.manifests.delete(manifestHash);
+    await this.#drop(dir);
+  }
+
+  async #drop(dir: string): Promise<void> {
+    this.#dirs.splice(this.#dirs.indexOf(dir), 1);
+    await rm(dir, { recursive: true, force: true });
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.hosts.map((h) => h.stop()));
     for (const dir of this.#dirs) await rm(dir, { recursive: true, force: true });
