@@ -101,7 +101,7 @@ export async function findManifest(
 ): Promise<{ signed: SignedManifest; manifest: Manifest }> {
   for (let look = 1; ; look++) {
     signal.throwIfAborted();
-    const holders = deps.transfer.hostsWith(hash);
+    const holders = holdersOf(hash, deps);
     const near = await fromPeers(hash, holders, deps, signal);
     if (near) return near;
     try {
@@ -118,6 +118,14 @@ export async function findManifest(
   }
 }
 
+/** Who says to have it, else who published the version before it: it is likely to be the first. */
+function holdersOf(hash: string, { transfer, store, names, connectedHosts }: ObtainDeps): string[] {
+  const known = transfer.hostsWith(hash);
+  if (known.length > 0) return known;
+  const publisher = store.newest(names(hash))?.manifest.publisher;
+  return connectedHosts().filter((host) => host === publisher);
+}
+
 async function fromPeers(
   hash: string,
   hosts: string[],
@@ -127,11 +135,12 @@ async function fromPeers(
   const asked = hosts.slice(0, ASKED_FOR_MANIFEST_MAX);
   const older = asked.length > 0 ? deps.store.newest(deps.names(hash)) : null;
   const like = older && (await deps.store.signedManifest(older.hash));
+  const likeText = like ? JSON.stringify(like) : "";
   for (const host of asked) {
     const reply = await askFor(host, hash, like, deps, signal);
     if (!reply.ok) continue;
     try {
-      const text = await unpackText(reply.bytes, like?.body ?? "", MANIFEST_TEXT_BYTES_MAX);
+      const text = await unpackText(reply.bytes, likeText, MANIFEST_TEXT_BYTES_MAX);
       const signed: SignedManifest = JSON.parse(text);
       return { signed, manifest: deps.signers.accept(signed, hash) };
     } catch (cause) {
@@ -157,7 +166,7 @@ async function askFor(
 }
 
 /**
- * What changed since an older version here, from a host that has both: far less than the chunks
+ * What changed since an older version here, from hosts that have both: far less than the chunks
  * it is in. What does not come so is fetched as chunks.
  */
 async function patch(
@@ -166,13 +175,28 @@ async function patch(
   deps: ObtainDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, exchange, transfer, fetcher, provenance } = deps;
-  const { foreground } = urgency();
-  const older = store.newest([tree.manifest.name], tree);
-  const host = transfer.hostsWith(tree.hash)[0] ?? tree.manifest.publisher;
-  if (!older?.active || tree.have.complete || !deps.connectedHosts().includes(host)) return;
+  const older = deps.store.newest([tree.manifest.name], tree);
+  const hosts = new Set([
+    ...deps.transfer.hostsWith(tree.hash).slice(0, 2),
+    tree.manifest.publisher,
+  ]);
+  for (const host of older ? hosts : []) {
+    if (tree.have.complete || !(urgency().foreground || deps.transfer.stages)) return;
+    if (older && deps.connectedHosts().includes(host))
+      await patchFrom(host, tree, older, urgency(), deps, signal);
+  }
+}
+
+async function patchFrom(
+  host: string,
+  tree: Tree,
+  older: Tree,
+  { foreground }: Urgency,
+  { store, exchange, transfer, fetcher, provenance }: ObtainDeps,
+  signal: AbortSignal,
+): Promise<void> {
   const runs = runsBetween(tree.manifest, older.manifest);
-  if (runs.length === 0 || !(foreground || transfer.stages)) return;
+  if (runs.length === 0) return;
   const until = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
   const what = { kind: "patches" as const, hash: tree.hash, base: older.hash };
   const reply = await exchange.ask(host, { ...what, bytes: null, foreground }, { signal: until });

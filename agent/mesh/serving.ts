@@ -37,7 +37,7 @@ export class Serving {
     if (!signed) return null;
     const like = base === null ? null : await this.#store.signedManifest(base);
     if (base !== null && !like) return null;
-    return packText(JSON.stringify(signed), like?.body ?? "");
+    return packText(JSON.stringify(signed), like ? JSON.stringify(like) : "");
   }
 
   #patched(hash: string, base: string): Promise<Uint8Array | null> {
@@ -45,6 +45,8 @@ export class Serving {
     const known = this.#patches.get(key) ?? this.#makePatches(hash, base);
     this.#patches.delete(key);
     this.#patches.set(key, known);
+    const whole = this.#store.get(hash)?.active && this.#store.get(base)?.active;
+    if (!whole) this.#patches.delete(key);
     known.catch(() => this.#patches.delete(key));
     const oldest = this.#patches.keys().next();
     if (this.#patches.size > REMEMBERED && !oldest.done) this.#patches.delete(oldest.value);
@@ -53,7 +55,7 @@ export class Serving {
 
   async #makePatches(hash: string, base: string): Promise<Uint8Array | null> {
     const [newer, older] = [this.#store.get(hash), this.#store.get(base)];
-    if (!newer?.active || !older?.active) return null;
+    if (!newer || !older) return null;
     const runs = runsBetween(newer.manifest, older.manifest);
     return encodePatches(runs, (chunk) => this.#store.readChunk(chunk), PATCH_BYTES_MAX);
   }
