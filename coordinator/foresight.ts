@@ -8,7 +8,7 @@ import type { DemandHistory } from "./demand/history.ts";
 import { type EventEffectOf, EventForecaster } from "./event-forecaster.ts";
 import type { ArrivalCurve } from "./forecast/arrivals.ts";
 import type { Calibration } from "./forecast/calibration.ts";
-import { Forecaster, type ForecasterState } from "./forecast/forecaster.ts";
+import { type CategoryWatch, Forecaster, type ForecasterState } from "./forecast/forecaster.ts";
 import type { Outlook } from "./forecast/model.ts";
 
 export type ForesightDeps = {
@@ -92,6 +92,13 @@ export class Foresight {
 
   calibration(): Calibration {
     return this.#forecaster.base.calibration();
+  }
+
+  /** What the last minutes had and how forecasts have done. */
+  watched(workload: string, category: string, bins: number): CategoryWatch & { recent: number[] } {
+    const { base } = this.#forecaster;
+    const recent = base.recent({ workload, category }, this.#deps.demandClock.now(), bins);
+    return { ...base.watched({ workload, category }), recent: [...recent] };
   }
 
   /** The arrival curve, remade when its minute is over or a request came. */

@@ -67,6 +67,20 @@ describe("anchored ensembles", () => {
     expect(stays.fits).toBe(before + 1);
   });
 
+  test("a category that left its level is fitted anew, also by one that starts later", () => {
+    const all = counts(4, 2400).map((count, t) => (t < 1700 ? count : 4 * count + 20));
+    const stays = new AnchoredEnsembles(OPTIONS);
+    for (let at = 1690; at <= 2300; at++) stays.at("w/c", reader(all, START + at, 0), START + at);
+    expect(stays.alarms).toBe(1);
+    const [left] = stays.about("w/c")?.drifts ?? [];
+    expect((left ?? 0) - START).toBeGreaterThanOrEqual(1700);
+    expect((left ?? 0) - START).toBeLessThan(1760);
+    const anew = new AnchoredEnsembles(OPTIONS);
+    expect(rowsOf(stays, all, START + 2300)).toEqual(rowsOf(anew, all, START + 2300));
+    // It found what happened, but nothing happens now.
+    expect(anew.alarms).toBe(0);
+  });
+
   test("at hand: goes on with what there is and makes no fit", () => {
     const all = counts(3, 400);
     const ensembles = new AnchoredEnsembles(OPTIONS);

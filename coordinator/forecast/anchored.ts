@@ -9,6 +9,8 @@ import { Ensemble } from "./ensemble.ts";
 const DAY = 1440;
 /** A category younger than that, in bins, is fitted anew each time it is twice as old. */
 const YOUNG_MAX = 1920;
+/** A category that has left its level is fitted anew so many bins later. */
+const REFIT_BINS = 120;
 /** With fewer bins that have a request, or a smaller share of them, there is no ensemble. */
 const ACTIVE_MIN = 16;
 const ACTIVE_SHARE_MIN = 0.05;
@@ -48,6 +50,10 @@ type Entry = {
   /** First bin that is not learned. */
   end: number;
   ensemble: Ensemble | null;
+  /** First bin the ensemble was fitted to. */
+  from: number;
+  /** Bin before which it is fitted anew, after a drift; null: none. */
+  refit: number | null;
   /** The last bins as they were learned. */
   recent: Float64Array;
 };
@@ -55,8 +61,9 @@ type Entry = {
 export class AnchoredEnsembles {
   readonly #options: AnchoredOptions;
   #entries = new Map<string, Entry>();
-  /** Fits made so far. */
+  /** Fits made so far, and drift alarms raised as they happened. */
   fits = 0;
+  alarms = 0;
 
   constructor(options: AnchoredOptions) {
     this.#options = options;
@@ -76,6 +83,14 @@ export class AnchoredEnsembles {
     const known = this.#entries.get(key);
     if (known) this.#goesOn(key, known, read, open - this.#options.settleMinutes);
     return known?.ensemble;
+  }
+
+  /** Bins at which the category was seen to leave its level, and experts' shares; null: none. */
+  about(key: string): { drifts: number[]; mix: Record<string, number> } | null {
+    const entry = this.#entries.get(key);
+    if (!entry?.ensemble) return null;
+    const { ensemble, from } = entry;
+    return { drifts: ensemble.drifts().map((t) => from + t), mix: ensemble.mix() };
   }
 
   /** Bins from the ensemble's last to the one under way. */
@@ -98,7 +113,7 @@ export class AnchoredEnsembles {
       if (first >= 0) entry.birth = entry.end + first;
     }
     if (this.#anchorOf(entry, end) !== entry.anchor) return false;
-    if (entry.ensemble) for (const count of counts.subarray(late)) entry.ensemble.update(count);
+    this.alarms += this.#follow(key, entry, read, counts.subarray(late), entry.end);
     entry.recent = counts.slice(counts.length - late);
     entry.end = end;
     return true;
@@ -113,10 +128,40 @@ export class AnchoredEnsembles {
     const birth = first < 0 ? null : begin + first;
     const anchor = this.#anchorOf({ day, birth }, end);
     const past = this.#pastOf(key, birth, anchor, counts, begin);
-    const ensemble = past ? fitted(past, anchor, counts.subarray(anchor - begin)) : null;
-    if (ensemble) this.fits++;
+    const ensemble = past && this.#fitted(past, anchor);
+    const from = anchor - (past?.length ?? 0);
     const recent = read(end - lateMinutes, end);
-    return { day, birth, anchor, end, ensemble, recent };
+    const entry: Entry = { day, birth, anchor, end, ensemble, from, refit: null, recent };
+    this.#follow(key, entry, read, counts.subarray(anchor - begin), anchor);
+    return entry;
+  }
+
+  /** Takes in bins from `at` on; how often the category left its level in them. */
+  #follow(key: string, entry: Entry, read: ReadBins, counts: Float64Array, at: number): number {
+    let alarms = 0;
+    for (const [i, count] of counts.entries()) {
+      if (!entry.ensemble) return alarms;
+      if (entry.ensemble.update(count)) {
+        entry.ensemble.restart();
+        entry.refit = at + i + REFIT_BINS;
+        alarms++;
+      }
+      const next = at + i + 1;
+      if (next !== entry.refit) continue;
+      entry.refit = null;
+      const begin = next - this.#options.fitBins;
+      const past = this.#pastOf(key, entry.birth, next, read(begin, next), begin);
+      if (!past) continue;
+      entry.ensemble = this.#fitted(past, next);
+      entry.from = next - past.length;
+    }
+    return alarms;
+  }
+
+  #fitted(past: Float64Array, anchor: number): Ensemble {
+    this.fits++;
+    const startMs = (anchor - past.length) * DEMAND_BIN_MS;
+    return Ensemble.fit({ startMs, binMs: DEMAND_BIN_MS, counts: past }, HORIZON, LEARNING);
   }
 
   /** What is fitted to, up to before the anchor; null when that is not worth it. */
@@ -147,13 +192,6 @@ export class AnchoredEnsembles {
       if (birth + age <= end) anchor = Math.max(anchor, birth + age);
     return anchor;
   }
-}
-
-function fitted(past: Float64Array, anchor: number, since: Float64Array): Ensemble {
-  const startMs = (anchor - past.length) * DEMAND_BIN_MS;
-  const ensemble = Ensemble.fit({ startMs, binMs: DEMAND_BIN_MS, counts: past }, HORIZON, LEARNING);
-  for (const count of since) ensemble.update(count);
-  return ensemble;
 }
 
 function worthwhile(past: Float64Array): boolean {

@@ -57,6 +57,13 @@ export class Combination {
     this.#rates = new Float64Array(size);
   }
 
+  /** Forgets all rounds. */
+  restart(): void {
+    this.#regret.fill(0);
+    this.#square.fill(0);
+    this.#scale.fill(0);
+  }
+
   /** Brings the weights for learning up to date; they sum to 1 over the experts that are awake. */
   weigh(awake: Uint8Array): void {
     for (let group = 0; group < this.#groups; group++)

@@ -112,13 +112,15 @@ export class Ensemble {
     return fitted;
   }
 
-  update(count: number): void {
+  /** True when with this bin the series is seen to have left its level. */
+  update(count: number): boolean {
     const { signal } = this;
     const t = signal.n;
+    let left = false;
     const z = signal.toZ(count);
     if (!Number.isNaN(count) && t > 0) {
       this.#volatility.update(t, Math.abs(z - this.#nextMiddle(MEDIUM)));
-      this.#drift.update(t, z - this.#nextMiddle(SLOW));
+      left = this.#drift.update(t, z - this.#nextMiddle(SLOW));
     }
     for (let g = 0; g < this.#distances.length; g++) {
       // Forecast made when `origin` bins had been seen, of bin origin + distance − 1.
@@ -128,6 +130,12 @@ export class Ensemble {
     signal.update(count);
     if (!Number.isNaN(count)) this.#intermittent.update(signal.toZ(count));
     this.#putAside();
+    return left;
+  }
+
+  /** Experts have no merits any more: what they were worth was on another level. */
+  restart(): void {
+    this.#combination.restart();
   }
 
   predict(horizon: number): Float64Array {

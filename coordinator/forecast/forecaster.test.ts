@@ -289,3 +289,34 @@ test("forecaster: after an hour a new category's forecast has the others' shape 
   const off = (median: number) => Math.abs(median - truth) / truth;
   expect(off(medianOf(["x", "y"]))).toBeLessThan(0.8 * off(medianOf([])));
 });
+
+test("forecaster: ×3 from one minute on: one alarm, and nine in ten inside after two seasons", () => {
+  const random = seededRandom("step");
+  const forecaster = new Forecaster();
+  const history = new DemandHistory();
+  const [step, days] = [4 * 1440 + 600, 7 * 1440];
+  const counts = Array.from({ length: days + 60 }, (_, minute) => {
+    const mean = 30 * (1 + 0.5 * Math.sin((2 * Math.PI * minute) / 1440)) * (minute < step ? 1 : 3);
+    return Math.max(0, Math.round(mean + Math.sqrt(1.5 * mean) * random.normal()));
+  });
+  let [inside, bins] = [0, 0];
+  for (let minute = 0; minute < days; minute++) {
+    if (minute > 4 * 1440) forecaster.update(history, at(minute));
+    if (minute > step + 2880 && minute % 20 === 0) {
+      const { quantiles } = forecaster.forecast("w", "x", null, at(minute), 60);
+      for (const [i, levels] of quantiles.entries()) {
+        const count = counts[minute + i] ?? 0;
+        if (count >= (levels[0] ?? 0) && count <= (levels.at(-1) ?? 0)) inside++;
+        bins++;
+      }
+    }
+    add(history, { category: "x", minute, count: counts[minute] ?? 0 });
+  }
+  expect(inside / bins).toBeGreaterThan(0.85);
+  expect(inside / bins).toBeLessThan(0.95);
+  const { scores, driftsMs, ensemble } = forecaster.watched({ workload: "w", category: "x" });
+  expect(forecaster.counts().alarms).toBe(1);
+  expect(driftsMs.map((ms) => Math.round((ms - at(step)) / MINUTE / 60))).toEqual([0]);
+  expect(scores?.relativeLoss).toBeLessThan(0.9);
+  expect(Object.values(ensemble).reduce((a, b) => a + b, 0)).toBeCloseTo(1);
+}, 60_000);

@@ -35,6 +35,14 @@ const UNKNOWN_BINS = 8;
 const SIBLINGS_MAX = 16;
 
 type CategoryOf = { workload: string; category: string };
+export type CategoryWatch = {
+  /** Null before one was scored. */
+  scores: Watched | null;
+  /** When it was seen to leave its level, in the days that its ensemble is fitted to. */
+  driftsMs: number[];
+  /** Shares of the experts within the ensemble. */
+  ensemble: Record<string, number>;
+};
 export type ForecasterState = { version: 2; arrivals: ArrivalState; quantiles: QuantileState };
 
 export type ForecasterOptions = ArrivalOptions & {
@@ -156,9 +164,27 @@ export class Forecaster {
     return this.#quantiles.calibration();
   }
 
-  /** How the category's forecasts have done lately; null before one was scored. */
-  watched({ workload, category }: CategoryOf): Watched | null {
-    return this.#quantiles.watched(categoryKey(workload, category));
+  /** How the category's forecasts have done lately. */
+  watched({ workload, category }: CategoryOf): CategoryWatch {
+    const key = categoryKey(workload, category);
+    const about = this.#ensembles.about(key);
+    return {
+      scores: this.#quantiles.watched(key),
+      driftsMs: (about?.drifts ?? []).map((bin) => bin * DEMAND_BIN_MS),
+      ensemble: about?.mix ?? {},
+    };
+  }
+
+  /** Of all categories, since the start. */
+  counts(): { fits: number; alarms: number } {
+    const { fits, alarms } = this.#ensembles;
+    return { fits: fits + this.#borrowed.fits, alarms };
+  }
+
+  /** Counts of the last bins that have ended. */
+  recent(of: CategoryOf, nowMs: number, bins: number): Float64Array {
+    const open = Math.floor(nowMs / DEMAND_BIN_MS);
+    return this.#read(of, open - bins, open);
   }
 
   /** JSON-able; one restored from it goes on, from its next update, as if it had not stopped. */
