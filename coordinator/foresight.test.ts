@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { type Clock, systemClock } from "../shared/runtime/clock.ts";
+import { Metrics } from "../shared/runtime/metrics.ts";
 import { seededRandom } from "../shared/runtime/random.ts";
 import { DemandHistory } from "./demand/history.ts";
 import { Foresight } from "./foresight.ts";
@@ -23,11 +24,17 @@ function historyUntil(minutes: number): DemandHistory {
   return history;
 }
 
-function foresight(history: DemandHistory, clock: { minute: number }, saved: unknown) {
+function foresight(
+  history: DemandHistory,
+  clock: { minute: number },
+  saved: unknown,
+  metrics = new Metrics(),
+) {
   const demandClock: Clock = { ...systemClock, now: () => START + clock.minute * MINUTE };
   return new Foresight({
     clock: systemClock,
     demandClock,
+    metrics,
     history,
     eventEffect: () => null,
     outlook: () => new Map(),
@@ -63,10 +70,20 @@ test("foresight: a restart changes no forecast, bit by bit (40 minutes after it 
 
 test("foresight: learns an imported past anew, and scores its end", async () => {
   const clock = { minute: 1600 };
-  const of = foresight(historyUntil(1600), clock, null);
+  const metrics = new Metrics();
+  const of = foresight(historyUntil(1600), clock, null, metrics);
   await of.relearn(never);
   of.update(START + clock.minute * MINUTE);
   expect(of.calibration().samples).toBeGreaterThan(50);
+  const { watch, recent } = of.watched("w", "young", 120);
+  expect(recent).toHaveLength(120);
+  expect(recent.slice(0, 19)).toEqual(new Array(19).fill(0));
+  expect(recent.at(-1)).toBeGreaterThan(0);
+  expect(watch.scores?.coverage90).toBeGreaterThan(0.5);
+  const text = await metrics.text();
+  expect(text).toMatch(/prestage_forecast_scored_categories 3/);
+  expect(text).toMatch(/prestage_forecast_coverage_ratio\{quantile="0.5"\} [\d.]+/);
+  expect(text).toMatch(/prestage_forecast_fits_total [1-9]/);
 }, 60_000);
 
 test("foresight: a state from the future is not taken (a replay that starts again)", () => {

@@ -4,16 +4,19 @@
  */
 import { categoryKey, type Forecast, type HostId } from "../shared/domain.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
+import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { DemandHistory } from "./demand/history.ts";
 import { type EventEffectOf, EventForecaster } from "./event-forecaster.ts";
 import type { ArrivalCurve } from "./forecast/arrivals.ts";
 import type { Calibration } from "./forecast/calibration.ts";
 import { type CategoryWatch, Forecaster, type ForecasterState } from "./forecast/forecaster.ts";
+import { ForecastMetrics } from "./forecast/metrics.ts";
 import type { Outlook } from "./forecast/model.ts";
 
 export type ForesightDeps = {
   clock: Clock;
   demandClock: Clock;
+  metrics: Metrics;
   history: DemandHistory;
   eventEffect: EventEffectOf;
   /** Experts of the forecast that live elsewhere. */
@@ -22,6 +25,7 @@ export type ForesightDeps = {
   forecastState: unknown;
 };
 
+export type CategoryRecord = { watch: CategoryWatch; recent: number[] };
 /** `minute`: up to which it has learned. */
 export type ForesightState = { minute: number; forecaster: ForecasterState };
 
@@ -37,12 +41,14 @@ const MEDIAN = 3;
 
 export class Foresight {
   readonly #deps: ForesightDeps;
+  readonly #metrics: ForecastMetrics;
   readonly #curves = new Map<string, { minute: number; seen: number; curve: ArrivalCurve }>();
   #forecaster: EventForecaster;
   #minute = -1;
 
   constructor(deps: ForesightDeps) {
     this.#deps = deps;
+    this.#metrics = new ForecastMetrics(deps.metrics);
     this.#forecaster = this.#newForecaster();
     const saved = deps.forecastState as ForesightState | null | undefined;
     const known = saved && saved.minute * MINUTE_MS <= deps.demandClock.now();
@@ -64,6 +70,8 @@ export class Foresight {
     this.#forecaster.update(this.#deps.history, now);
     this.#minute = minute;
     this.#curves.clear();
+    const { base } = this.#forecaster;
+    this.#metrics.show(base.scores(), base.counts());
     return true;
   }
 
@@ -95,10 +103,15 @@ export class Foresight {
   }
 
   /** What the last minutes had and how forecasts have done. */
-  watched(workload: string, category: string, bins: number): CategoryWatch & { recent: number[] } {
+  watched(workload: string, category: string, minutes: number): CategoryRecord {
     const { base } = this.#forecaster;
-    const recent = base.recent({ workload, category }, this.#deps.demandClock.now(), bins);
-    return { ...base.watched({ workload, category }), recent: [...recent] };
+    const recent = this.#deps.history.series(workload, category, null, this.#last(minutes)).counts;
+    return { watch: base.watched({ workload, category }), recent: [...recent] };
+  }
+
+  #last(minutes: number): { fromMs: number; toMs: number } {
+    const toMs = Math.floor(this.#deps.demandClock.now() / MINUTE_MS) * MINUTE_MS;
+    return { fromMs: toMs - minutes * MINUTE_MS, toMs };
   }
 
   /** The arrival curve, remade when its minute is over or a request came. */

@@ -84,6 +84,7 @@ export type OperationsDeps = {
 
 const HOUR_MS = 3_600_000;
 const FORECAST_BINS = 60;
+const RECENT_BINS = 120;
 
 /** `startedMs` is when this process began to serve. */
 export function makeOperations(deps: OperationsDeps, startedMs: number): Operations {
@@ -149,9 +150,10 @@ function makeReading(deps: OperationsDeps, startedMs: number) {
         throw new PrestageError("NOT_FOUND", `no workload is called ${workload}`);
       const categories = category === undefined ? planning.categories(workload) : [category];
       return {
-        forecasts: categories.map((c) =>
-          planning.forecast(workload, c, host ?? null, FORECAST_BINS),
-        ),
+        forecasts: categories.map((c) => ({
+          ...planning.forecast(workload, c, host ?? null, FORECAST_BINS),
+          ...planning.watched(workload, c, RECENT_BINS),
+        })),
       };
     },
     why: (target: string): WhyView =>

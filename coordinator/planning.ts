@@ -14,7 +14,12 @@ import type { CoordinatorConfig } from "./config.ts";
 import type { Fleet, HostSummary, LivenessOptions } from "./fleet/hosts.ts";
 import type { ArrivalCurve } from "./forecast/arrivals.ts";
 import type { Calibration } from "./forecast/calibration.ts";
-import { Foresight, type ForesightDeps, type ForesightState } from "./foresight.ts";
+import {
+  type CategoryRecord,
+  Foresight,
+  type ForesightDeps,
+  type ForesightState,
+} from "./foresight.ts";
 import type { MeasuredCosts } from "./measured.ts";
 import { STAGE_HORIZON_MS } from "./plan/candidate.ts";
 import type { Support } from "./plan/decide.ts";
@@ -168,6 +173,11 @@ export class Planning {
 
   forecast(workload: string, category: string, host: HostId | null, bins: number): Forecast {
     return this.#foresight.forecast(workload, category, host, bins);
+  }
+
+  /** Of `minutes` that are over. */
+  watched(workload: string, category: string, minutes: number): CategoryRecord {
+    return this.#foresight.watched(workload, category, minutes);
   }
 
   calibration(): Calibration {

@@ -113,6 +113,25 @@ export const ForecastQuery = z.strictObject({
   host: HostId.optional(),
 });
 export type ForecastQuery = z.infer<typeof ForecastQuery>;
+/** How the forecasts of a category have done in the last hours, at all hosts together. */
+export const ForecastWatch = z.object({
+  /** Null before a forecast was scored. */
+  scores: z
+    .object({
+      samples: z.number(),
+      /** Pinball loss relative to the same minute of the day before; null when that had none. */
+      relativeLoss: z.number().nullable(),
+      coverage90: z.number(),
+      /** Medians less counts, by the sum of counts; null when nothing came. */
+      bias: z.number().nullable(),
+    })
+    .nullable(),
+  /** When the category was seen to leave its level. */
+  driftsMs: z.array(TimeMs),
+  /** Shares of the experts within `ensemble` of the mix. */
+  ensemble: z.record(z.string(), z.number()),
+});
+export type ForecastWatch = z.infer<typeof ForecastWatch>;
 export const ForecastView = z.object({
   forecasts: z.array(
     z.object({
@@ -125,6 +144,9 @@ export const ForecastView = z.object({
       quantiles: z.array(z.array(z.number())),
       arrivalProbability: z.array(z.number()),
       mix: z.record(z.string(), z.number()),
+      /** Requests at all hosts in the last minutes that are over, oldest first. */
+      recent: z.array(z.number()),
+      watch: ForecastWatch,
     }),
   ),
 });

@@ -3,7 +3,7 @@
  * it, or of recorded series. The work on files is handed in.
  */
 import type { Command } from "commander";
-import type { ForecastView } from "../../shared/api.ts";
+import type { ForecastView, ForecastWatch } from "../../shared/api.ts";
 import type { Call, Shell } from "../../shared/cli/command.ts";
 import { duration, percent, table, time } from "../../shared/cli/text.ts";
 import { QUANTILE_LEVELS } from "../../shared/domain.ts";
@@ -55,7 +55,8 @@ export function addForecast(
     group,
     summary: "expected requests with their uncertainty, of a workload or of recorded series",
     description:
-      "Quantiles of the requests per future bin, and which models made them. WHAT is a workload, " +
+      "Quantiles of the requests per future bin, drawn as a fan, and which models made them; of a " +
+      "workload also the recent past and how its forecasts have done. WHAT is a workload, " +
       "or files SERIES.csv with the columns timestamp (ISO-8601 or Unix seconds at the start of " +
       "each bin) and value; seasons are found in the data. Files need no coordinator.",
     examples: [
@@ -167,6 +168,21 @@ function fan(row: readonly number[], levels: readonly number[], highest: number)
   return cells.join("").trimEnd();
 }
 
+const BARS = " ▁▂▃▄▅▆▇█";
+
+/** One bar for so many bins, as high as their mean. */
+export function bars(counts: readonly number[], binsEach: number): string {
+  const means: number[] = [];
+  for (let i = 0; i < counts.length; i += binsEach) {
+    const part = counts.slice(i, i + binsEach);
+    means.push(part.reduce((sum, count) => sum + count, 0) / part.length);
+  }
+  const highest = Math.max(...means, 0);
+  if (highest === 0) return " ".repeat(means.length);
+  // What is not nothing is seen.
+  return means.map((mean) => BARS[Math.ceil((mean / highest) * (BARS.length - 1))] ?? " ").join("");
+}
+
 function shortNumber(value: number): string {
   return value >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
@@ -187,13 +203,16 @@ export function forecastText({ forecasts }: ForecastView): string {
   return forecasts.map(oneForecast).join("\n");
 }
 
+const LEVELS: readonly number[] = QUANTILE_LEVELS;
+/** Minutes in one bar of the recent past. */
+const BAR_BINS = 2;
+
 function oneForecast(forecast: ForecastView["forecasts"][number]): string {
-  const where = forecast.host ?? "all hosts";
   const shown = forecast.quantiles.slice(0, BINS_SHOWN).map((quantiles, i) => ({ quantiles, i }));
-  const quantile = (level: (typeof QUANTILE_LEVELS)[number]) => ({
+  const highest = Math.max(1, ...shown.map(({ quantiles }) => quantiles.at(-1) ?? 0));
+  const quantile = (level: number) => ({
     title: `P${level * 100}`,
-    value: (bin: { quantiles: number[] }) =>
-      bin.quantiles[QUANTILE_LEVELS.indexOf(level)]?.toFixed(1),
+    value: (bin: { quantiles: number[] }) => bin.quantiles[LEVELS.indexOf(level)]?.toFixed(1),
     right: true,
   });
   const bins = table(shown, [
@@ -203,7 +222,33 @@ function oneForecast(forecast: ForecastView["forecasts"][number]): string {
       value: ({ i }) => percent(forecast.arrivalProbability[i] ?? 0),
       right: true,
     },
-    ...([0.05, 0.25, 0.5, 0.75, 0.95] as const).map(quantile),
+    ...[0.05, 0.25, 0.5, 0.75, 0.95].map(quantile),
+    {
+      title: `0 … ${shortNumber(highest)}`,
+      value: ({ quantiles }) => fan(quantiles, LEVELS, highest),
+    },
   ]);
-  return `${forecast.workload}/${forecast.category} at ${where} (${mixText(forecast.mix)})\n${bins}`;
+  const where = forecast.host ?? "all hosts";
+  const { recent } = forecast;
+  const past = `last ${duration(recent.length * forecast.binMs)} at all hosts, up to ${shortNumber(
+    Math.max(0, ...recent),
+  )} a bin\n|${bars(recent, BAR_BINS)}|`;
+  const contributions = `made by ${mixText(forecast.mix) || "nobody"}`;
+  const head = `${forecast.workload}/${forecast.category} at ${where}`;
+  return `${head}\n${past}\n${contributions}\n${watchText(forecast.watch)}${bins}`;
+}
+
+function watchText({ scores, driftsMs, ensemble }: ForecastWatch): string {
+  const within = mixText(ensemble);
+  const lines = within ? [`ensemble: ${within}`] : [];
+  if (scores) {
+    const { relativeLoss, coverage90, bias } = scores;
+    const loss =
+      relativeLoss === null ? "" : `, loss ${relativeLoss.toFixed(2)}× that of the day before`;
+    const off = bias === null ? "" : `, bias ${bias < 0 ? "" : "+"}${percent(bias)}`;
+    lines.push(`90 % interval held ${percent(coverage90)}${loss}${off}`);
+  } else lines.push("no forecast was scored yet");
+  const drift = driftsMs.at(-1);
+  if (drift !== undefined) lines.push(`last left its level at ${time(drift)}`);
+  return `${lines.join("\n")}\n`;
 }

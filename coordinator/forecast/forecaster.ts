@@ -181,10 +181,9 @@ export class Forecaster {
     return { fits: fits + this.#borrowed.fits, alarms };
   }
 
-  /** Counts of the last bins that have ended. */
-  recent(of: CategoryOf, nowMs: number, bins: number): Float64Array {
-    const open = Math.floor(nowMs / DEMAND_BIN_MS);
-    return this.#read(of, open - bins, open);
+  /** Of every category that was scored. */
+  scores(): Watched[] {
+    return this.#quantiles.allWatched();
   }
 
   /** JSON-able; one restored from it goes on, from its next update, as if it had not stopped. */

@@ -169,6 +169,10 @@ export class QuantileForecasts {
     return this.#categories.get(key)?.watch.read() ?? null;
   }
 
+  allWatched(): Watched[] {
+    return [...this.#categories.values()].flatMap(({ watch }) => watch.read() ?? []);
+  }
+
   state(): QuantileState {
     const half = ({ mix, widthLog, pending }: HalfScores): HalfState => ({
       mix: mix.state(),
