@@ -24,9 +24,11 @@ import type { Mesh } from "./mesh/mesh.ts";
 import type { Reader } from "./mesh/reader.ts";
 import type { HeldImage, ImageVersion, PinnedImage } from "./mirror/images.ts";
 import { Mirror, type MirrorDeps } from "./mirror/mirror.ts";
+import { Passing } from "./mirror/passing.ts";
 import type { MirrorSettings } from "./mirror/settings.ts";
 import type { LastKnown } from "./persisted.ts";
 import type { Publishing } from "./publishing.ts";
+import type { SourceFile } from "./sources/source.ts";
 import type { Sources } from "./sources/sources.ts";
 
 type Kind = "images" | "claim";
@@ -61,6 +63,7 @@ export class Mirroring {
   readonly #deps: MirroringDeps;
   readonly #mirror: Mirror;
   readonly #tasks = new TaskGroup();
+  readonly #passing = new Passing();
   readonly #catalogs = new Recent<string, { versions: ImageVersion[]; atMs: number }>(CATALOG_MAX);
   readonly #tables = new Recent<string, ReadonlyMap<string, number>>(TABLES_MAX);
   readonly #getting = new Set<string>();
@@ -107,6 +110,7 @@ export class Mirroring {
       use: (hash) => this.#use(hash),
       manifest: (image, options) => this.#manifest(image, options),
       canBring: connected,
+      passing: (digest, instead) => this.#passing.listen(digest, instead),
       bring: (image, part) => this.#inGroup((signal) => this.#bring(image, part, signal)),
       pin: (hash) => {
         const owner = `mirror ${++this.#pins}`;
@@ -219,7 +223,8 @@ export class Mirroring {
       });
     });
     const named = { name: imageArtifactName(image), version: imageArtifactVersion(image) };
-    const what = { ...named, tags: [], keep: true };
+    const passing = (files: AsyncIterable<SourceFile>) => this.#passBy(files);
+    const what = { ...named, tags: [], keep: true, passing };
     const url = part === "whole" ? imageUrl(image) : bareUrl(image);
     try {
       const { manifestHash } = await publishing.fromUrl(url, what, () => {}, signal);
@@ -236,6 +241,16 @@ export class Mirroring {
       await ask({ kind: "claim", key, forMs: 0 }).catch((cause: unknown) => {
         log.debug({ err: cause, key }, "claim lapses by itself");
       });
+    }
+  }
+
+  /** Blobs are heard by engines that wait for them. */
+  async *#passBy(files: AsyncIterable<SourceFile>): AsyncGenerator<SourceFile> {
+    for await (const file of files) {
+      const digest = digestAt(file.path);
+      const read: SourceFile["read"] = (options) =>
+        digest === null ? file.read(options) : this.#passing.through(digest, file.read(options));
+      yield { ...file, read };
     }
   }
 

@@ -9,6 +9,7 @@ import type { Sign } from "./mesh/ingest.ts";
 import type { Mesh } from "./mesh/mesh.ts";
 import type { Novelty } from "./mesh/novelty.ts";
 import type { SourceLimits } from "./sources/settings.ts";
+import type { SourceFile } from "./sources/source.ts";
 import type { Sources } from "./sources/sources.ts";
 
 export type Published = {
@@ -36,6 +37,11 @@ type What = {
   /** Absent: this host signs. */
   sign?: Sign | undefined;
 };
+type FromUrl = What & {
+  keep: boolean;
+  /** Sees the files on their way in; gives the same. */
+  passing?: (files: AsyncIterable<SourceFile>) => AsyncIterable<SourceFile>;
+};
 
 export class Publishing {
   readonly #deps: PublishingDeps;
@@ -60,13 +66,13 @@ export class Publishing {
   /** Throws CONFLICT when it changed meanwhile; then nothing was announced. */
   async fromUrl(
     url: string,
-    { name, version, tags, keep, sign }: What & { keep: boolean },
+    { name, version, tags, keep, sign, passing = (files) => files }: FromUrl,
     progress: Progress,
     signal: AbortSignal,
   ): Promise<Published> {
     const { mesh, sources, config } = this.#deps;
     const { revision, originUrl, pinned, files } = await sources.snapshot(url, { signal });
-    const signed = await mesh.publishStream(files, {
+    const signed = await mesh.publishStream(passing(files), {
       name,
       version: version ?? versionOf(revision),
       originUrl,

@@ -43,6 +43,7 @@ class World {
   readonly brought: string[] = [];
   readonly used: string[] = [];
   readonly asked: string[] = [];
+  passing: (instead: Promise<unknown>) => AsyncIterable<Uint8Array> = async function* () {};
   bringing: () => Promise<string> = async () => "v-brought";
   readonly images: Images;
 
@@ -93,6 +94,7 @@ class World {
         bytes: this.blobs.get(digest) ?? Buffer.alloc(0),
         mediaType: digest === root ? INDEX_TYPE : MANIFEST_TYPE,
       }),
+      passing: (_, instead) => this.passing(instead),
       canBring: () => this.canBring,
       bring: (what, part) => {
         this.brought.push(`${what.tag} ${what.digest === root ? "index" : "image"} ${part}`);
@@ -192,6 +194,27 @@ describe("images of the mirror", () => {
       layer.toString(),
     ]);
     expect(world.used).toEqual(["v-brought"]);
+  });
+
+  test("are given on while they are brought in, and the rest from the mesh (any share in time)", async () => {
+    for (const share of [0, 1, 7, layer.length]) {
+      const world = new World([of.registry]);
+      const brought = Promise.withResolvers<string>();
+      world.bringing = () => brought.promise;
+      world.passing = async function* () {
+        yield layer.subarray(0, Math.min(share, 3));
+        yield layer.subarray(3, Math.max(share, 3));
+      };
+      await world.images.manifest(of, image, get);
+      const blob = await world.images.blob(of, digestOf(layer), { signal });
+      const reading = bytesOf(blob);
+      if (share === layer.length) expect(await reading).toBe(layer.toString());
+      brought.resolve("v-brought");
+      expect(await reading).toBe(layer.toString());
+      const pieces: Uint8Array[] = [];
+      for await (const piece of blob.read({ from: 2, to: 5 }, { signal })) pieces.push(piece);
+      expect(Buffer.concat(pieces)).toEqual(layer.subarray(2, 6));
+    }
   });
 
   test("that could not be brought in are left to the registry for a while", async () => {

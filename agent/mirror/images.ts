@@ -54,6 +54,8 @@ export type ImagesDeps = Omit<TagDeps, "remembered"> & {
   manifest(image: PinnedImage, options: Waiting): Promise<{ bytes: Uint8Array; mediaType: string }>;
   /** Whether images can be published now. */
   canBring(): boolean;
+  /** A blob as it is brought in here, from its first byte, as far as it comes in time. */
+  passing(digest: string, instead: Promise<unknown>): AsyncIterable<Uint8Array>;
   /**
    * Sees to it that the image is in the catalog; gives its version. Only the manifest: for an
    * index, whose images are brought in on their own, and for another tag of what is there.
@@ -212,15 +214,25 @@ export class Images {
   }
 
   #asItComes({ blobs, version }: Coming, digest: string): FoundBlob {
-    const { read, use } = this.#deps;
+    const { read, use, passing } = this.#deps;
     return {
       bytes: blobs.get(digest) ?? 0,
       from: "registry",
       manifestHash: null,
-      read: async function* (span, options) {
-        const manifestHash = await unlessAborted(version, options.signal);
+      read: async function* ({ from, to }, options) {
+        let at = 0;
+        const gone = whenAborted(options.signal);
+        if (from === 0)
+          for await (const piece of passing(digest, Promise.race([version, gone]))) {
+            options.signal.throwIfAborted();
+            yield piece.subarray(0, to + 1 - at);
+            at += piece.length;
+            if (at > to) return;
+          }
+        const manifestHash = await Promise.race([version, gone]);
         use(manifestHash);
-        yield* read(manifestHash, blobPath(digest), span, options);
+        const rest = { from: Math.max(from, at), to };
+        yield* read(manifestHash, blobPath(digest), rest, options);
       },
     };
   }
@@ -296,12 +308,11 @@ function sizesOf(content: Content): Map<string, number> {
   return new Map(blobs.map(({ digest, size }) => [digest, size]));
 }
 
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  return Promise.race([promise, aborted]).finally(() =>
-    signal.removeEventListener("abort", onAbort),
-  );
+/** Rejects with the signal's reason. */
+function whenAborted(signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  promise.catch(() => null); // told to whoever waits for it
+  if (signal.aborted) reject(signal.reason);
+  else signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  return promise;
 }
