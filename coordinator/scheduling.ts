@@ -11,7 +11,7 @@ import type { HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
 import type { Log } from "../shared/runtime/log.ts";
-import type { Counter, Metrics } from "../shared/runtime/metrics.ts";
+import type { Counter, Gauge, Histogram, Metrics } from "../shared/runtime/metrics.ts";
 import { secret } from "../shared/runtime/random.ts";
 import type { Fleet } from "./fleet/hosts.ts";
 import type { Planning } from "./planning.ts";
@@ -49,6 +49,11 @@ export class Scheduling {
   readonly #deps: SchedulingDeps;
   readonly #runs: Counter<"outcome">;
   readonly #missed: Counter;
+  readonly #seconds: Histogram;
+  readonly #hosts: Gauge<"state">;
+  /** Stagings whose time was taken. */
+  #finished = new Set<string>();
+  readonly #startedMs: number;
   #schedules: Schedule[];
 
   constructor(deps: SchedulingDeps) {
@@ -59,10 +64,39 @@ export class Scheduling {
       help: "Runs of staging schedules: in time, late (the coordinator was away), failed",
       labelNames: ["outcome"],
     });
+    this.#startedMs = deps.demandClock.now();
+    this.#seconds = deps.metrics.histogram({
+      name: "prestage_stage_seconds",
+      help: "From asking for a staging by hand until the last host has it, demand time",
+      buckets: [1, 5, 20, 60, 300, 1_800, 7_200, 43_200],
+    });
+    this.#hosts = deps.metrics.gauge({
+      name: "prestage_stage_hosts",
+      help: "Hosts of stagings by hand, by how far they are",
+      labelNames: ["state"],
+    });
     this.#missed = deps.metrics.counter({
       name: "prestage_schedule_missed_total",
       help: "Runs of staging schedules that fell out because their time had passed",
     });
+  }
+
+  /** How many hosts are how far, and how long a staging took until the last had it. */
+  #measure(now: number): void {
+    const { stages, view } = this.#deps;
+    const seen = view();
+    const counts = { pending: 0, done: 0, failed: 0, withdrawn: 0 };
+    const finished = new Set<string>();
+    for (const stage of stages.list()) {
+      const { hosts } = stages.status(stage, seen);
+      for (const { state } of hosts) counts[state]++;
+      if (!hosts.every((h) => h.state === "done")) continue;
+      finished.add(stage.id);
+      const isNew = stage.createdMs >= this.#startedMs && !this.#finished.has(stage.id);
+      if (isNew) this.#seconds.observe((now - stage.createdMs) / 1_000);
+    }
+    this.#finished = finished;
+    for (const [state, count] of Object.entries(counts)) this.#hosts.set({ state }, count);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -78,6 +112,7 @@ export class Scheduling {
     );
     if (ended.length > 0) await this.#keep(this.#schedules.filter((s) => !ended.includes(s)));
     if ((await this.#deps.stages.expire(now)) > 0) this.#deps.changed();
+    this.#measure(now);
   }
 
   async stage(request: StageRequest, by: string): Promise<StageStatus> {

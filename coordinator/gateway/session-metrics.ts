@@ -1,5 +1,6 @@
 /** What the agents' sessions count. */
-import type { Counter, Gauge, Metrics } from "../../shared/runtime/metrics.ts";
+import type { RequestKind } from "../../shared/protocol/bodies.ts";
+import type { Counter, Gauge, Histogram, Metrics } from "../../shared/runtime/metrics.ts";
 
 export class SessionMetrics {
   readonly open: Gauge;
@@ -13,6 +14,9 @@ export class SessionMetrics {
   readonly droppedFrames: Counter<"type">;
   readonly refusedFrames: Counter<"at">;
   readonly foreignRecords: Counter;
+
+  readonly #answers: Histogram<"kind">;
+  readonly #failedAnswers: Counter<"kind">;
 
   constructor(metrics: Metrics) {
     const counter = <L extends string>(name: string, help: string, label: L) =>
@@ -37,5 +41,21 @@ export class SessionMetrics {
       name: "prestage_gateway_foreign_records_total",
       help: "Demand bins dropped because a host reported them for another host",
     });
+    this.#answers = metrics.histogram<"kind">({
+      name: "prestage_agent_request_seconds",
+      help: "Time to answer what agents ask: publish, resolve, manifest and others",
+      labelNames: ["kind"],
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
+    });
+    this.#failedAnswers = metrics.counter<"kind">({
+      name: "prestage_agent_request_failures_total",
+      help: "Questions of agents that were answered with an error",
+      labelNames: ["kind"],
+    });
+  }
+
+  answered(kind: RequestKind, seconds: number, ok: boolean): void {
+    this.#answers.observe({ kind }, seconds);
+    if (!ok) this.#failedAnswers.inc({ kind });
   }
 }

@@ -337,6 +337,7 @@ export class Sessions {
 
   async #answer(live: Live, { id, body }: Request): Promise<void> {
     const { host } = live.state;
+    const startMs = this.#now();
     const reply = await Promise.try(() => this.#deps.handlers.request(host, body)).then(
       (answer): Reply => ({ id, ok: true, code: null, message: "", body: answer }),
       (cause: unknown): Reply => {
@@ -347,6 +348,7 @@ export class Sessions {
         return { id, ok: false, code, message, body: null };
       },
     );
+    this.#metrics.answered(body.kind, (this.#now() - startMs) / 1_000, reply.ok);
     this.#dispatch(live, { type: "replied", reply });
   }
 
