@@ -3,9 +3,9 @@
  * strangers wrote can then neither stall nor bloat the coordinator, and the parsers' memory is given
  * back when they are done.
  */
-import { Worker } from "node:worker_threads";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
+import { askWorker } from "../../shared/runtime/worker.ts";
 import { EVENTS_MAX, type SignalEvent, shortText } from "./event.ts";
 import type { HolidaySettings } from "./holidays.ts";
 
@@ -29,46 +29,20 @@ export async function readEvents(
   request: ReadRequest,
   { clock, timeoutMs, signal }: { clock: Clock; timeoutMs: number; signal: AbortSignal },
 ): Promise<ReadResult> {
-  const answer = await ask(request, clock, timeoutMs, signal);
+  const answer = await askWorker<Answer>(
+    {
+      module: new URL("./reader-worker.ts", import.meta.url),
+      request,
+      heapMb: HEAP_MB,
+      timeoutMs,
+      what: "reading",
+    },
+    { clock, signal },
+  );
   if (!answer.ok) throw new PrestageError("CORRUPT", `not readable: ${shortText(answer.message)}`);
   const unique = new Map(answer.events.map((event) => [`${event.startMs} ${event.id}`, event]));
   const sorted = [...unique.values()].toSorted((a, b) => a.startMs - b.startMs);
   if (sorted.length <= EVENTS_MAX) return { events: sorted, problems: answer.problems };
   const problems = [...answer.problems, `over ${EVENTS_MAX} events: the latest are left out`];
   return { events: sorted.slice(0, EVENTS_MAX), problems };
-}
-
-async function ask(
-  request: ReadRequest,
-  clock: Clock,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<Answer> {
-  const worker = new Worker(new URL("./reader-worker.ts", import.meta.url), {
-    workerData: request,
-    env: {},
-    execArgv: [],
-    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
-  });
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  const cancel = clock.after(timeoutMs, () =>
-    reject(new PrestageError("TIMEOUT", `took over ${timeoutMs} ms to read`)),
-  );
-  const abort = () => reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  worker.once("message", resolve);
-  worker.once("error", (cause: unknown) =>
-    reject(new PrestageError("CORRUPT", "could not be read", { cause })),
-  );
-  worker.once("exit", (code) =>
-    reject(new PrestageError("CORRUPT", `could not be read (ended with ${code})`)),
-  );
-  try {
-    if (signal.aborted) throw signal.reason;
-    return await promise;
-  } finally {
-    cancel();
-    signal.removeEventListener("abort", abort);
-    await worker.terminate();
-  }
 }
