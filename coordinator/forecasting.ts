@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { PrestageError } from "../shared/errors.ts";
 import type { FileForecast, FileForecasts } from "./cli/forecast.ts";
+import { parseTimestamp } from "./demand/timestamp.ts";
 import { Ensemble, seasonsOf } from "./forecast/ensemble.ts";
 import { LEVELS } from "./forecast/levels.ts";
 import type { Past } from "./forecast/model.ts";
@@ -27,7 +28,7 @@ export async function forecastFiles(
     const text = await readFile(file, "utf8").catch((cause: unknown) => {
       throw new PrestageError("NOT_FOUND", `cannot read ${file}`, { cause });
     });
-    const past = parseSeries(text, file);
+    const past = parseSeries(text, file, parseTimestamp);
     const name = basename(file).replace(/\.csv$/i, "");
     series.push({
       series: name,

@@ -1,13 +1,18 @@
 import { expect, test } from "vitest";
+import { parseTimestamp } from "../demand/timestamp.ts";
 import { parseSeries } from "./series-file.ts";
 
 const file = (...lines: string[]) => ["timestamp,value", ...lines].join("\n");
 
 test("series: ISO times, Unix seconds and unmeasured bins are read", () => {
-  const iso = parseSeries(file("2024-01-01T00:00:00Z,3", "2024-01-01 00:05:00,NaN"), "a.csv");
+  const iso = parseSeries(
+    file("2024-01-01T00:00:00Z,3", "2024-01-01 00:05:00,NaN"),
+    "a.csv",
+    parseTimestamp,
+  );
   expect(iso).toMatchObject({ startMs: Date.UTC(2024, 0, 1), binMs: 300_000 });
   expect([...iso.counts]).toEqual([3, Number.NaN]);
-  const unix = parseSeries(file("0,1", "60,", "120,1e15"), "a.csv");
+  const unix = parseSeries(file("0,1", "60,", "120,1e15"), "a.csv", parseTimestamp);
   expect([...unix.counts]).toEqual([1, Number.NaN, 1e15]);
 });
 
@@ -22,9 +27,11 @@ test.each([
   ["no time", ["soon,1"], "line 2: the timestamp"],
   ["infinite", ["0,1", "60,Infinity"], "line 3: a count is at most"],
 ])("series: refuses by file and line (%s)", (_, lines, message) => {
-  expect(() => parseSeries(file(...lines), "a.csv")).toThrow(`a.csv, ${message}`);
+  expect(() => parseSeries(file(...lines), "a.csv", parseTimestamp)).toThrow(`a.csv, ${message}`);
 });
 
 test("series: refuses a file without the header (line 1)", () => {
-  expect(() => parseSeries("0,1\n60,2", "a.csv")).toThrow("a.csv, line 1: the header");
+  expect(() => parseSeries("0,1\n60,2", "a.csv", parseTimestamp)).toThrow(
+    "a.csv, line 1: the header",
+  );
 });

@@ -4,10 +4,12 @@ import type { Past } from "./model.ts";
 
 const VALUE_MAX = 1e15;
 const NOT_MEASURED = new Set(["", "na", "nan", "null"]);
-const ZONE = /(z|[+-]\d\d:?\d\d)$/i;
+
+/** Milliseconds; null if the text is no time. */
+type ParseTime = (text: string) => number | null;
 
 /** An empty value or NaN is a bin that was not measured. Throws CONFIG_INVALID with the line. */
-export function parseSeries(text: string, file: string): Past {
+export function parseSeries(text: string, file: string, parseTime: ParseTime): Past {
   const refuse = (line: number, what: string): never => {
     throw new PrestageError("CONFIG_INVALID", `${file}, line ${line}: ${what}`, {
       details: { file, line },
@@ -24,8 +26,9 @@ export function parseSeries(text: string, file: string): Past {
   let before = 0;
   for (let i = 1; i < lines.length; i++) {
     const fields = (lines[i] ?? "").split(",").map(unquoted);
-    const atMs = timeOf(fields[timeAt] ?? "");
-    if (Number.isNaN(atMs)) refuse(i + 1, "the timestamp is neither ISO-8601 nor Unix seconds");
+    const atMs =
+      parseTime(fields[timeAt] ?? "") ??
+      refuse(i + 1, "the timestamp is neither ISO-8601 nor Unix seconds");
     if (i === 1) startMs = atMs;
     if (i === 2) binMs = atMs - before;
     const fault = i > 1 ? stepFault(atMs - before, binMs) : null;
@@ -53,14 +56,6 @@ function stepFault(stepMs: number, binMs: number): string | null {
 
 function unquoted(field: string): string {
   return field.trim().replace(/^"(.*)"$/, "$1");
-}
-
-/** Milliseconds; NaN when it is no time. Without a zone it is UTC. */
-function timeOf(text: string): number {
-  if (/^-?\d+(\.\d+)?$/.test(text)) return Math.round(Number(text) * 1000);
-  if (!/^\d{4}-\d\d-\d\d/.test(text)) return Number.NaN;
-  const zoned = text.length <= 10 || ZONE.test(text) ? text : `${text}Z`;
-  return Date.parse(zoned);
 }
 
 /** NaN when not measured, null when it is no number. */

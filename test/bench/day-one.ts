@@ -13,6 +13,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
+import { parseTimestamp } from "../../coordinator/demand/timestamp.ts";
 import { pinballLoss } from "../../coordinator/forecast/counts.ts";
 import { Forecaster } from "../../coordinator/forecast/forecaster.ts";
 import { parseSeries } from "../../coordinator/forecast/series-file.ts";
@@ -234,7 +235,7 @@ function recorded(random: Random): Fleet[] {
 
 function ofFiles(files: readonly string[], random: Random): Fleet {
   const series = files.map((file) => {
-    const past = parseSeries(readFileSync(file, "utf8"), file);
+    const past = parseSeries(readFileSync(file, "utf8"), file, parseTimestamp);
     const counts = [...past.counts].map((count) => (Number.isNaN(count) ? 0 : count));
     const width = Math.max(1, Math.round(past.binMs / MINUTE_MS));
     const category = basename(file, ".csv");

@@ -9,6 +9,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { csvText } from "../../coordinator/cli/forecast.ts";
+import { parseTimestamp } from "../../coordinator/demand/timestamp.ts";
 import { LEVELS } from "../../coordinator/forecast/levels.ts";
 import { parseSeries } from "../../coordinator/forecast/series-file.ts";
 import { forecastFiles } from "../../coordinator/forecasting.ts";
@@ -28,7 +29,10 @@ const names = (await readdir(folder)).filter((name) => name.endsWith(".csv"));
 const files = names.map((name) => join(folder, name));
 const actual = new Map<string, Float64Array>();
 for (const file of files) {
-  actual.set(basename(file, ".csv"), parseSeries(await readFile(file, "utf8"), file).counts);
+  actual.set(
+    basename(file, ".csv"),
+    parseSeries(await readFile(file, "utf8"), file, parseTimestamp).counts,
+  );
 }
 
 function scored(csv: string): Score {

@@ -6,6 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
+import { parseTimestamp } from "../../coordinator/demand/timestamp.ts";
 import { Ensemble } from "../../coordinator/forecast/ensemble.ts";
 import { LEVELS } from "../../coordinator/forecast/levels.ts";
 import type { Past } from "../../coordinator/forecast/model.ts";
@@ -77,7 +78,10 @@ const kinds = ["steady", "daily", "walk", "step", "sparse", "timer"];
 const all: [string, Past][] = positionals.length
   ? await Promise.all(
       positionals.map(async (file): Promise<[string, Past]> => {
-        return [basename(file, ".csv"), parseSeries(await readFile(file, "utf8"), file)];
+        return [
+          basename(file, ".csv"),
+          parseSeries(await readFile(file, "utf8"), file, parseTimestamp),
+        ];
       }),
     )
   : kinds.map((kind) => [kind, generated(kind)]);
