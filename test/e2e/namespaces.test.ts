@@ -3,6 +3,7 @@
  * with the commands. Then what is gone: the coordinator, an agent, an agent in mid-transfer.
  */
 import { hash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -83,7 +84,9 @@ async function bytesOnDisk(host: string, manifestHash: string): Promise<number> 
   const text = await readFile(join(root, "manifests", `${manifestHash}.json`), "utf8");
   let sum = 0;
   for (const file of verifyManifest(JSON.parse(text)).files) {
-    const handle = await open(join(root, "partial", manifestHash, file.path), "r");
+    const path = join(root, "partial", manifestHash, file.path);
+    if (!existsSync(path)) continue; // made with its first byte
+    const handle = await open(path, "r");
     let offset = 0;
     for (const chunk of file.chunks) {
       const bytes = Buffer.alloc(chunk.bytes);
