@@ -224,6 +224,7 @@ export class Store {
       if (!tree.have.has(position)) continue;
       const bytes = await tree.read(position).catch(ignoreMissing);
       if (bytes) return bytes;
+      if (this.#trees.get(tree.hash) !== tree) continue; // dropped meanwhile
       tree.lose(position);
       this.corruptChunks++;
       this.#deps.log.warn({ manifestHash: tree.hash, position }, "chunk on disk is corrupt");

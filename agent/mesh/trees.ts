@@ -59,6 +59,8 @@ export class Tree {
   #dirtyBytes = 0;
   #losses: number[] = [];
   #flushing: Promise<void> = Promise.resolve();
+  /** Its way into place, while it is on it. */
+  #moving: Promise<unknown> = Promise.resolve();
 
   constructor(
     version: { hash: string; manifest: Manifest; root: string; placed: boolean },
@@ -214,8 +216,16 @@ export class Tree {
   async read(position: number): Promise<Uint8Array | null> {
     const { path, offset, bytes } = this.range(position);
     const buffer = Buffer.allocUnsafeSlow(bytes);
-    const from = join(this.root, path);
-    const got = await this.#handles.use(from, "read", (file) => readAt(file, buffer, offset));
+    const { root } = this;
+    let got: number;
+    try {
+      const from = join(root, path);
+      got = await this.#handles.use(from, "read", (file) => readAt(file, buffer, offset));
+    } catch (cause) {
+      await this.#moving;
+      if (this.root === root) throw cause;
+      return this.read(position); // it was moved into place meanwhile
+    }
     if (got === bytes && hash("sha256", buffer, "hex") === this.chunks[position]?.hash) {
       this.#verified.set(position);
       return buffer;
@@ -244,9 +254,12 @@ export class Tree {
     if (this.placed) return true;
     await this.#handles.closeUnder(this.root);
     const before = this.root;
-    await this.#disk.rename(before, place);
-    this.root = place;
-    this.placed = true;
+    const moved = this.#disk.rename(before, place).then(() => {
+      this.root = place;
+      this.placed = true;
+    });
+    this.#moving = moved.catch(() => null); // `activate` throws it
+    await moved;
     await syncFolder(this.#disk, dirname(place));
     await syncFolder(this.#disk, dirname(before));
     await this.#handles.closeUnder(before); // opened by a reader in between
