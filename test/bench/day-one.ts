@@ -2,7 +2,7 @@
  * What forecasts of a new category are worth after its first hour, against those of the same
  * forecaster that has known it for two weeks:
  *
- *   node test/bench/day-one.ts [SERIES.csv ...] [--births 4] [--folds 3]
+ *   node test/bench/day-one.ts [SERIES.csv ...] [--births 4] [--folds 3] [--only FLEET,...]
  *
  * A fleet of series; a third at a time is held out and born anew, the others stay known. From an
  * hour to two after birth forecasts of the next hour are compared by pinball loss, each series'
@@ -74,10 +74,7 @@ function forecasterAt(fleet: Fleet, born: ReadonlyMap<Series, number>, warmFrom:
     const losses = quantiles.map((row, i) => pinballLoss(row, one.counts[now + i] ?? 0));
     return losses.reduce((sum, loss) => sum + loss, 0) / AHEAD;
   };
-  const mix = (one: Series) =>
-    forecaster.forecast(one.workload, one.category, null, fleet.startMs + now * MINUTE_MS, AHEAD)
-      .mix;
-  return { to, lossOf, mix };
+  return { to, lossOf };
 }
 
 function judge(fleet: Fleet): Map<Series, Loss> {
@@ -114,11 +111,6 @@ function judge(fleet: Fleet): Map<Series, Loss> {
           loss.youngOf.set(age, (loss.youngOf.get(age) ?? 0) + now);
         }
       }
-      if (process.env.MIX)
-        for (const one of held)
-          print(
-            `${one.category} ${JSON.stringify(young.mix(one))} ${JSON.stringify(old.mix(one))}`,
-          );
     }
   }
   return losses;
@@ -140,9 +132,6 @@ function report(fleet: Fleet): void {
       `${ratio.toFixed(3)}  geometric ${geometric.toFixed(3)}  ` +
       `p25 ${at(0.25).toFixed(2)} p50 ${at(0.5).toFixed(2)} p90 ${at(0.9).toFixed(2)}`,
   );
-  if (process.env.MIX)
-    for (const [one, l] of losses)
-      print(`  ${one.category} ${(l.young / l.old).toFixed(2)} ${l.mean.toFixed(1)}`);
 }
 
 /** Counts of wider bins, each request in a minute of its bin by chance. */
