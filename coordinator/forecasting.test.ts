@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { csvText } from "./cli/forecast.ts";
 import { forecastFiles } from "./forecasting.ts";
@@ -51,3 +52,84 @@ test("forecast files: too few bins are refused by file and line", async () => {
   const file = await write("short.csv", wave(8));
   await expect(forecastFiles([file], 12, 2)).rejects.toThrow(`${file}, line 9: 8 bins are too few`);
 });
+
+type Row = { seconds: number; value: string };
+/** What can be wrong in one row, and what is said of which row. */
+const FAULTS: Record<string, (rows: Row[], at: number) => [line: number, what: RegExp]> = {
+  negative: (rows, at) => {
+    rows[at] = { seconds: at * 300, value: "-3" };
+    return [at + 2, /not negative/];
+  },
+  words: (rows, at) => {
+    rows[at] = { seconds: at * 300, value: "many" };
+    return [at + 2, /not a number/];
+  },
+  huge: (rows, at) => {
+    rows[at] = { seconds: at * 300, value: "1e16" };
+    return [at + 2, /at most 1e15/];
+  },
+  duplicated: (rows, at) => {
+    rows.splice(at, 0, { seconds: at * 300, value: "1" });
+    return [at + 3, /repeats/];
+  },
+  missing: (rows, at) => {
+    rows.splice(at, 1);
+    return [at + 2, /missing before it/];
+  },
+  shuffled: (rows, at) => {
+    rows.splice(at - 1, 0, ...rows.splice(at + 1, 1));
+    return [at + 1, /missing before it/];
+  },
+};
+
+test("forecast files: one bad row is named, whichever it is (every kind of fault)", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...Object.keys(FAULTS)),
+      fc.integer({ min: 3, max: 80 }),
+      fc.integer({ min: 0, max: 20 }),
+      async (kind, at, more) => {
+        const rows = Array.from({ length: at + 2 + more }, (_, i) => ({
+          seconds: i * 300,
+          value: `${i % 5}`,
+        }));
+        const [line, what] = FAULTS[kind]?.(rows, at) ?? [0, /./];
+        const file = await writeRows("fault.csv", rows);
+        const failure = await forecastFiles([file], 2, null).catch((error: unknown) => error);
+        expect(failure).toMatchObject({ code: "CONFIG_INVALID", details: { line } });
+        expect(String(failure)).toMatch(what);
+      },
+    ),
+    { numRuns: 80 },
+  );
+});
+
+test("forecast files: forecasts are finite, not negative and in order (whatever was counted)", async () => {
+  const value = fc.oneof(
+    { weight: 3, arbitrary: fc.nat({ max: 9 }).map(String) },
+    fc.constantFrom("0", "", "NaN", "1e15", "1e-9", "0.5"),
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(value, { minLength: 2, maxLength: 300 }),
+      fc.constantFrom(60, 300, 3600, 86_400),
+      async (values, width) => {
+        const rows = values.map((value, i) => ({ seconds: i * width, value }));
+        const made = await forecastFiles([await writeRows("any.csv", rows)], 5, null);
+        for (const row of made.series[0]?.forecasts[0]?.quantiles ?? [[Number.NaN]]) {
+          for (const [l, quantile] of row.entries()) {
+            expect(Number.isFinite(quantile) && quantile >= (row[l - 1] ?? 0)).toBe(true);
+          }
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+async function writeRows(name: string, rows: readonly Row[]): Promise<string> {
+  const file = join(folder, name);
+  const lines = rows.map(({ seconds, value }) => `${seconds},${value}`);
+  await writeFile(file, `timestamp,value\n${lines.join("\n")}\n`);
+  return file;
+}

@@ -17,7 +17,7 @@ const ACTIVE_SHARE_MIN = 0.05;
 /** Bins ahead that errors are learned for; farther ones go by the last of these. */
 const HORIZON = 64;
 /** With twice as many rounds nothing got better. */
-const LEARNING = { rounds: 250, everyMax: 64 };
+const LEARNING = { bins: 16_000, rounds: 250 };
 
 /** Counts of the bins from `from` to before `to`. */
 export type ReadBins = (from: number, to: number) => Float64Array;

@@ -23,12 +23,12 @@ const MEDIAN = LEVELS.indexOf(0.5);
 /** With more scored distances the nearer and the farther ones have weights of their own. */
 const GROUP_DISTANCES = 6;
 /**
- * Learning takes in about so many forecasts of each distance from the first fit: of a longer past it
- * leaves some out, by lot, as overlapping forecasts tell nearly the same; one in `everyMax` is taken
- * at least. More means more time for each fit and bin.
+ * Forecasts are scored over so many bins before the end of the first fit: older ones would have
+ * faded. About so many `rounds` of them are taken at each distance, by lot, as overlapping ones tell
+ * nearly the same. More of either costs time at each fit and bin.
  */
-type Learning = { rounds: number; everyMax: number };
-const LEARNING: Learning = { rounds: 700, everyMax: 4 };
+type Learning = { bins: number; rounds: number };
+const LEARNING: Learning = { bins: 1400, rounds: 500 };
 /** Where so many bins have no demand, the mix is held to its best expert. */
 const LEAN_QUIET = 0.75;
 const EXACT = 1e-9;
@@ -36,6 +36,8 @@ const OFFSET_GAIN = 1 / 200;
 const REGRESSION_PRIOR = 4;
 /** While learning, weights are as of so many forecasts before at most. */
 const WEIGH_EVERY = 12;
+/** Where forecasts are scored less often than one in so many bins, weights are renewed less too. */
+const EVERY_DENSE = 4;
 
 export class Ensemble {
   readonly signal: Signal;
@@ -43,6 +45,8 @@ export class Ensemble {
   readonly #drift: Drift;
   readonly #distances: readonly number[];
   readonly #groups: number;
+  /** Older bins of the first fit are not scored. */
+  readonly #from: number;
   /** One in so many bins is forecast and scored, by lot, at each distance. */
   readonly #every: number;
   readonly #threshold: number;
@@ -66,10 +70,11 @@ export class Ensemble {
     this.#distances = scoredDistances(horizon);
     this.#groups = this.#distances.length > GROUP_DISTANCES ? 2 : 1;
     this.signal = new Signal(unit, seasons, horizon);
-    const { rounds, everyMax } = learning;
-    this.#every = Math.min(everyMax, Math.max(1, past.counts.length / rounds));
+    const learned = Math.min(learning.bins, past.counts.length);
+    this.#from = past.counts.length - learned;
+    this.#every = Math.max(1, learned / learning.rounds);
     this.#threshold = 2 ** 32 / this.#every;
-    this.#weighEvery = Math.round(WEIGH_EVERY * Math.max(1, this.#every / LEARNING.everyMax));
+    this.#weighEvery = Math.round(WEIGH_EVERY * Math.max(1, this.#every / EVERY_DENSE));
     const locations = locationsOf(seasons.length);
     this.#locations = locations.length;
     this.names = [
@@ -216,7 +221,7 @@ export class Ensemble {
 
   /** By lot, as any fixed rhythm could be that of the series. */
   #due(origin: number, g: number): boolean {
-    return Math.imul(origin * 7 + g, 0x9e3779b1) >>> 0 < this.#threshold;
+    return origin >= this.#from && Math.imul(origin * 7 + g, 0x9e3779b1) >>> 0 < this.#threshold;
   }
 
   #putAside(): void {
@@ -300,7 +305,7 @@ export class Ensemble {
     return sum;
   }
 
-  /** Moves quantiles by what they were off lately, and sorts them. */
+  /** Moves quantiles by what they were off lately, sorts and spreads them. */
   #shift(ahead: number, g: number, part: number, quantiles: Float64Array): void {
     const next = part > 0 ? g + 1 : g;
     const factor = this.#volatility.factor(this.signal.n - 1 + ahead, ahead);
@@ -312,6 +317,10 @@ export class Ensemble {
       quantiles[l] = (quantiles[l] ?? 0) + offset;
     }
     sortRow(quantiles, 0);
+    const middle = quantiles[MEDIAN] ?? 0;
+    // What was learned from few bins is less certain than it looks.
+    const wide = 1 + 1 / Math.sqrt(Math.min(this.signal.n, LEARNING.bins) + 1);
+    for (let l = 0; l < L; l++) quantiles[l] = middle + wide * ((quantiles[l] ?? 0) - middle);
   }
 
   #score(slot: Pending, g: number, z: number): void {

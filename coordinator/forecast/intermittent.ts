@@ -62,7 +62,8 @@ export class Intermittent {
     const n = this.#n++;
     this.#quiet += Math.max(QUIET_GAIN, 1 / (n + 1)) * (1 - any - this.#quiet);
     const mean = this.#chances[1] ?? 0;
-    for (let ahead = 1; ahead <= this.#reach && ahead <= n; ahead++) {
+    const reach = this.#quiet > QUIET_MIN / 4 ? Math.min(this.#reach, n) : 0;
+    for (let ahead = 1; ahead <= reach; ahead++) {
       const origin = n - ahead + 1;
       const at = (ahead - 1) * IDLE_BUCKETS + (this.#idles[origin % this.#idles.length] ?? 0);
       const seen = (this.#afterSeen[at] ?? 0) + 1;

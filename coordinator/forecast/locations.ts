@@ -6,7 +6,7 @@
 import { FAST, MEDIUM, type Signal, SLOW } from "./signal.ts";
 
 const LEVEL_EXPERTS = 5;
-const SEASON_EXPERTS = 4;
+const SEASON_EXPERTS = 3;
 /** By the number of seasons they need: name, and share in the mix before anything is known. */
 const EXPERTS: readonly (readonly (readonly [name: string, prior: number])[])[] = [
   [
@@ -25,7 +25,6 @@ function seasonal(name: string): readonly (readonly [string, number])[] {
     [name === "" ? "season-naive" : `${name}naive`, 0.5],
     [`${name}season-fast`, 1],
     [`${name}season`, 2],
-    [`${name}season-slow`, 1],
   ];
 }
 
@@ -54,6 +53,5 @@ export function writeLocations(
     into[from] = signal.seasonBefore(target, signal.seasons[s] ?? 1);
     into[from + 1] = profile + signal.deviation(s, FAST);
     into[from + 2] = profile + signal.deviation(s, MEDIUM);
-    into[from + 3] = profile + signal.deviation(s, SLOW);
   }
 }

@@ -27,6 +27,8 @@ function generated(kind: string): Past {
   const counts = Float64Array.from({ length: 1500 }, (_, t) => {
     if (kind === "walk") level = Math.max(5, level + 6 * (random.next() - 0.5));
     if (kind === "step" && t === 800) level = 150;
+    if (kind === "trend") level *= 1.001;
+    if (kind === "late timer") return random.next() < 0.02 ? 0 : t % 15 === 0 ? 2 : 0;
     const day = kind === "daily" || kind === "step" ? 1 + 0.7 * Math.sin((t * Math.PI) / 12) : 1;
     if (kind === "sparse") return random.next() < 0.05 ? 1 + Math.floor(4 * random.next()) : 0;
     if (kind === "timer") return t % 7 === 0 ? 3 : 0;
@@ -74,7 +76,7 @@ function regret(past: Past): { ratio: number; best: string } {
 }
 
 const { positionals } = parseArgs({ allowPositionals: true });
-const kinds = ["steady", "daily", "walk", "step", "sparse", "timer"];
+const kinds = ["steady", "daily", "walk", "step", "trend", "sparse", "timer", "late timer"];
 const all: [string, Past][] = positionals.length
   ? await Promise.all(
       positionals.map(async (file): Promise<[string, Past]> => {
