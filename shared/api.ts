@@ -122,8 +122,8 @@ export const ForecastWatch = z.object({
       /** Pinball loss relative to the same minute of the day before; null when that had none. */
       relativeLoss: z.number().nullable(),
       coverage90: z.number(),
-      /** Medians less counts, by the sum of counts; null when nothing came. */
-      bias: z.number().nullable(),
+      /** Share of counts below the median less that above it; 0 is right, 1 always too high. */
+      bias: z.number(),
     })
     .nullable(),
   /** When the category was seen to leave its level. */

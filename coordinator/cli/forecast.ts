@@ -245,7 +245,7 @@ function watchText({ scores, driftsMs, ensemble }: ForecastWatch): string {
     const { relativeLoss, coverage90, bias } = scores;
     const loss =
       relativeLoss === null ? "" : `, loss ${relativeLoss.toFixed(2)}× that of the day before`;
-    const off = bias === null ? "" : `, bias ${bias < 0 ? "" : "+"}${percent(bias)}`;
+    const off = `, bias ${bias < 0 ? "" : "+"}${percent(bias)}`;
     lines.push(`90 % interval held ${percent(coverage90)}${loss}${off}`);
   } else lines.push("no forecast was scored yet");
   const drift = driftsMs.at(-1);

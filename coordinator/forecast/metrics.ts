@@ -30,7 +30,10 @@ export class ForecastMetrics {
       "prestage_forecast_coverage_ratio",
       "Share of minutes inside the 90 % interval",
     );
-    this.#bias = spread("prestage_forecast_bias_ratio", "Medians less requests, by requests");
+    this.#bias = spread(
+      "prestage_forecast_bias_ratio",
+      "Share of counts below the median less that above it",
+    );
     this.#categories = metrics.gauge({
       name: "prestage_forecast_scored_categories",
       help: "Categories whose forecasts have been scored",

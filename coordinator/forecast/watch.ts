@@ -11,8 +11,8 @@ export type WatchState = {
   loss: number;
   naive: number;
   inside: number;
-  sum: number;
-  excess: number;
+  /** Counts below the median less those above it. */
+  below: number;
 };
 
 export type Watched = {
@@ -22,17 +22,15 @@ export type Watched = {
   relativeLoss: number | null;
   /** Share of bins inside the 90 % interval. */
   coverage90: number;
-  /** Sum of medians less counts, by the sum of counts; null when nothing came. */
-  bias: number | null;
+  /** Share of counts below the median less that above it; 0 is right, 1 always too high. */
+  bias: number;
 };
 
 export class Watch {
   readonly #state: WatchState;
 
   constructor(state?: WatchState) {
-    this.#state = state
-      ? { ...state }
-      : { weight: 0, loss: 0, naive: 0, inside: 0, sum: 0, excess: 0 };
+    this.#state = state ? { ...state } : { weight: 0, loss: 0, naive: 0, inside: 0, below: 0 };
   }
 
   learn(quantiles: Quantiles, naive: number, actual: number): void {
@@ -44,22 +42,21 @@ export class Watch {
       // Of a point, over levels that lie about a half.
       naive: Math.abs(actual - naive) / 2,
       inside: inside ? 1 : 0,
-      sum: actual,
-      excess: (quantiles[MIDDLE] ?? 0) - actual,
+      below: Math.sign((quantiles[MIDDLE] ?? 0) - actual),
     };
-    for (const name of ["weight", "loss", "naive", "inside", "sum", "excess"] as const)
+    for (const name of ["weight", "loss", "naive", "inside", "below"] as const)
       state[name] = state[name] * KEEP + of[name];
   }
 
   /** Null before the first scored bin. */
   read(): Watched | null {
-    const { weight, loss, naive, inside, sum, excess } = this.#state;
+    const { weight, loss, naive, inside, below } = this.#state;
     if (weight === 0) return null;
     return {
       samples: weight,
       relativeLoss: naive > 0 ? loss / naive : null,
       coverage90: inside / weight,
-      bias: sum > 0 ? excess / sum : null,
+      bias: below / weight,
     };
   }
 
