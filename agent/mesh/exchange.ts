@@ -7,7 +7,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Channel } from "./channel.ts";
 import { PeerClient, type Question, type Reply } from "./client.ts";
-import { encodeFrame, type Frame, FrameError, FrameReader, type Have } from "./frames.ts";
+import { encodeFrame, type Frame, FrameError, FrameReader, type Have, PACE_MAX } from "./frames.ts";
 import { PeerServer, type Serve } from "./server.ts";
 import { Uplink } from "./uplink.ts";
 
@@ -30,6 +30,7 @@ export class Exchange {
   readonly #dials = new Map<string, Promise<Peer>>();
   /** Hosts that could not be dialled and are asked on the connection they opened. */
   readonly #behind = new Set<string>();
+  readonly #paces = new Map<string, number>();
   readonly #notBeforeMs = new Map<string, number>();
   sentBytes = 0;
 
@@ -59,10 +60,11 @@ export class Exchange {
     return peer !== undefined;
   }
 
-  /** On the connection on which that host's answers come. */
+  /** Holds the background answers of a host to a rate, on this connection and those to come. */
   pace(host: string, bytesPerSecond: number): void {
-    const peer = this.#own(host);
-    peer?.channel.send(encodeFrame({ type: "pace", bytesPerSecond }));
+    if (bytesPerSecond === PACE_MAX) this.#paces.delete(host);
+    else this.#paces.set(host, bytesPerSecond);
+    this.#own(host)?.channel.send(encodeFrame({ type: "pace", bytesPerSecond }));
   }
 
   /** Takes a connection that was opened by either side. */
@@ -108,6 +110,8 @@ export class Exchange {
       host,
       all.sort((a, b) => Number(b.channel.dialled) - Number(a.channel.dialled)),
     );
+    const bytesPerSecond = this.#paces.get(host);
+    if (bytesPerSecond !== undefined) channel.send(encodeFrame({ type: "pace", bytesPerSecond }));
     channel.closed.then(() => {
       client.end();
       const rest = (this.#peers.get(host) ?? []).filter((p) => p !== peer);

@@ -6,6 +6,7 @@ import type { Log } from "../../shared/runtime/log.ts";
 import type { TaskGroup } from "../../shared/runtime/tasks.ts";
 import type { Exchange } from "./exchange.ts";
 import type { HotChunks } from "./hot-chunks.ts";
+import { Pacing } from "./pacing.ts";
 import type { Provenance } from "./provenance.ts";
 import { Rate } from "./rate.ts";
 import type { Steps } from "./steps.ts";
@@ -51,6 +52,7 @@ export class Fetcher {
   readonly #group: TaskGroup;
   readonly #underWay = new Map<string, AbortController>();
   readonly #held = new Set<string>();
+  readonly #pacing: Pacing;
   readonly #rates = { peer: new Rate(), origin: new Rate() };
   readonly counters = {
     peerBytes: 0,
@@ -65,6 +67,7 @@ export class Fetcher {
   constructor(deps: FetcherDeps, group: TaskGroup) {
     this.#deps = deps;
     this.#group = group;
+    this.#pacing = new Pacing((host, rate) => deps.exchange.pace(host, rate));
   }
 
   dispatch(event: TransferEvent): void {
@@ -86,8 +89,14 @@ export class Fetcher {
     this.#rates.peer.sample(this.counters.peerBytes, peers > 0, nowMs);
     this.#rates.origin.sample(this.counters.originBytes, origin > 0, nowMs);
     this.#deps.hot.tick();
+    this.#updatePaces();
     this.#tellHeld();
     this.dispatch({ type: "tick" });
+  }
+
+  #updatePaces(): void {
+    const { rate, open } = this.#deps.transfer.underWay;
+    this.#pacing.update(rate, open);
   }
 
   /** Tells the core which versions are here whole, and which are no longer. */
@@ -108,6 +117,7 @@ export class Fetcher {
   #perform(effect: Effect): void {
     switch (effect.type) {
       case "request":
+        if (!effect.foreground && !this.#pacing.knows(effect.host)) this.#updatePaces();
         this.#start(effect, effect.host, (position, signal) =>
           this.#askPeer(effect, position, signal),
         );

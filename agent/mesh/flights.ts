@@ -34,6 +34,14 @@ export class Flights {
     return this.#all.size;
   }
 
+  /** Bytes asked of peers in the background, by host. */
+  open(): Map<string, number> {
+    const open = new Map<string, number>();
+    for (const { background, from, bytes } of this.#all)
+      if (background && from !== ORIGIN) open.set(from, (open.get(from) ?? 0) + bytes);
+    return open;
+  }
+
   all(): Iterable<Flight> {
     return this.#all;
   }

@@ -6,8 +6,8 @@ const CATCH_UP_MS = 8;
 /** Slices of so many milliseconds: smaller is smoother and costs more. */
 const SLICE_MS = 10;
 const SLICE_BYTES_MIN = 4 << 10;
-/** Rate 0 is looked at again after so long. */
-const STOPPED_MS = 100;
+/** Slower than this nobody is made to wait. */
+const BYTES_PER_SECOND_MIN = 1024;
 
 export class Pace {
   readonly #clock: Clock;
@@ -19,7 +19,7 @@ export class Pace {
   }
 
   set(bytesPerSecond: number): void {
-    this.#bytesPerSecond = bytesPerSecond;
+    this.#bytesPerSecond = Math.max(BYTES_PER_SECOND_MIN, bytesPerSecond);
   }
 
   /** How much to send at once, at most `max`. */
@@ -31,7 +31,6 @@ export class Pace {
   /** Resolves when so many bytes may be sent. */
   async wait(bytes: number): Promise<void> {
     if (this.#bytesPerSecond === Infinity) return;
-    while (this.#bytesPerSecond <= 0) await this.#clock.sleep(STOPPED_MS);
     const nowMs = this.#clock.monotonic();
     const atMs = Math.max(nowMs - CATCH_UP_MS, this.#nextMs);
     this.#nextMs = atMs + (bytes * 1000) / this.#bytesPerSecond;

@@ -153,9 +153,9 @@ export class Transfer {
       .map((w) => w.id);
   }
 
-  get underWay(): { peers: number; origin: number } {
+  get underWay(): { peers: number; origin: number; rate: number; open: Map<string, number> } {
     const { count, origin } = this.#flights;
-    return { peers: count - origin, origin };
+    return { peers: count - origin, origin, rate: this.#budget.rate, open: this.#flights.open() };
   }
 
   /** What is remembered, in entries: has to stay bounded. */

@@ -32,6 +32,7 @@ test("uplink: background gets a small part while a foreground answer moves, all 
   expect(sent()).toBeGreaterThan(0);
   expect(sent()).toBeLessThan(0.05 * foreground);
   end();
+  await clock.advance(150);
   const before = sent();
   await clock.advance(100);
   expect(sent() - before).toBeGreaterThan(50 * SLICE);

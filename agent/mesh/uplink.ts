@@ -9,6 +9,8 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 const BACKGROUND_SHARE = 0.02;
 /** Without a foreground byte for so long, background goes on. */
 const STALLED_MS = 500;
+/** So long after a foreground answer the next one is waited for. */
+const LINGER_MS = 100;
 
 export class Uplink {
   readonly #clock: Clock;
@@ -24,11 +26,13 @@ export class Uplink {
   /** An answer begins; call what it gives when the answer has ended. */
   begin(foreground: boolean): () => void {
     if (!foreground) return () => {};
-    this.#movedMs = this.#clock.monotonic();
-    if (this.#foreground++ === 0) this.#background = 0;
+    const nowMs = this.#clock.monotonic();
+    if (nowMs - this.#movedMs > STALLED_MS) this.#background = 0;
+    this.#movedMs = nowMs;
+    this.#foreground++;
     return () => {
       this.#foreground--;
-      if (this.#foreground === 0) this.#wake();
+      this.#wake();
     };
   }
 
@@ -41,16 +45,23 @@ export class Uplink {
 
   /** Resolves when so many background bytes may go. */
   async turn(bytes: number): Promise<void> {
-    while (this.#foreground > 0 && this.#background <= 0) {
-      const stalledMs = this.#movedMs + STALLED_MS - this.#clock.monotonic();
-      if (stalledMs <= 0) return;
+    for (let waitMs = this.#waitMs(); waitMs > 0; waitMs = this.#waitMs()) {
+      if (this.#background > 0) {
+        this.#background -= bytes;
+        return;
+      }
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#waiting.push(resolve);
-      const cancel = this.#clock.after(stalledMs, resolve);
+      const cancel = this.#clock.after(waitMs, resolve);
       await promise;
       cancel();
     }
-    if (this.#foreground > 0) this.#background -= bytes;
+  }
+
+  /** Until background may go as it likes, if no foreground byte comes before. */
+  #waitMs(): number {
+    const patienceMs = this.#foreground > 0 ? STALLED_MS : LINGER_MS;
+    return this.#movedMs + patienceMs - this.#clock.monotonic();
   }
 
   #wake(): void {

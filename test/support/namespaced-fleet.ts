@@ -73,6 +73,10 @@ export class NamespacedFleet {
     return this.#network.shape(host, megabitsPerSecond);
   }
 
+  receivedBytes(host: string): Promise<number> {
+    return this.#network.receivedBytes(host);
+  }
+
   async startCoordinator(): Promise<void> {
     const dataDir = this.dataDir(COORDINATOR);
     await this.#start("coordinator", COORDINATOR, {

@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { closeSync, existsSync, openSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
@@ -83,6 +84,13 @@ export class TestNetwork {
     const inside = ["-n", namespaceOf(name), "qdisc", "replace", "dev", `${linkOf(name)}i`];
     await run("tc", ["qdisc", "replace", "dev", linkOf(name), "root", "tbf", ...shape]);
     await run("tc", [...inside, "root", "tbf", ...shape]);
+  }
+
+  /** Bytes that came to the host over its link so far, all headers included. */
+  async receivedBytes(name: string): Promise<number> {
+    // What the bridge's end sends is what the host gets.
+    const file = `/sys/class/net/${linkOf(name)}/statistics/tx_bytes`;
+    return Number(await readFile(file, "utf8"));
   }
 
   /** A process of that host; its output goes to the file. */

@@ -11,6 +11,8 @@ import { systemClock } from "../../../shared/runtime/clock.ts";
 
 const MIB = 1 << 20;
 const MINUTE_MS = 60_000;
+/** So long chunks that came stay in memory for others. */
+const HOT_MS = 6_000;
 const minutes = Number(process.argv[2] ?? 20);
 const collect = globalThis.gc;
 if (!collect) throw new Error("run it with --expose-gc");
@@ -41,6 +43,7 @@ async function visit(hosts: TestHost[], count: number): Promise<void> {
 }
 
 async function sample(minute: number): Promise<Sample> {
+  await systemClock.sleep(HOT_MS);
   collect?.();
   await systemClock.sleep(50);
   collect?.();
