@@ -75,14 +75,20 @@ test.each(meaning)("manifest: refused, %s (%#)", (reason, bad) => {
 });
 
 const good = signManifest(manifest(), key);
-const setuid = canonicalManifest(manifest()).replace('"mode":420', '"mode":2541');
+const withMode = (mode: number) =>
+  canonicalManifest(manifest()).replace('"mode":420', `"mode":${mode}`);
+const setuid = withMode(0o4755);
+const device = withMode(0o060644);
+const link = withMode(0o120777);
 test.each([
   ["hash-mismatch", { ...good, hash: "0".repeat(64) }],
   ["bad-signature", { ...good, signature: Buffer.alloc(64).toString("base64url") }],
   ["bad-key", { ...good, publicKey: "AAAA" }],
   ["too-long", { ...good, body: "x".repeat((8 << 20) + 1) }],
   ["not-json", signText("{")],
-  ["schema", signText(setuid)],
+  ["bad-mode", signText(setuid)],
+  ["bad-mode", signText(device)],
+  ["bad-mode", signText(link)],
   ["schema", signText("[]")],
   ["not-canonical", signText(good.body.replace("{", '{"link":"/etc",'))],
   ["not-canonical", signText(good.body.replace(":", ": "))],

@@ -22,6 +22,7 @@ export type ManifestReason =
   | "bad-signature"
   | "not-json"
   | "schema"
+  | "bad-mode"
   | "not-canonical"
   | "absolute-path"
   | "path-traversal"
@@ -159,7 +160,8 @@ function parseBody(body: string): Manifest {
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const at = issue?.path.join(".") ?? "";
-    throw refuse("schema", `${at}: ${issue?.message ?? "not of the expected shape"}`, { at });
+    const reason = issue?.path.at(-1) === "mode" ? "bad-mode" : "schema";
+    throw refuse(reason, `${at}: ${issue?.message ?? "not of the expected shape"}`, { at });
   }
   if (canonicalManifest(parsed.data) !== body)
     throw refuse("not-canonical", "the body is not canonical JSON of the known fields");
