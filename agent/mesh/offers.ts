@@ -10,7 +10,7 @@ import type { Bitmap } from "./bitmap.ts";
 import type { Effect, SaidEvent } from "./wants.ts";
 
 /** Offered and not yet got, over all neighbours: enough to keep the uplink busy. */
-const OPEN_MAX = 8;
+const OPEN_MAX = 12;
 /** An offer not taken for so long goes to another, and the host waits as long for the next. */
 const TAKE_MS = 3_000;
 

@@ -144,6 +144,11 @@ export class Sources {
     return this.#all.size;
   }
 
+  /** What all of them said, in entries. */
+  get manifests(): number {
+    return this.#all.values().reduce((sum, source) => sum + source.manifests.size, 0);
+  }
+
   hostsWith(id: string): string[] {
     const holding = this.#all.values().filter((s) => {
       const known = s.manifests.get(id);

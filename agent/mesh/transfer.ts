@@ -159,9 +159,10 @@ export class Transfer {
   }
 
   /** What is remembered, in entries: has to stay bounded. */
-  get sizes(): { wants: number; sources: number; flights: number } {
-    const { size: sources } = this.#sources;
-    return { wants: this.#wants.size, sources, flights: this.#flights.count };
+  get sizes() {
+    const { size: sources, manifests } = this.#sources;
+    const { count: flights } = this.#flights;
+    return { wants: this.#wants.size, sources, manifests, flights, offers: this.#offers.size };
   }
 
   /** True when something may be asked for now that could not be before. */

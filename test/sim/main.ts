@@ -8,7 +8,7 @@ import { BREAKS, isBreakName } from "./breaks.ts";
 import { Summary } from "./report.ts";
 import type { RunOptions, RunResult } from "./run.ts";
 import { simulate } from "./simulate.ts";
-import { runMesh } from "./swarm/main.ts";
+import { runMesh, runSoak } from "./swarm/main.ts";
 
 type Job = { seeds: number[]; options: RunOptions; twiceEvery: number };
 
@@ -65,6 +65,8 @@ async function main(): Promise<number> {
   return summary.failed ? 1 : 0;
 }
 
-if (isMainThread)
-  process.exitCode = process.argv[2] === "mesh" ? runMesh(process.argv.slice(3)) : await main();
-else await work(workerData as Job);
+const [command, ...rest] = process.argv.slice(2);
+if (!isMainThread) await work(workerData as Job);
+else if (command === "mesh") process.exitCode = runMesh(rest);
+else if (command === "soak") process.exitCode = runSoak(rest);
+else process.exitCode = await main();

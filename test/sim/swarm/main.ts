@@ -1,6 +1,12 @@
-/** `npm run sim -- mesh [--hosts 2600] [--bytes 3e9] [--link 300e6] [--seeds 5] …` */
+/**
+ * `npm run sim -- mesh [--hosts 2600] [--bytes 3e9] [--link 300e6] [--seeds 5] …`, and
+ * `npm run sim -- soak [--hosts 50] [--hours 24]`.
+ */
 import { parseArgs } from "node:util";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { SWARM_DEFAULTS, type SwarmOptions } from "./plan.ts";
+import { growth, Soak } from "./soak.ts";
 import { Swarm, type SwarmResult } from "./swarm.ts";
 
 /** Flags in the units people think in. */
@@ -45,6 +51,48 @@ export function runMesh(argv: string[]): number {
     failed ||= result.unfinished > 0;
   }
   return failed ? 1 : 0;
+}
+
+export function runSoak(argv: string[]): number {
+  const text = { type: "string" as const };
+  const { values } = parseArgs({
+    args: argv,
+    options: {
+      hosts: { ...text, default: "50" },
+      hours: { ...text, default: "24" },
+      seed: { ...text, default: "1" },
+    },
+  });
+  const [hosts, hours, seed] = [values.hosts, values.hours, values.seed].map(Number);
+  if (!hosts || !hours || seed === undefined) return 2;
+  const startMs = performance.now();
+  const result = new Soak({ hosts, hours, seed }, heapBytes).run();
+  const heapMiB = growth(result.samples, (s) => s.heapBytes) / 2 ** 20;
+  const entries = growth(result.samples, (s) => s.remembered);
+  const { published, joined, completed, unfinished, left, events } = result;
+  for (const at of [0.25, 0.5, 0.75, 1]) {
+    const s = result.samples[Math.ceil(at * result.samples.length) - 1];
+    if (s)
+      process.stdout.write(
+        `${(s.atMs / 3.6e6).toFixed(1)} h: heap ${(s.heapBytes / 2 ** 20).toFixed(2)} MiB, ` +
+          `${s.remembered} entries in the cores\n`,
+      );
+  }
+  process.stdout.write(
+    `${hours} h of ${hosts} hosts: ${published} versions, ${joined - hosts} hosts came anew, ` +
+      `${completed} completed, ${unfinished} unfinished; after warm-up ` +
+      `${heapMiB.toFixed(4)} MiB and ${entries.toFixed(1)} entries per 10 min, ` +
+      `${left} left when all was dropped; ` +
+      `${(events / 1e6).toFixed(1)} M events in ${((performance.now() - startMs) / 1000).toFixed(0)} s\n`,
+  );
+  return unfinished > 0 || left > 0 || heapMiB > 1 ? 1 : 0;
+}
+
+function heapBytes(): number {
+  setFlagsFromString("--expose-gc");
+  const collect: () => void = runInNewContext("gc");
+  collect();
+  return process.memoryUsage().heapUsed;
 }
 
 function line(r: SwarmResult, o: SwarmOptions, tookMs: number): string {

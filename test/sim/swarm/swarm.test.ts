@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { SWARM_DEFAULTS, type SwarmOptions } from "./plan.ts";
+import { Soak } from "./soak.ts";
 import { Swarm } from "./swarm.ts";
 
 /** Simulated time over payload/rate; the machine's own time plays no part. */
@@ -49,5 +50,14 @@ describe("a version to many hosts from one", () => {
       ratios({ hosts: 30, spreadMs: 500 }, 7),
     ];
     expect(a).toEqual(b);
+  });
+});
+
+describe("hours of a site whose hosts come and go", () => {
+  test("leave nothing behind, and every want ends (20 hosts, 2 hours)", () => {
+    const result = new Soak({ hosts: 20, hours: 2, seed: 1 }, () => 0).run();
+    expect(result.completed).toBeGreaterThan(200);
+    expect(result.joined).toBeGreaterThan(20);
+    expect(result).toMatchObject({ unfinished: 0, left: 0 });
   });
 });
