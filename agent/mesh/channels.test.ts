@@ -125,3 +125,17 @@ test("channels: a port in use is given up for another unless one insists", async
   expect(other.port).not.toBe(at.port);
   await other.stop();
 });
+
+test("channels: none of many that come within a second is refused (200 hosts after a restart)", {
+  timeout: 120_000,
+}, async () => {
+  const seed = await listening("seed");
+  const others: End[] = [];
+  for (let i = 0; i < 200; i++) others.push(await listening(`h${i}`));
+  const members = [seed, ...others].map((end) => end.member);
+  for (const { channels } of [seed, ...others]) channels.setMembers(members);
+  const dialled = await Promise.all(others.map(({ channels }) => channels.dial("seed")));
+  await until(() => seed.opened.length === 200);
+  expect(dialled.every((channel) => channel.open)).toBe(true);
+  expect(seed.refused).toEqual([]);
+});
