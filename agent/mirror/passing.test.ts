@@ -38,9 +38,9 @@ test("passing: who is too slow has a beginning without a gap, and holds nobody u
   const passing = new Passing();
   const slow = passing.listen("blob", never);
   const first = slow.next();
-  const piece = (digit: number) => new Uint8Array(1 << 20).fill(digit);
+  const memory = new Uint8Array(1 << 20);
   async function* large() {
-    for (let i = 0; i < 40; i++) yield piece(i);
+    for (let i = 0; i < 40; i++) yield memory.fill(i);
   }
   for await (const _ of passing.through("blob", large()));
   const rest = await drain(slow);
