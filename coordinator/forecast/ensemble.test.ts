@@ -98,3 +98,16 @@ test("ensemble: nine in ten are inside the 90 % interval (steady; two seasons af
   expect(hits.after / rounds).toBeGreaterThan(0.85);
   expect(hits.after / rounds).toBeLessThan(0.95);
 });
+
+test("ensemble: zeros in a series that is all but never zero are gaps, until they last", () => {
+  const counts = daily(24 * 20, "gap");
+  const medianAfter = (zeros: number) => {
+    const fitted = Ensemble.fit(past(counts), 3);
+    for (let i = 0; i < zeros; i++) fitted.update(0);
+    return fitted.predict(1)[4] ?? Number.NaN;
+  };
+  expect(Math.abs(medianAfter(2) / (100 + 80 * Math.sin((2 * Math.PI * 2) / 24)) - 1)).toBeLessThan(
+    0.25,
+  );
+  expect(medianAfter(30)).toBeLessThan(30);
+});
