@@ -2,7 +2,7 @@
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { holdOf, TestFleet } from "./mesh.fixture.ts";
 
-const { dir, seed, seeder, self, signed, rate } = JSON.parse(process.argv[2] ?? "{}");
+const { dir, seed, seeder, self, signed, rate, talkative } = JSON.parse(process.argv[2] ?? "{}");
 const fleet = new TestFleet();
 fleet.manifests.set(signed.hash, signed);
 const { mesh } = await fleet.start("child", { dir, seed: Buffer.from(seed, "hex") });
@@ -20,5 +20,6 @@ while (mesh.counters().peerBytes === 0) await systemClock.sleep(5);
 say("moving");
 for (;;) {
   await systemClock.sleep(10);
+  if (talkative) say("at");
   if (mesh.orderStates()[0]?.state === "done") say("done");
 }
