@@ -95,9 +95,12 @@ export class Store {
   async open(): Promise<void> {
     const { disk } = this.#deps;
     for (const folder of ["trash", "intake"]) await removeFolder(disk, this.#path(folder));
-    for (const folder of ["manifests", "partial", "trees", "meta", "trash", "state", "intake"])
+    for (const folder of ["manifests", "partial", "trees", "meta", "trash", "intake"])
       await disk.mkdir(this.#path(folder), { recursive: true });
-    for (const folder of [this.dir, dirname(this.dir)]) await syncFolder(disk, folder);
+    // Synced once, before `state` is made: on a busy disk it takes seconds.
+    if (!(await disk.readdir(this.dir)).includes("state"))
+      for (const folder of [this.dir, dirname(this.dir)]) await syncFolder(disk, folder);
+    await disk.mkdir(this.#path("state"), { recursive: true });
     const [partial, trees, names] = await Promise.all(
       ["partial", "trees", "manifests"].map((folder) => disk.readdir(this.#path(folder))),
     );
