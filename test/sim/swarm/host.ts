@@ -31,6 +31,7 @@ export class SwarmHost {
   sending = false;
   spreading = false;
   startMs = 0;
+  askAgainMs = 0;
   doneMs = Number.NaN;
   alive = true;
   lies = false;

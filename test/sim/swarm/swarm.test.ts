@@ -44,6 +44,18 @@ describe("a version to many hosts from one", () => {
     expect(r.p50).toBeLessThan(1.9);
   });
 
+  test("crosses the thin link of a site once (three sites of 15 hosts)", () => {
+    const r = ratios({ hosts: 45, sites: 3, thinBytesPerSecond: 50e6, bytes: 50e6 });
+    expect(r.unfinished).toBe(0);
+    expect(r.thin).toBeLessThan(2.1);
+  });
+
+  test("comes from the origin once (16 cold hosts)", () => {
+    const r = ratios({ hosts: 16, seeders: 0, bytes: 100e6 });
+    expect(r.unfinished).toBe(0);
+    expect(r.origin).toBeLessThan(1.05);
+  });
+
   test("the same seed gives the same run", () => {
     const [a, b] = [
       ratios({ hosts: 30, spreadMs: 500 }, 7),

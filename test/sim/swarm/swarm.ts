@@ -28,6 +28,7 @@ const KIND = {
 const RESULTS: readonly Answer[] = ["ok", "bad", "busy"];
 const ID = "m".repeat(64);
 const TICK_MS = 100;
+const ASK_AROUND_MS = 3_000;
 /** On the wire, of one request, one told unit, one first word; with headers and TLS. */
 const REQUEST_BYTES = 96;
 const HAVE_BYTES = 90;
@@ -209,7 +210,23 @@ export class Swarm {
   #tick(host: SwarmHost): void {
     if (!Number.isNaN(host.doneMs)) return;
     this.#step(host, { type: "tick" });
+    this.#askElsewhere(host);
     this.#events.add(this.#events.nowMs + TICK_MS, KIND.tick, host.index);
+  }
+
+  /** Asks the publisher in another site what it has, when no neighbour has some unit. */
+  #askElsewhere(host: SwarmHost): void {
+    const now = this.#events.nowMs;
+    const publisher = this.#o.seeders > 0 ? this.#host(0) : host;
+    if (publisher.site === host.site || now < host.askAgainMs) return;
+    if (host.core.sourceless(now).length === 0) return;
+    host.askAgainMs = now + ASK_AROUND_MS;
+    const have = new Bitmap(this.#units.count, publisher.have.toBytes());
+    const manifests = [{ id: ID, have, wanting: false, urgent: false, claims: [] }];
+    const far = { type: "said", host: publisher.name, local: false, whole: false } as const;
+    this.#control(publisher, host, SAID_BYTES + this.#units.count / 8);
+    const atMs = now + host.latencyMs + publisher.latencyMs;
+    this.#events.add(atMs, KIND.said, host.index, 0, { ...far, manifests });
   }
 
   #step(host: SwarmHost, event: TransferEvent): void {
