@@ -8,7 +8,7 @@ import { Command, CommanderError } from "commander";
 import { reportFailure, type Shell } from "../shared/cli/command.ts";
 import { addDaemon } from "../shared/cli/daemon.ts";
 import { ERRORS } from "../shared/errors.ts";
-import { loadLean } from "../shared/runtime/memory.ts";
+import { collectSeldom, loadLean } from "../shared/runtime/memory.ts";
 import { endWithin, processTerminal, terminalClock } from "../shared/runtime/terminal.ts";
 
 const RUN = "Run:";
@@ -224,6 +224,7 @@ function addDaemons(program: Command, shell: Shell): void {
       "Runs the agent of this host until SIGTERM. The host must have joined the fleet before " +
       "(prestage join), which also writes a first agent.yaml.",
     run: async (options) => {
+      collectSeldom();
       const { runAgent } = await loadLean(() => import("../agent/main.ts"));
       await runAgent(options);
     },

@@ -2,7 +2,7 @@
  * A host that has all of a version which several neighbours want gives every unit out once before
  * it repeats any: it offers each unit to one neighbour only and lets them swap. A neighbour is
  * offered more when it has got what it was offered, so the fast get more; what a slow or lost one
- * was offered goes to another. When every unit was offered, all may ask for all.
+ * was offered goes to another. When every unit was taken, all may ask for all.
  * Source of the idea: super-seeding (BEP 16), with a window instead of one unit at a time.
  */
 import type { Random } from "../../shared/runtime/random.ts";
@@ -99,10 +99,13 @@ class Offers {
     this.#settle(effects);
   }
 
-  /** Spreads while two or more want it and something was never offered. */
+  /**
+   * Spreads while two or more want it and something was not taken yet: who may ask for all before
+   * asks here for what others are about to hand on.
+   */
   #settle(effects: Effect[]): void {
     while (this.#pool.length > 0 && this.#offered[this.#pool.at(-1) ?? 0] !== 0) this.#pool.pop();
-    const spreading = this.#takers.size >= 2 && this.#pool.length > 0;
+    const spreading = this.#takers.size >= 2 && (this.#pool.length > 0 || this.#open > 0);
     if (spreading === this.#spreading) return;
     this.#spreading = spreading;
     effects.push({ type: "announce", id: this.id });
