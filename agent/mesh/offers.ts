@@ -2,7 +2,8 @@
  * A host that has all of a version which several neighbours want gives every unit out once before
  * it repeats any: it offers each unit to one neighbour only and lets them swap. A neighbour is
  * offered more when it has got what it was offered, so the fast get more; what a slow or lost one
- * was offered goes to another. When every unit was taken, all may ask for all.
+ * was offered goes to another. When every unit was taken, or the last ones take long, all may ask
+ * for all.
  * Source of the idea: super-seeding (BEP 16), with a window instead of one unit at a time.
  */
 import type { Random } from "../../shared/runtime/random.ts";
@@ -13,6 +14,8 @@ import type { Effect, SaidEvent } from "./wants.ts";
 const OPEN_MAX = 12;
 /** An offer not taken for so long goes to another, and the host waits as long for the next. */
 const TAKE_MS = 3_000;
+/** What was offered last is waited for so many times as long as taking an offer takes. */
+const PATIENCE = 2;
 
 type Taker = { open: Map<number, number>; notBeforeMs: number };
 
@@ -25,6 +28,9 @@ class Offers {
   readonly #takers = new Map<string, Taker>();
   #open = 0;
   #spreading = false;
+  /** From offering to the word that it is there, lately. */
+  #takeMs = 0;
+  #lastOfferMs = Number.NEGATIVE_INFINITY;
 
   constructor(id: string, units: number, random: Random) {
     this.id = id;
@@ -51,7 +57,7 @@ class Offers {
     for (let unit = 0; unit < have.size; unit++) if (have.has(unit)) this.#got(unit);
     const taker = this.#takers.get(host);
     for (const unit of [...(taker?.open.keys() ?? [])])
-      if (taker && have.has(unit)) this.#close(taker, unit);
+      if (taker && have.has(unit)) this.#took(taker, unit, nowMs);
     this.#offerAll(nowMs, effects);
   }
 
@@ -59,7 +65,7 @@ class Offers {
   had(host: string, unit: number, nowMs: number, effects: Effect[]): void {
     this.#got(unit);
     const taker = this.#takers.get(host);
-    if (taker && this.#close(taker, unit)) this.#offerAll(nowMs, effects);
+    if (taker && this.#took(taker, unit, nowMs)) this.#offerAll(nowMs, effects);
   }
 
   /** A neighbour that went, or wants it no more. */
@@ -85,7 +91,7 @@ class Offers {
   }
 
   #offerAll(nowMs: number, effects: Effect[]): void {
-    this.#settle(effects);
+    this.#settle(nowMs, effects);
     if (!this.#spreading) return;
     const most = Math.ceil(OPEN_MAX / this.#takers.size);
     // In turn: who was offered something goes to the end.
@@ -96,16 +102,17 @@ class Offers {
       this.#takers.delete(host);
       this.#takers.set(host, taker);
     }
-    this.#settle(effects);
+    this.#settle(nowMs, effects);
   }
 
   /**
    * Spreads while two or more want it and something was not taken yet: who may ask for all before
    * asks here for what others are about to hand on.
    */
-  #settle(effects: Effect[]): void {
+  #settle(nowMs: number, effects: Effect[]): void {
     while (this.#pool.length > 0 && this.#offered[this.#pool.at(-1) ?? 0] !== 0) this.#pool.pop();
-    const spreading = this.#takers.size >= 2 && (this.#pool.length > 0 || this.#open > 0);
+    const awaited = this.#open > 0 && nowMs - this.#lastOfferMs < PATIENCE * this.#takeMs;
+    const spreading = this.#takers.size >= 2 && (this.#pool.length > 0 || awaited);
     if (spreading === this.#spreading) return;
     this.#spreading = spreading;
     effects.push({ type: "announce", id: this.id });
@@ -118,9 +125,16 @@ class Offers {
       if (this.#offered[unit] !== 0) continue;
       this.#offered[unit] = 1;
       this.#open++;
+      this.#lastOfferMs = nowMs;
       taker.open.set(unit, nowMs);
       effects.push({ type: "have", id: this.id, unit, hosts: [host] });
     }
+  }
+
+  #took(taker: Taker, unit: number, nowMs: number): boolean {
+    const sinceMs = taker.open.get(unit);
+    if (sinceMs !== undefined) this.#takeMs += (nowMs - sinceMs - this.#takeMs) / 8;
+    return this.#close(taker, unit);
   }
 
   #close(taker: Taker, unit: number): boolean {

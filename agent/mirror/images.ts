@@ -72,7 +72,8 @@ export type FoundBlob = {
   read(span: Span, options: Waiting): AsyncIterable<Uint8Array>;
 };
 type Found = { manifestHash: string; bytes: number; active: boolean };
-type Coming = { blobs: Map<string, number>; version: Promise<string> };
+/** `tag`: the one it is brought in under. */
+type Coming = { tag: string | null; blobs: Map<string, number>; version: Promise<string> };
 
 /** Versions of a repository whose file tables are looked through for a digest. */
 const DESCRIBED_MAX = 20;
@@ -256,12 +257,17 @@ export class Images {
 
   /** Begins to bring the image into the mesh; its blobs can be asked for at once. */
   #bring(image: PinnedImage, manifest: Uint8Array): void {
-    if (this.#coming.has(image.digest)) return;
+    const coming = this.#coming.get(image.digest);
+    if (coming) {
+      const told = () => (coming.tag === image.tag ? null : this.#tell(image));
+      coming.version.then(told, () => null); // why not is said by who began it
+      return;
+    }
     const content = contentOf(manifest, image.digest);
     this.#adopt(image.digest, content);
     const version = this.#deps.bring(image, content.kind === "index" ? "manifest" : "whole");
     // It stays when it has come, for the catalog may be known here as it was before.
-    this.#coming.set(image.digest, { blobs: sizesOf(content), version });
+    this.#coming.set(image.digest, { tag: image.tag, blobs: sizesOf(content), version });
     version.catch((cause: unknown) => {
       const { clock, log } = this.#deps;
       log.warn({ err: cause, image: imageUrl(image) }, "image not brought in");
@@ -270,9 +276,13 @@ export class Images {
     });
   }
 
-  /** Another tag of what is known is told to the fleet, so that it counts without the registry. */
   async #served(image: PinnedImage, manifest: Uint8Array): Promise<void> {
     this.#adopt(image.digest, contentOf(manifest, image.digest));
+    await this.#tell(image);
+  }
+
+  /** Another tag of what is known is told to the fleet, so that it counts without the registry. */
+  async #tell(image: PinnedImage): Promise<void> {
     const key = imageUrl(image);
     if (image.tag === null || this.#told.has(key) || !this.#brings(image)) return;
     this.#told.set(key, true);
