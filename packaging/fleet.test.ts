@@ -7,48 +7,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { HostList } from "../shared/api.ts";
 import type { Schedule, StagedList, StageList } from "../shared/api-stages.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
-import { FakeTerminal } from "../test/support/terminal.ts";
-import { Children } from "./demo/children.ts";
-import { runProgram } from "./prestage.ts";
+import { ENTRY } from "../test/support/coordinator.ts";
+import { Daemons, HOLDS_WITHIN_MS } from "../test/support/daemons.ts";
 
-const ENTRY = new URL("prestage.mjs", import.meta.url).pathname;
-const START_WITHIN_MS = 100_000;
-const children = new Children({
-  clock: systemClock,
-  nodePath: process.execPath,
-  env: process.env,
-});
+const daemons = new Daemons();
+const { run, json, until, start: startDaemon } = daemons;
 let folder: string;
 let context: string;
-
-async function run(args: string[], stdin = "") {
-  const env = { PRESTAGE_CONTEXT: context };
-  const terminal = new FakeTerminal(args, { env, stdin });
-  await runProgram({ terminal, clock: systemClock });
-  return terminal;
-}
-
-async function json<T>(args: string[], stdin = ""): Promise<T> {
-  const terminal = await run([...args, "--json"], stdin);
-  expect(terminal.errors).toBe("");
-  expect(terminal.exit).toBe(0);
-  return JSON.parse(terminal.stdout);
-}
-
-async function until(what: string, holds: () => Promise<boolean>) {
-  const endMs = systemClock.monotonic() + START_WITHIN_MS;
-  while (!(await holds())) {
-    expect(systemClock.monotonic(), what).toBeLessThan(endMs);
-    await systemClock.sleep(100);
-  }
-}
-
-async function startDaemon(kind: "agent" | "coordinator", name: string, config: object) {
-  const file = join(folder, `${name}.yaml`);
-  await writeFile(file, JSON.stringify(config));
-  const args = [ENTRY, kind, "--config", file, "--stop-with-stdin"];
-  return children.start(name, args, { logFile: join(folder, `${name}.log`) });
-}
 
 async function startAgent(host: string, url: string) {
   const dir = join(folder, host);
@@ -71,7 +36,8 @@ async function startAgent(host: string, url: string) {
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "prestage-fleet-"));
-  context = join(folder, "coordinator", "cli.json");
+  daemons.folder = folder;
+  context = daemons.context;
   await startDaemon("coordinator", "coordinator", {
     dataDir: join(folder, "coordinator"),
     listen: { host: "127.0.0.1", port: 0 },
@@ -89,7 +55,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await children.stop();
+  await daemons.stop();
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -143,7 +109,7 @@ describe("commands and a fleet", () => {
     ]);
     const b = tiles?.hosts[1];
     expect(b?.sources).toEqual([{ from: "a", bytes: expect.any(Number) }]);
-    expect(Date.now() - (b?.sinceMs ?? 0)).toBeLessThan(START_WITHIN_MS);
+    expect(Date.now() - (b?.sinceMs ?? 0)).toBeLessThan(HOLDS_WITHIN_MS);
     const text = (await run(["status", "tiles"])).stdout;
     expect(text).toMatch(/^b +active +100\.0 % .* cancelled +explicit: by .* a 100\.0 %$/m);
     expect((await run(["status", "nothing"])).errors).toContain("not published");

@@ -11,55 +11,17 @@ import { readAccess } from "../coordinator/cli/context.ts";
 import type { ArtifactList, DoctorView, HostList } from "../shared/api.ts";
 import type { FollowList } from "../shared/api-follows.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
-import { FakeTerminal } from "../test/support/terminal.ts";
-import { Children } from "./demo/children.ts";
-import { runProgram } from "./prestage.ts";
+import { Daemons } from "../test/support/daemons.ts";
 
-const ENTRY = new URL("prestage.mjs", import.meta.url).pathname;
-const START_WITHIN_MS = 100_000;
 const SECRET = "s3cret-of-the-origin";
-const children = new Children({
-  clock: systemClock,
-  nodePath: process.execPath,
-  env: { ...process.env, ORIGIN_LOGIN: `reader:${SECRET}` },
-});
+const daemons = new Daemons({ ...process.env, ORIGIN_LOGIN: `reader:${SECRET}` });
+const { run, json, until, start: startDaemon } = daemons;
 const agents = new Map<string, Awaited<ReturnType<typeof startDaemon>>>();
-/** All that commands printed. */
-let printed = "";
 let folder: string;
 let context: string;
 let origin: Server;
 let asked = 0;
 let content = Buffer.from("first");
-
-async function run(args: string[], stdin = "") {
-  const env = { PRESTAGE_CONTEXT: context };
-  const terminal = new FakeTerminal(args, { env, stdin });
-  await runProgram({ terminal, clock: systemClock });
-  printed += terminal.stdout + terminal.errors;
-  return terminal;
-}
-
-async function json<T>(args: string[], stdin = ""): Promise<T> {
-  const terminal = await run([...args, "--json"], stdin);
-  expect(terminal.errors).toBe("");
-  return JSON.parse(terminal.stdout);
-}
-
-async function until(what: string, holds: () => Promise<boolean>) {
-  const endMs = systemClock.monotonic() + START_WITHIN_MS;
-  while (!(await holds())) {
-    expect(systemClock.monotonic(), what).toBeLessThan(endMs);
-    await systemClock.sleep(200);
-  }
-}
-
-async function startDaemon(kind: "agent" | "coordinator", name: string, config: object) {
-  const file = join(folder, `${name}.yaml`);
-  await writeFile(file, JSON.stringify(config));
-  const args = [ENTRY, kind, "--config", file, "--stop-with-stdin"];
-  return children.start(name, args, { logFile: join(folder, `${name}.log`) });
-}
 
 async function startAgent(host: string, url: string) {
   const dir = join(folder, host);
@@ -98,7 +60,8 @@ const tagged = async () => (await artifacts()).find((a) => a.tags.includes("live
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "prestage-sources-"));
-  context = join(folder, "coordinator", "cli.json");
+  daemons.folder = folder;
+  context = daemons.context;
   const wanted = `Basic ${Buffer.from(`reader:${SECRET}`).toString("base64")}`;
   origin = createServer((request, response) => {
     asked++;
@@ -127,7 +90,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await children.stop();
+  await daemons.stop();
   origin?.close();
   await rm(folder, { recursive: true, force: true });
 });
@@ -242,10 +205,10 @@ describe("a URL", () => {
   });
 
   test("leaves no secret behind (files, logs, database, output)", async () => {
-    await children.stop();
+    await daemons.stop();
     const login = Buffer.from(`reader:${SECRET}`).toString("base64");
-    expect(printed).not.toContain(SECRET);
-    expect(printed).not.toContain(login);
+    expect(daemons.printed).not.toContain(SECRET);
+    expect(daemons.printed).not.toContain(login);
     const entries = await readdir(folder, { recursive: true, withFileTypes: true });
     const files = entries.filter((e) => e.isFile()).map((e) => join(e.parentPath, e.name));
     expect(files.length).toBeGreaterThan(20);
