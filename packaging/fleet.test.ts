@@ -7,51 +7,19 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { HostList } from "../shared/api.ts";
 import type { Schedule, StagedList, StageList } from "../shared/api-stages.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
-import { ENTRY } from "../test/support/coordinator.ts";
-import { Daemons, HOLDS_WITHIN_MS } from "../test/support/daemons.ts";
+import { Daemons, ENTRY, HOLDS_WITHIN_MS } from "../test/support/daemons.ts";
 
 const daemons = new Daemons();
-const { run, json, until, start: startDaemon } = daemons;
+const { run, json, until } = daemons;
 let folder: string;
 let context: string;
-
-async function startAgent(host: string, url: string) {
-  const dir = join(folder, host);
-  const { token } = await json<{ token: string }>(["join-token", "--host", host]);
-  const args = ["join", "--coordinator", url, "--token-file", "-", "--host", host, "--data", dir];
-  const joined = await json<{ written: boolean; config: string }>(args, `${token}\n`);
-  expect(joined.written).toBe(true);
-  expect(await readFile(joined.config, "utf8")).toContain(`host: "${host}"`);
-  await startDaemon("agent", host, {
-    dataDir: dir,
-    coordinator: url,
-    host,
-    router: { host: "127.0.0.1", port: 0 },
-    mesh: { listen: "127.0.0.1", port: 0 },
-    peakCpu: 1,
-    sampleMs: 500,
-    reportMs: 200,
-  });
-}
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "prestage-fleet-"));
   daemons.folder = folder;
   context = daemons.context;
-  await startDaemon("coordinator", "coordinator", {
-    dataDir: join(folder, "coordinator"),
-    listen: { host: "127.0.0.1", port: 0 },
-    hostnames: ["127.0.0.1"],
-    plan: { tickMs: 200 },
-    qos: { peakCpu: 1 },
-  });
-  await until("context", () => readFile(context).then(Boolean, () => false));
-  const { url } = JSON.parse(await readFile(context, "utf8"));
-  await Promise.all(["a", "b"].map((host) => startAgent(host, url)));
-  await until("hosts", async () => {
-    const { hosts } = await json<HostList>(["hosts"]);
-    return hosts.length === 2 && hosts.every((h) => h.connected);
-  });
+  await daemons.startCoordinator({ plan: { tickMs: 200 }, qos: { peakCpu: 1 } });
+  await daemons.startAgents({ a: {}, b: {} });
 });
 
 afterAll(async () => {
@@ -60,6 +28,11 @@ afterAll(async () => {
 });
 
 describe("commands and a fleet", () => {
+  test("join: a config to start the agent with is written", async () => {
+    const config = await readFile(join(daemons.dataDir("a"), "agent.yaml"), "utf8");
+    expect(config).toContain('host: "a"');
+  });
+
   test("show it at a glance, and find nothing failed", async () => {
     expect((await run(["status"])).stdout).toMatch(/hosts +2 of 2 connected/);
     expect((await run(["hosts"])).stdout).toMatch(/^a +default/m);

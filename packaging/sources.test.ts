@@ -15,33 +15,12 @@ import { Daemons } from "../test/support/daemons.ts";
 
 const SECRET = "s3cret-of-the-origin";
 const daemons = new Daemons({ ...process.env, ORIGIN_LOGIN: `reader:${SECRET}` });
-const { run, json, until, start: startDaemon } = daemons;
-const agents = new Map<string, Awaited<ReturnType<typeof startDaemon>>>();
+const { run, json, until } = daemons;
 let folder: string;
 let context: string;
 let origin: Server;
 let asked = 0;
 let content = Buffer.from("first");
-
-async function startAgent(host: string, url: string) {
-  const dir = join(folder, host);
-  const { token } = await json<{ token: string }>(["join-token", "--host", host]);
-  const args = ["join", "--coordinator", url, "--token-file", "-", "--host", host, "--data", dir];
-  await json(args, `${token}\n`);
-  const daemon = await startDaemon("agent", host, {
-    dataDir: dir,
-    coordinator: url,
-    host,
-    router: { host: "127.0.0.1", port: 0 },
-    mesh: { listen: "127.0.0.1", port: 0 },
-    sources: [{ url: originUrl(""), auth: { scheme: "basic", env: "ORIGIN_LOGIN" } }],
-    peakCpu: 1,
-    sampleMs: 500,
-    reportMs: 200,
-    logLevel: "debug",
-  });
-  agents.set(host, daemon);
-}
 
 const originUrl = (path: string) =>
   `http://127.0.0.1:${(origin.address() as AddressInfo).port}/${path}`;
@@ -73,20 +52,10 @@ beforeAll(async () => {
     response.end(content);
   });
   await new Promise<void>((resolve) => origin.listen(0, "127.0.0.1", resolve));
-  await startDaemon("coordinator", "coordinator", {
-    dataDir: join(folder, "coordinator"),
-    listen: { host: "127.0.0.1", port: 0 },
-    hostnames: ["127.0.0.1"],
-    plan: { tickMs: 200 },
-    qos: { peakCpu: 1 },
-  });
-  await until("context", () => readFile(context).then(Boolean, () => false));
-  const { url } = JSON.parse(await readFile(context, "utf8"));
-  await Promise.all(["a", "b"].map((host) => startAgent(host, url)));
-  await until("hosts", async () => {
-    const { hosts } = await json<HostList>(["hosts"]);
-    return hosts.length === 2 && hosts.every((h) => h.connected);
-  });
+  await daemons.startCoordinator({ plan: { tickMs: 200 }, qos: { peakCpu: 1 } });
+  const sources = [{ url: originUrl(""), auth: { scheme: "basic", env: "ORIGIN_LOGIN" } }];
+  const settings = { sources, logLevel: "debug" };
+  await daemons.startAgents({ a: settings, b: settings });
 });
 
 afterAll(async () => {
@@ -123,7 +92,7 @@ describe("a URL", () => {
 
     const host = second?.host ?? "";
     const other = host === "a" ? "b" : "a";
-    agents.get(host)?.handle.kill("SIGKILL");
+    daemons.kill(host);
     content = Buffer.from("third, by the other host");
     await until("third", async () => (await followed())?.version !== second?.version);
     expect((await followed())?.host).toBe(other);
@@ -149,7 +118,7 @@ describe("a URL", () => {
     await until("site", async () => (await site())?.state === "ok");
     const rows = Array.from({ length: 300 }, (_, i) => {
       const at = new Date(systemClock.now() - (301 - i) * 60_000).toISOString();
-      return `${at},site,default,${[...agents.keys()][0]},3`;
+      return `${at},site,default,a,3`;
     });
     const history = join(folder, "site.csv");
     await writeFile(history, `timestamp,workload,category,origin,count\n${rows.join("\n")}\n`);

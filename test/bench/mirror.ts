@@ -9,19 +9,18 @@ import { join } from "node:path";
 import { ownPlatform } from "../../agent/sources/platforms.ts";
 import { MANIFEST_TYPES } from "../../shared/image-layout.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
-import { TestAgents } from "../support/agents.ts";
-import { TestCoordinator } from "../support/coordinator.ts";
+import { Daemons } from "../support/daemons.ts";
 import { makeImage } from "../support/image.ts";
 import { push, startRegistry } from "../support/registry.ts";
 
 const mib = Number(process.argv[2] ?? 256);
 const folder = await mkdtemp(join(tmpdir(), "prestage-bench-mirror-"));
 const registry = await startRegistry(join(folder, "registry"));
-const coordinator = new TestCoordinator(folder);
-await coordinator.start();
-const agents = new TestAgents(coordinator, folder);
+const daemons = new Daemons();
+daemons.folder = folder;
+await daemons.startCoordinator();
 const mirror = { listen: "127.0.0.1:0" };
-await agents.start({
+await daemons.startAgents({
   a: {},
   b: { mirror },
   c: { mirror: { ...mirror, upstreams: [registry.host] } },
@@ -51,12 +50,12 @@ async function seconds(base: string, name: string, layer: string): Promise<numbe
   return (systemClock.monotonic() - beginMs) / 1000;
 }
 
-const at = async (host: string) => (await agents.status<{ mirror: string }>(host)).mirror;
+const at = async (host: string) => (await daemons.status<{ mirror: string }>(host)).mirror;
 try {
   const layer = await layerOf("published", 1);
   const begunMs = systemClock.monotonic();
   const url = `oci://${registry.host}/bench/published:v1`;
-  await coordinator.json(["publish", url, "--data", agents.dataDir("a")]);
+  await daemons.json(["publish", url, "--data", daemons.dataDir("a")]);
   const publishing = (systemClock.monotonic() - begunMs) / 1000;
   const direct = await seconds(registry.host, "published", layer);
   const cold = await seconds(await at("b"), "published", layer);
@@ -74,8 +73,7 @@ try {
       line("publish (read, cut, hash, keep)", publishing),
   );
 } finally {
-  await agents.stop();
-  await coordinator.stop();
+  await daemons.stop();
   await registry.stop();
   await rm(folder, { recursive: true, force: true });
 }

@@ -7,8 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ownPlatform } from "../../agent/sources/platforms.ts";
-import { TestAgents } from "../support/agents.ts";
-import { TestCoordinator } from "../support/coordinator.ts";
+import { Daemons } from "../support/daemons.ts";
 import {
   type Engine,
   engineObstacle,
@@ -27,8 +26,7 @@ const obstacles = (["containerd", "podman", "docker"] as Engine[]).map(
 
 describe.skipIf(obstacles.every(([, obstacle]) => obstacle !== null))("image mirror", () => {
   let folder: string;
-  let coordinator: TestCoordinator;
-  let agents: TestAgents;
+  const daemons = new Daemons();
   let registry: TestRegistry;
   let made: MadeImage;
   let mirror = "";
@@ -36,13 +34,12 @@ describe.skipIf(obstacles.every(([, obstacle]) => obstacle !== null))("image mir
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "prestage-engines-"));
     registry = await startRegistry(join(folder, "registry"));
-    coordinator = new TestCoordinator(folder);
-    await coordinator.start();
-    agents = new TestAgents(coordinator, folder);
+    daemons.folder = folder;
+    await daemons.startCoordinator();
     const sources = [{ url: "oci://docker.io", endpoint: `http://${registry.host}` }];
     const listening = { listen: "127.0.0.1:0" };
-    await agents.start({ a: { sources }, b: { sources, mirror: listening } });
-    mirror = (await agents.status<{ mirror: string }>("b")).mirror;
+    await daemons.startAgents({ a: { sources }, b: { sources, mirror: listening } });
+    mirror = (await daemons.status<{ mirror: string }>("b")).mirror;
     const layout = join(folder, "layout");
     made = await makeImage(layout, {
       tag: "t",
@@ -55,14 +52,13 @@ describe.skipIf(obstacles.every(([, obstacle]) => obstacle !== null))("image mir
       ["prestage/hubbed", "docker.io/prestage/hubbed"],
     ]) {
       await push(layout, "t", `${registry.host}/${repository}:v1`);
-      await coordinator.json(["publish", `oci://${name}:v1`, "--data", agents.dataDir("a")]);
+      await daemons.json(["publish", `oci://${name}:v1`, "--data", daemons.dataDir("a")]);
     }
     await registry.stop();
   });
 
   afterAll(async () => {
-    await agents?.stop();
-    await coordinator?.stop();
+    await daemons.stop();
     await rm(folder, { recursive: true, force: true });
   });
 
@@ -95,7 +91,7 @@ describe.skipIf(obstacles.every(([, obstacle]) => obstacle !== null))("image mir
 
   test("had all bytes from the peer", async () => {
     type Transfers = { transfers: { peerBytes: number; originBytes: number } };
-    const { transfers } = await agents.status<Transfers>("b");
+    const { transfers } = await daemons.status<Transfers>("b");
     expect(transfers.originBytes).toBe(0);
     expect(transfers.peerBytes).toBeGreaterThan(900_000);
   });

@@ -8,15 +8,15 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ImportResult } from "../../coordinator/cli/import.ts";
 import { Store } from "../../coordinator/store/store.ts";
-import { ENTRY, TestCoordinator } from "../support/coordinator.ts";
+import { Daemons, ENTRY } from "../support/daemons.ts";
 
 let folder: string;
-let coordinator: TestCoordinator;
+const daemons = new Daemons();
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "prestage-e2e-import-"));
-  coordinator = new TestCoordinator(folder);
-  await coordinator.start();
+  daemons.folder = folder;
+  await daemons.startCoordinator();
   const environment = { command: ["true"] };
   const workloads = [
     {
@@ -27,11 +27,11 @@ beforeAll(async () => {
     },
     { name: "video", match: { host: "video.example" }, environment },
   ];
-  await coordinator.json(["apply", "-f", "-"], JSON.stringify({ workloads }));
+  await daemons.json(["apply", "-f", "-"], JSON.stringify({ workloads }));
 }, 90_000);
 
 afterAll(async () => {
-  await coordinator.stop();
+  await daemons.stop();
   await rm(folder, { recursive: true, force: true });
 }, 60_000);
 
@@ -54,12 +54,12 @@ async function file(name: string, content: string | Uint8Array): Promise<string>
   await writeFile(path, content);
   return path;
 }
-const importing = (...args: string[]) => coordinator.json<ImportResult>(["import", ...args]);
+const importing = (...args: string[]) => daemons.json<ImportResult>(["import", ...args]);
 
 describe("import of files", () => {
   test("a dry run shows series, span, bad and nobody's lines, and sends nothing", async () => {
     const path = await file("dry.log", `${log(0, 1000)}garbage\n`);
-    const shown = (await coordinator.run(["import", "--dry-run", path])).stdout;
+    const shown = (await daemons.run(["import", "--dry-run", path])).stdout;
     expect(shown).toContain("990 requests of 1,001 lines would be imported");
     expect(shown).toMatch(/2 categories:\n +shop\/blue +500\n +shop\/red +490/);
     expect(shown).toContain("line 1001: not in common or combined log format");
@@ -83,38 +83,38 @@ describe("import of files", () => {
       duplicate: false,
       replaced: { requests: 990 },
     });
-    const text = (await coordinator.run(["import", join(folder, "grown.zst")])).stdout;
+    const text = (await daemons.run(["import", join(folder, "grown.zst")])).stdout;
     expect(text).toContain("imported before, nothing changed");
   });
 
   test("several files and a pattern: each what follows the other adds", async () => {
     await file("rotated-1.log", log(2000, 3000));
     await file("rotated-2.log", log(3000, 3010));
-    const both = await coordinator.json<{ inputs: ImportResult[] }>([
+    const both = await daemons.json<{ inputs: ImportResult[] }>([
       "import",
       join(folder, "rotated-*.log"),
     ]);
     expect(both.inputs.map(({ requests }) => requests)).toEqual([990, 9]);
     const twice = await file("copy.log", log(2000, 3000));
-    const refused = await coordinator.run(["import", join(folder, "rotated-1.log"), twice]);
+    const refused = await daemons.run(["import", join(folder, "rotated-1.log"), twice]);
     expect([refused.exit, refused.errors]).toEqual([5, expect.stringContaining("--source")]);
   });
 
   test("overlapping exports of one named source: counted once, cut minutes are not lost", async () => {
     const name = ["--source", "export", "--workload", "video"];
-    const all = await coordinator.json<ImportResult>(["import", ...name, "-"], log(4000, 5000));
+    const all = await daemons.json<ImportResult>(["import", ...name, "-"], log(4000, 5000));
     expect(all.imported?.requests).toBe(1000);
-    const again = await coordinator.json<ImportResult>(["import", ...name, "-"], log(4130, 4890));
+    const again = await daemons.json<ImportResult>(["import", ...name, "-"], log(4130, 4890));
     const { requests = 0, replaced } = again.imported ?? {};
     expect(requests).toBe(replaced?.requests);
-    const on = await coordinator.json<ImportResult>(["import", ...name, "-"], log(4500, 5500));
+    const on = await daemons.json<ImportResult>(["import", ...name, "-"], log(4500, 5500));
     expect((on.imported?.requests ?? 0) - (on.imported?.replaced.requests ?? 0)).toBe(500);
   });
 
   test("a file that ends early: what was readable is imported, and the byte is named", async () => {
     const packed = gzipSync(log(6000, 16_000));
     const path = await file("cut.log.gz", packed.subarray(0, packed.length / 2));
-    const cut = await coordinator.run(["import", path]);
+    const cut = await daemons.run(["import", path]);
     expect(cut.exit).toBe(9);
     const byte = Math.floor(packed.length / 2);
     expect(cut.errors).toContain(`ends early: after byte ${byte}`);
@@ -126,7 +126,7 @@ describe("import of files", () => {
 
   test("what cannot be is refused with what to do (no file, no rule, format, option)", async () => {
     const say = async (...args: string[]) => {
-      const { exit, errors } = await coordinator.run(["import", ...args]);
+      const { exit, errors } = await daemons.run(["import", ...args]);
       return { exit, errors };
     };
     expect(await say("absent.log")).toMatchObject({ exit: 2 });
@@ -151,7 +151,7 @@ describe("import of files", () => {
 
   test("killed in the middle and run again: as if it had run once", async () => {
     const args = [ENTRY, "import", "--source", "killed", "--format", "log", "-"];
-    const env = { ...process.env, PRESTAGE_CONTEXT: coordinator.context };
+    const env = { ...process.env, PRESTAGE_CONTEXT: daemons.context };
     const child = spawn(process.execPath, args, { env, stdio: ["pipe", "ignore", "inherit"] });
     const rows = (n: number) =>
       Array.from({ length: n }, (_, i) =>
@@ -162,7 +162,7 @@ describe("import of files", () => {
     await untilStaged();
     child.kill("SIGKILL");
     await once(child, "exit");
-    const again = await coordinator.json<ImportResult>(
+    const again = await daemons.json<ImportResult>(
       ["import", "--source", "killed", "--format", "log", "-"],
       rows(30_000),
     );
@@ -170,8 +170,8 @@ describe("import of files", () => {
   }, 60_000);
 
   test("all is there after a restart, and nothing twice", async () => {
-    await coordinator.stop();
-    const store = Store.open(coordinator.dir);
+    await daemons.stop();
+    const store = Store.open(daemons.dataDir("coordinator"));
     const totals = new Map<string, number>();
     for (const bin of store.demand.bins({ fromMs: 0, toMs: Number.MAX_SAFE_INTEGER })) {
       const { workload, count } = bin;
@@ -188,9 +188,7 @@ describe("import of files", () => {
 
 async function untilStaged(): Promise<void> {
   for (let i = 0; i < 600; i++) {
-    const { rows } = await coordinator.json<{ rows: { action: string; object: string }[] }>([
-      "audit",
-    ]);
+    const { rows } = await daemons.json<{ rows: { action: string; object: string }[] }>(["audit"]);
     if (rows.some((r) => r.action === "history.stage" && r.object.startsWith("named:killed#1")))
       return;
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -6,8 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ownPlatform } from "../../agent/sources/platforms.ts";
-import { TestAgents } from "../support/agents.ts";
-import { TestCoordinator } from "../support/coordinator.ts";
+import { Daemons } from "../support/daemons.ts";
 import { type MadeImage, makeImage } from "../support/image.ts";
 import {
   push,
@@ -37,8 +36,7 @@ type Status = { mirror: string; transfers: { peerBytes: number; originBytes: num
 
 describe.skipIf(obstacle !== null)(title, () => {
   let folder: string;
-  let coordinator: TestCoordinator;
-  let agents: TestAgents;
+  const daemons = new Daemons();
   let registry: TestRegistry;
   const mirrors: Record<string, string> = {};
 
@@ -78,13 +76,13 @@ describe.skipIf(obstacle !== null)(title, () => {
   }
 
   const publish = (host: string, args: string[]) =>
-    coordinator.json<{ name: string; version: string }>([
+    daemons.json<{ name: string; version: string }>([
       "publish",
       ...args,
       "--data",
-      agents.dataDir(host),
+      daemons.dataDir(host),
     ]);
-  const status = (host: string) => agents.status<Status>(host);
+  const status = (host: string) => daemons.status<Status>(host);
   const at = (host: string, path: string) =>
     `http://${mirrors[host]}/v2/${path}${path.includes("?") ? "&" : "?"}ns=${registry.host}`;
   const requestsFor = (path: string) =>
@@ -96,12 +94,11 @@ describe.skipIf(obstacle !== null)(title, () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "prestage-mirror-"));
     registry = await startRegistry(join(folder, "registry"));
-    coordinator = new TestCoordinator(folder);
-    await coordinator.start();
-    agents = new TestAgents(coordinator, folder);
+    daemons.folder = folder;
+    await daemons.startCoordinator();
     const mirror = { listen: "127.0.0.1:0", tagMs: 0 };
     const upstreams = [registry.host];
-    await agents.start({
+    await daemons.startAgents({
       a: { mirror },
       b: { mirror },
       c: { mirror: { ...mirror, upstreams } },
@@ -111,8 +108,7 @@ describe.skipIf(obstacle !== null)(title, () => {
   });
 
   afterAll(async () => {
-    await agents?.stop();
-    await coordinator?.stop();
+    await daemons.stop();
     await registry?.stop();
     await rm(folder, { recursive: true, force: true });
   });
@@ -160,11 +156,14 @@ describe.skipIf(obstacle !== null)(title, () => {
     const second = await pushed("team/moving:v1", 4);
     const moved = at("b", "team/moving/manifests/v1");
     // Once more than the time for which the registry, stopped before, counts as away.
-    await agents.until(async () => (await fetch(moved, { method: "HEAD" })).status === 404);
+    await daemons.until(
+      "moved tag is forgotten",
+      async () => (await fetch(moved, { method: "HEAD" })).status === 404,
+    );
 
     expect(await pull("b", "team/moving:v1")).toContain(second.digest);
     await publish("a", [`oci://${registry.host}/team/moving:v1`]);
-    await agents.until(async () => {
+    await daemons.until("tag comes", async () => {
       const answer = await fetch(moved, { method: "HEAD" });
       return answer.headers.get("docker-content-digest") === second.digest;
     });
@@ -180,12 +179,12 @@ describe.skipIf(obstacle !== null)(title, () => {
       return answer.ok && answer.headers.get("docker-content-digest") === digest;
     };
     const first = await pushed("team/followed:v1", 11);
-    await coordinator.json(["publish", url, "--tag", "main", "--follow", "1s"]);
-    await agents.until(() => isServed(first));
+    await daemons.json(["publish", url, "--tag", "main", "--follow", "1s"]);
+    await daemons.until("first is served", () => isServed(first));
     const second = await pushed("team/followed:v1", 12);
-    await agents.until(() => isServed(second));
+    await daemons.until("second is served", () => isServed(second));
     expect(await pull("b", "team/followed:v1")).toContain(second.digest);
-    await coordinator.json(["follow", "remove", "team-followed:main"]);
+    await daemons.json(["follow", "remove", "team-followed:main"]);
   });
 
   test("an upstream's image is brought in once by the first pull, also for pulls at the same time", async () => {
@@ -197,7 +196,7 @@ describe.skipIf(obstacle !== null)(title, () => {
     // Another tag of the same image counts without the registry, too.
     await push(join(folder, "layout-team-new-v1"), "t", `${registry.host}/team/new:stable`);
     await pull("c", "team/new:stable");
-    await agents.until(async () => {
+    await daemons.until("tag comes", async () => {
       const answer = await fetch(at("b", "team/new/tags/list"));
       return (await answer.text()).includes("stable");
     });
@@ -261,14 +260,14 @@ describe.skipIf(obstacle !== null)(title, () => {
     ]);
     expect(await statusAs("page.example", at("b", ""))).toBe(403);
     expect(await statusAs("localhost:1", at("b", ""))).toBe(200);
-    expect(await agents.log("b")).not.toContain('"level":50');
+    expect(await daemons.log("b")).not.toContain('"level":50');
   });
 
   test("pulls of what is on the host go on without coordinator and registry", async () => {
     const made = await pushed("team/alone:v1", 13);
     await publish("a", [`oci://${registry.host}/team/alone:v1`]);
     const pulled = await pull("b", "team/alone:v1");
-    await coordinator.stop();
+    daemons.kill("coordinator");
     await registry.stop();
     expect(await pull("b", "team/alone:v1")).toEqual(pulled);
     expect(await pull("b", `team/alone@${made.digest}`)).toEqual(pulled);

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ImportResult } from "../../coordinator/cli/import.ts";
 import { Store } from "../../coordinator/store/store.ts";
 import { makeTestCa } from "../support/certs.ts";
-import { TestCoordinator } from "../support/coordinator.ts";
+import { Daemons } from "../support/daemons.ts";
 import {
   openMetrics,
   prometheusObstacle,
@@ -56,7 +56,7 @@ const RARE = 'job="web",instance="10.0.0.7:9100",route="admin",service="shop"';
 const NOBODY = 'job="web",instance="10.0.0.7:9100",route="health"';
 
 let folder: string;
-let coordinator: TestCoordinator;
+const daemons = new Daemons();
 let server: Awaited<ReturnType<typeof startPrometheus>>;
 
 const at = (minute: number) => new Date(START_MS + minute * MINUTE_MS).toISOString();
@@ -75,7 +75,7 @@ const sum = (requests: (i: number) => number, from: number, to: number) =>
 describe.skipIf(obstacle)("import from a Prometheus", () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "prestage-e2e-prometheus-"));
-    coordinator = new TestCoordinator(folder);
+    daemons.folder = folder;
     const ca = await makeTestCa();
     const { cert, key } = await ca.server();
     await writeFile(join(folder, "ca.pem"), ca.caPem);
@@ -95,17 +95,17 @@ describe.skipIf(obstacle)("import from a Prometheus", () => {
         webConfig: USERS + tls,
         flags: ["--query.max-samples=6000"],
       }),
-      coordinator.start(),
+      daemons.startCoordinator(),
     ]);
   }, 180_000);
 
   afterAll(async () => {
-    await Promise.all([server?.stop(), coordinator?.stop()]);
+    await Promise.all([server?.stop(), daemons.stop()]);
     await rm(folder, { recursive: true, force: true });
   }, 60_000);
 
   test("a counter: every request once, over restarts, gaps and births, in parts", async () => {
-    const all = await coordinator.json<ImportResult>(
+    const all = await daemons.json<ImportResult>(
       ask("http_requests_total", ...span(0, MINUTES), ...LABELS),
     );
     // What came before the first scrape nobody knows, and what a restart lost in a gap neither.
@@ -124,7 +124,7 @@ describe.skipIf(obstacle)("import from a Prometheus", () => {
       [500, 1500],
       [3000, 9000],
     ] as const) {
-      const again = await coordinator.json<ImportResult>(
+      const again = await daemons.json<ImportResult>(
         ask("http_requests_total", ...span(from, to), ...LABELS),
       );
       const { duplicate, requests, replaced } = again.imported ?? {};
@@ -136,19 +136,19 @@ describe.skipIf(obstacle)("import from a Prometheus", () => {
     const query = (of: string) =>
       `sum by (service) (${of}(http_requests_total{route="cart"}[1m:15s]))`;
     const part = ["--source", "other", "--label-workload", "service", ...span(5100, 5200)];
-    const rate = await coordinator.json<ImportResult>(
+    const rate = await daemons.json<ImportResult>(
       ask(query("rate"), "--kind", "rate", "--dry-run", ...part),
     );
     const expected = sum(steady, 5100, 5200);
     expect(rate.requests / expected).toBeCloseTo(1, 1);
     const gauge = ["--kind", "gauge", "--dry-run", ...part];
-    const increase = await coordinator.json<ImportResult>(ask(query("increase"), ...gauge));
+    const increase = await daemons.json<ImportResult>(ask(query("increase"), ...gauge));
     expect(increase.requests / expected).toBeCloseTo(1, 1);
   });
 
   test("refusals say what to do (query, password, authority, step, range without data)", async () => {
     const say = async (args: string[]) => {
-      const { exit, errors } = await coordinator.run(args);
+      const { exit, errors } = await daemons.run(args);
       return `${exit} ${errors}`;
     };
     expect(await say(ask("sum(", ...LABELS))).toMatch(/^2 .*refused the query.*parse error/s);
@@ -169,8 +169,8 @@ describe.skipIf(obstacle)("import from a Prometheus", () => {
   });
 
   test("the store has each minute's requests (after a restart)", async () => {
-    await coordinator.stop();
-    const store = Store.open(coordinator.dir);
+    await daemons.stop();
+    const store = Store.open(daemons.dataDir("coordinator"));
     const counts = new Map<number, number>();
     for (const bin of store.demand.bins({ fromMs: 0, toMs: Number.MAX_SAFE_INTEGER }))
       if (bin.category === "cart") {
