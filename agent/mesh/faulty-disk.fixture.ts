@@ -1,13 +1,14 @@
 /**
- * A disk that fails once, or loses power, at its n-th call. At a power cut what was not synced is
- * kept, zeroed or garbled by chance, and names that were not synced may be undone, newest first.
+ * A disk that fails once, or loses power or its only process, at its n-th call. At a power cut what
+ * was not synced is kept, zeroed or garbled by chance, and names that were not synced may be undone,
+ * newest first.
  */
 import { appendFile, open, rename, rm, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Random } from "../../shared/runtime/random.ts";
 import { type Disk, nodeDisk } from "./disk.ts";
 
-export type Fault = { call: number; kind: "cut" | "ENOSPC" | "EIO" };
+export type Fault = { call: number; kind: "cut" | "kill" | "ENOSPC" | "EIO" };
 type Name =
   | { kind: "made"; path: string; folders: string[] }
   | { kind: "renamed"; path: string; from: string; folders: string[] };
@@ -86,7 +87,7 @@ export class FaultyDisk {
     if (this.off) throw new Error("the power is off");
     if (this.calls !== this.#fault?.call) return;
     const { kind } = this.#fault;
-    this.off = kind === "cut";
+    this.off = kind === "cut" || kind === "kill";
     throw this.off ? new Error("the power is off") : Object.assign(new Error(kind), { code: kind });
   }
 

@@ -20,18 +20,35 @@ function journalAt(path: string, hash = HASH): Journal {
 }
 const sorted = (set: Set<number>) => [...set].sort((a, b) => a - b);
 
-test("journal: tells what is durable from what was only written", async () => {
+test("journal: tells what is durable, what was only written and what was only begun", async () => {
   const path = join(dir, "j");
   const journal = journalAt(path);
-  await journal.written([1, 2, 3]);
+  await journal.begun([1, 2, 3, 4, 5, 6]);
+  journal.written([1, 2, 3, 6]);
+  await journal.commit();
   const { count } = journal;
-  await journal.written([4]);
+  journal.written([4]);
   await journal.lost([2]);
   await journal.durable(count);
   await journal.lost([3]);
-  const { durable, written } = await journalAt(path).load();
+  await journal.begun([6, 7]);
+  const { durable, written, begun } = await journalAt(path).load();
   expect(sorted(durable)).toEqual([1]);
   expect(sorted(written)).toEqual([4]);
+  expect(sorted(begun)).toEqual([5, 6, 7]);
+});
+
+test("journal: what was written and not appended yet is told as begun (killed in between)", async () => {
+  const path = join(dir, "j");
+  const journal = journalAt(path);
+  await journal.begun([1, 2]);
+  journal.written([1]);
+  const { count } = journal;
+  const killed = await journalAt(path).load();
+  expect([sorted(killed.written), sorted(killed.begun)]).toEqual([[], [1, 2]]);
+  await journal.durable(count);
+  const { durable, written, begun } = await journalAt(path).load();
+  expect([sorted(durable), sorted(written), sorted(begun)]).toEqual([[], [1], [2]]);
 });
 
 test("journal: a tail that was torn, zeroed or garbled costs only what stands in it", async () => {
@@ -44,7 +61,10 @@ test("journal: a tail that was torn, zeroed or garbled costs only what stands in
         const path = join(dir, "j");
         await rm(path, { force: true });
         const journal = journalAt(path);
-        for (const position of positions) await journal.written([position]);
+        for (const position of positions) {
+          journal.written([position]);
+          await journal.commit();
+        }
         const bytes = await readFile(path);
         const at = Math.floor(where * bytes.length);
         if (how === "cut") await truncate(path, at);
@@ -53,7 +73,8 @@ test("journal: a tail that was torn, zeroed or garbled costs only what stands in
         const before = await again.load();
         const whole = new Set(positions.slice(0, Math.floor(at / 8)));
         expect(sorted(before.written)).toEqual(sorted(whole));
-        await again.written([77]);
+        again.written([77]);
+        await again.commit();
         expect(sorted((await journalAt(path).load()).written)).toEqual([...sorted(whole), 77]);
       },
     ),
@@ -62,7 +83,7 @@ test("journal: a tail that was torn, zeroed or garbled costs only what stands in
 });
 
 test("journal: says nothing about another version", async () => {
-  await journalAt(join(dir, "j")).written([1]);
-  const { written } = await journalAt(join(dir, "j"), "cd".repeat(32)).load();
-  expect(written.size).toBe(0);
+  await journalAt(join(dir, "j")).begun([1]);
+  const { begun } = await journalAt(join(dir, "j"), "cd".repeat(32)).load();
+  expect(begun.size).toBe(0);
 });

@@ -3,11 +3,13 @@
  * that a start does not hash what was verified before: `state/HASH`, 8 bytes a record, appended
  * in groups without a sync of its own.
  *
- * A record says "written" (it is in the file; only power can still take it), "lost", or "durable":
- * the first N records were followed by an fdatasync of their files. Each carries a checksum over
- * itself, its place and the version, so that a torn or zeroed tail ends the journal there and
- * costs only knowledge: what is written but not known to be durable is hashed again, what is not
- * in the journal is fetched again.
+ * A record says "begun" (it is about to be written: at a start it is looked at), "written" (it is
+ * in the file; only power can still take it), "lost", or "durable": the first N records were
+ * followed by an fdatasync of their files. The last record of a position counts. "Begun" is in the
+ * file before the chunk is, so "written" may follow with whatever is appended next, and a kill
+ * between the two costs a hash. Each record carries a checksum over itself, its place and the
+ * version, so that a torn or zeroed tail ends the journal there and costs only knowledge: what is
+ * not known to be durable is hashed again, what is not in the journal is fetched again.
  */
 import { crc32 } from "node:zlib";
 import { assert } from "../../shared/runtime/assert.ts";
@@ -15,11 +17,13 @@ import { type Disk, ignoreMissing } from "./disk.ts";
 import { type FileHandles, writeAt } from "./handles.ts";
 
 const RECORD_BYTES = 8;
+const BEGUN = 0x4000_0000;
 const LOST = 0x8000_0000;
 const DURABLE = 0xc000_0000;
 const VALUE_MAX = 0x3fff_ffff;
 
-export type Journaled = { durable: Set<number>; written: Set<number> };
+/** Positions by what is known of them; none is in two. */
+export type Journaled = { durable: Set<number>; written: Set<number>; begun: Set<number> };
 
 export class Journal {
   readonly #disk: Disk;
@@ -46,7 +50,6 @@ export class Journal {
 
   /** What an earlier process wrote down. Call first, if at all. */
   async load(): Promise<Journaled> {
-    const found: Journaled = { durable: new Set(), written: new Set() };
     const bytes = await this.#disk.readFile(this.#path).catch(ignoreMissing);
     const values: number[] = [];
     for (let at = 0; bytes && at + RECORD_BYTES <= bytes.length; at += RECORD_BYTES) {
@@ -58,25 +61,17 @@ export class Journal {
     const validBytes = values.length * RECORD_BYTES;
     if (bytes && bytes.length > validBytes)
       await this.#handles.use(this.#path, "write", (file) => file.truncate(validBytes));
-    let applied = 0;
-    for (const value of values) {
-      if (value < DURABLE) continue;
-      const until = Math.min(value - DURABLE, values.length);
-      for (; applied < until; applied++) replay(values[applied] ?? DURABLE, found.durable);
-    }
-    for (; applied < values.length; applied++) {
-      const value = values[applied] ?? DURABLE;
-      if (value >= LOST) {
-        if (value < DURABLE) found.durable.delete(value - LOST);
-        replay(value, found.written);
-      } else if (!found.durable.has(value)) found.written.add(value);
-    }
-    return found;
+    return replay(values);
   }
 
   /** Resolves when the operating system has the records: they outlive this process. */
-  written(positions: readonly number[]): Promise<void> {
-    return this.#append(positions);
+  begun(positions: readonly number[]): Promise<void> {
+    return this.#append(positions.map((position) => BEGUN + position));
+  }
+
+  /** Of positions that were begun; the records go with the next that are appended. */
+  written(positions: readonly number[]): void {
+    for (const position of positions) this.#pending.push(position);
   }
 
   lost(positions: readonly number[]): Promise<void> {
@@ -90,6 +85,7 @@ export class Journal {
 
   async remove(): Promise<void> {
     await this.#last.catch(() => null); // whoever appended has the error
+    this.#pending = [];
     await this.#handles.closeUnder(this.#path);
     await this.#disk.rm(this.#path, { force: true });
     this.#count = 0;
@@ -97,6 +93,11 @@ export class Journal {
 
   #append(values: readonly number[]): Promise<void> {
     for (const value of values) this.#pending.push(value);
+    return this.commit();
+  }
+
+  /** Appends what waits. Resolves when the operating system has it. */
+  commit(): Promise<void> {
     this.#next ??= this.#last.catch(() => null).then(() => this.#write());
     this.#last = this.#next;
     return this.#next;
@@ -106,6 +107,7 @@ export class Journal {
     const values = this.#pending;
     this.#pending = [];
     this.#next = null;
+    if (values.length === 0) return;
     assert(this.#count + values.length < VALUE_MAX, "a journal numbers its records in 30 bits");
     const bytes = Buffer.allocUnsafe(values.length * RECORD_BYTES);
     values.forEach((value, i) => {
@@ -125,7 +127,18 @@ export class Journal {
   }
 }
 
-function replay(value: number, held: Set<number>): void {
-  if (value < LOST) held.add(value);
-  else if (value < DURABLE) held.delete(value - LOST);
+function replay(values: readonly number[]): Journaled {
+  const durable = new Set<number>();
+  const written = new Set<number>();
+  const begun = new Set<number>();
+  let syncedCount = 0;
+  for (const value of values) if (value >= DURABLE) syncedCount = value - DURABLE;
+  for (const [index, value] of values.entries()) {
+    if (value >= DURABLE) continue;
+    const position = value & VALUE_MAX;
+    for (const set of [durable, written, begun]) set.delete(position);
+    if (value < BEGUN) (index < syncedCount ? durable : written).add(position);
+    else if (value < LOST) begun.add(position);
+  }
+  return { durable, written, begun };
 }

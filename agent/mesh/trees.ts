@@ -20,6 +20,8 @@ import { Journal } from "./journal.ts";
 
 /** Written and not synced: what is hashed again after a kill, and lost at most by a power cut. */
 const FLUSH_BYTES = 32 << 20;
+/** So much is noted as begun at once. Raised: fewer notes, and more to look at after a kill. */
+const BEGUN_BYTES = 2 << 20;
 /** From more files and folders on, the file system is synced as a whole. */
 const SYNCED_SINGLY_MAX = 64;
 const BLOCK_BYTES = 4096;
@@ -46,6 +48,9 @@ export class Tree {
   readonly #firstOf: Uint32Array;
   /** Positions whose bytes on disk this process has seen to be right. */
   readonly #verified: Bitmap;
+  /** Positions the journal of this process says are written now, or soon. */
+  readonly #begun: Bitmap;
+  #beginning: Promise<void> = Promise.resolve();
   readonly #disk: Disk;
   readonly #handles: FileHandles;
   readonly #journal: Journal;
@@ -77,6 +82,7 @@ export class Tree {
     this.chunks = files.flatMap((f) => f.chunks);
     this.have = new Bitmap(this.chunks.length);
     this.#verified = new Bitmap(this.chunks.length);
+    this.#begun = new Bitmap(this.chunks.length);
     this.#fileOf = new Uint32Array(this.chunks.length);
     this.#offsetOf = new Float64Array(this.chunks.length);
     this.#firstOf = new Uint32Array(files.length);
@@ -126,12 +132,14 @@ export class Tree {
       for (let i = 0; i < this.chunks.length; i++) this.#mark(i);
       return;
     }
-    const { durable, written } = await this.#journal.load();
-    for (const position of durable) this.#mark(position);
-    for (const position of written) {
-      this.#mark(position);
-      if (await this.#holds(position)) this.#dirtied(position);
-    }
+    const { durable, written, begun } = await this.#journal.load();
+    for (const position of [...durable, ...written]) this.#mark(position);
+    await everyLimit([...written, ...begun], 4, async (position) => {
+      if (!(await this.#holds(position))) return true;
+      this.#dirtied(position);
+      if (this.#mark(position)) this.#journal.written([position]);
+      return true;
+    });
   }
 
   /**
@@ -166,7 +174,7 @@ export class Tree {
     const offset = donor.firstOf(donorIndex) - this.firstOf(index);
     const positions = this.#positions(index);
     for (const position of positions) this.#dirtied(position);
-    await this.#journal.written(positions);
+    this.#journal.written(positions);
     for (const position of positions) {
       if (donor.#verified.has(position + offset)) this.#verified.set(position);
       this.#mark(position);
@@ -202,10 +210,11 @@ export class Tree {
     const path = await this.#pathFor(index);
     if (this.placed || this.#linked.has(index))
       await this.#disk.chmod(path, 0o644).catch(ignoreMissing);
+    await this.#begin(position);
     await this.#handles.use(path, "write", (file) => writeAt(file, bytes, offset));
     this.#dirtied(position);
     await this.#noteLosses();
-    if (!this.placed) await this.#journal.written([position]);
+    if (!this.placed) this.#journal.written([position]);
     this.#verified.set(position);
     const fresh = this.#mark(position);
     if (this.#dirtyBytes >= FLUSH_BYTES) await this.flush();
@@ -237,6 +246,7 @@ export class Tree {
   lose(position: number): void {
     this.#verified.clear(position);
     if (!this.have.clear(position)) return;
+    this.#begun.clear(position);
     this.bytesHave -= this.chunks[position]?.bytes ?? 0;
     this.#losses.push(position);
   }
@@ -295,6 +305,7 @@ export class Tree {
   }
 
   async #flush(): Promise<void> {
+    await this.#journal.commit();
     const { count } = this.#journal;
     const dirty = this.#dirty;
     const folders = this.#unsyncedFolders;
@@ -347,6 +358,25 @@ export class Tree {
       await this.#disk.chmod(path, file.mode === 0o755 ? 0o555 : 0o444);
       return true;
     });
+  }
+
+  /** Notes that a position is about to be written, and what of its file is likely to follow. */
+  async #begin(position: number): Promise<void> {
+    if (this.placed) return;
+    if (!this.#begun.has(position)) {
+      const file = this.fileOf(position);
+      const run: number[] = [];
+      let bytes = 0;
+      for (let i = position; bytes < BEGUN_BYTES && this.fileOf(i) === file; i++) {
+        bytes += this.chunks[i]?.bytes ?? 0;
+        if (!this.have.has(i) && this.#begun.set(i)) run.push(i);
+      }
+      this.#beginning = this.#journal.begun(run);
+      this.#beginning.catch(() => {
+        for (const i of run) this.#begun.clear(i);
+      });
+    }
+    await this.#beginning;
   }
 
   async #holds(position: number): Promise<boolean> {

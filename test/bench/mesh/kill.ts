@@ -169,7 +169,8 @@ async function bigStore(): Promise<void> {
       join(dir, "state", signed.hash),
       signed.hash,
     );
-    await journal.written(chunks.map((_, i) => i).slice(1));
+    journal.written(chunks.map((_, i) => i).slice(1));
+    await journal.commit();
     await journal.durable(chunks.length - 1);
     await handles.close();
     const startMs = performance.now();
