@@ -6,17 +6,24 @@ import { OfferBook } from "./offers.ts";
 import type { Effect } from "./wants.ts";
 
 const UNITS = 30;
-const said = (host: string, wanting = true) => ({
+const said = (host: string, wanting = true, have = new Bitmap(UNITS)) => ({
   type: "said" as const,
   host,
   local: true,
   whole: false,
-  manifests: [{ id: "m", have: new Bitmap(UNITS), wanting, urgent: false, claims: [] }],
+  manifests: [{ id: "m", have, wanting, urgent: false, claims: [] }],
 });
 function book(seed = 1) {
   const offers = new OfferBook(seededRandom(seed));
   offers.hold({ id: "m", units: UNITS }, [], 0, []);
   return offers;
+}
+/** Takes what is offered until nothing more is. */
+function* offersOf(effects: Effect[]) {
+  for (let i = 0; i < offered(effects).length; i++) {
+    const one = offered(effects)[i];
+    if (one) yield one;
+  }
 }
 const offered = (effects: Effect[]) =>
   effects.flatMap((e) =>
@@ -42,6 +49,7 @@ test("offers: every unit is offered once, to one neighbour, before all may ask (
         open.push(...offered(more));
       }
       expect(seen.size).toBe(UNITS);
+      offers.tick(60_000, []);
       expect(offers.spreading("m")).toBe(false);
     }),
   );
@@ -69,15 +77,60 @@ test("offers: what a neighbour was offered that goes, or does not take it, is no
     expect(lost.length).toBeGreaterThan(0);
     const later: Effect[] = [];
     if (leaves) offers.gone("a", 10, later);
+    const taken = new Set<string>();
     for (let ms = 100; ms < 60_000; ms += 100) {
-      if (!leaves) offers.tick(ms, later);
-      for (const { host, unit } of offered([...first, ...later]))
-        if (host !== "a") offers.had(host, "m", unit, ms, later);
+      offers.tick(ms, later);
+      for (const { host, unit } of offered([...first, ...later])) {
+        if (host === "a" || taken.has(`${host} ${unit}`)) continue;
+        taken.add(`${host} ${unit}`);
+        offers.had(host, "m", unit, ms, later);
+      }
     }
     expect(offers.spreading("m")).toBe(false); // so that all may ask for all
     const others = new Set(offered(later).flatMap((o) => (o.host === "a" ? [] : [o.unit])));
     if (leaves) for (const { unit } of lost) expect(others.has(unit)).toBe(true);
   }
+});
+
+test("offers: few units are left to the neighbours while they get on, and to all when they do not", () => {
+  const offers = book();
+  const effects: Effect[] = [];
+  for (const host of ["a", "b", "c"]) offers.said(said(host), 0, effects);
+  let ms = 0;
+  for (const { host, unit } of offersOf(effects)) offers.had(host, "m", unit, ms, effects);
+  for (; ms < 5_000; ms += 400) {
+    offers.tick(ms, effects);
+    expect(offers.spreading("m")).toBe(true);
+    offers.had("b", "m", (ms / 400) % UNITS, ms, effects);
+  }
+  offers.tick(ms + 200, effects);
+  expect(offers.spreading("m")).toBe(false);
+  expect(offered(effects)).toHaveLength(UNITS);
+});
+
+test("offers: where several may come the first finds offers, and may ask for all when none came", () => {
+  const offers = new OfferBook(seededRandom(1));
+  offers.neighbours(2, 0, []);
+  const effects: Effect[] = [];
+  offers.hold({ id: "m", units: UNITS }, [], 0, effects);
+  expect(effects).toEqual([{ type: "announce", id: "m" }]);
+  offers.said(said("a"), 10, effects);
+  expect(offered(effects).length).toBeGreaterThan(0);
+  expect(offers.spreading("m")).toBe(true);
+  offers.tick(1_000, effects);
+  expect(offers.spreading("m")).toBe(false);
+});
+
+test("offers: a version that another host has all of is asked for freely", () => {
+  const offers = new OfferBook(seededRandom(1));
+  offers.neighbours(2, 0, []);
+  const effects: Effect[] = [];
+  offers.hold({ id: "m", units: UNITS }, [], 0, effects);
+  offers.said(said("z", false, Bitmap.full(UNITS)), 1, effects);
+  expect(offers.spreading("m")).toBe(false);
+  expect(effects.at(-1)).toEqual({ type: "announce", id: "m" });
+  for (const host of ["a", "b"]) offers.said(said(host), 2, effects);
+  expect(offers.spreading("m")).toBe(false);
 });
 
 test("offers: nothing is kept of a version that is held no longer", () => {

@@ -1,9 +1,9 @@
 /**
- * A host that has all of a version which several neighbours want gives every unit out once before
- * it repeats any: it offers each unit to one neighbour only and lets them swap. A neighbour is
- * offered more when it has got what it was offered, so the fast get more; what a slow or lost one
- * was offered goes to another. When every unit was taken, or the last ones take long, all may ask
- * for all.
+ * A host that alone has all of a version gives every unit out once before it repeats any: it offers
+ * each unit to one neighbour only and lets them swap. A neighbour is offered more when it has got
+ * what it was offered, so the fast get more; what a slow or lost one was offered goes to another.
+ * When every unit was taken, or the last ones take long, all may ask for all; of few units only
+ * when the others get on no more, as a crowd would be back before the first can hand them on.
  * Source of the idea: super-seeding (BEP 16), with a window instead of one unit at a time.
  */
 import type { Random } from "../../shared/runtime/random.ts";
@@ -16,12 +16,20 @@ const OPEN_MAX = 12;
 const TAKE_MS = 3_000;
 /** What was offered last is waited for so many times as long as taking an offer takes. */
 const PATIENCE = 2;
+/** Who comes alone is offered units for so long, as others may be about to come; then it may ask. */
+const ALONE_MS = 400;
+/** So few units go from one neighbour to the next, without this host, while they get on at all. */
+const FEW_UNITS = 64;
+const IDLE_MS = 500;
+/** However they get on: their uplinks may be slower than this host's. */
+const LEFT_MS = 10_000;
 
 type Taker = { open: Map<number, number>; notBeforeMs: number };
 
 class Offers {
   readonly id: string;
   readonly #random: Random;
+  readonly #site: { others: number };
   /** Not offered yet; taken from the end. */
   #pool: number[];
   readonly #offered: Uint8Array;
@@ -31,10 +39,16 @@ class Offers {
   /** From offering to the word that it is there, lately. */
   #takeMs = 0;
   #lastOfferMs = Number.NEGATIVE_INFINITY;
+  /** Since there are takers: when the first came, whether there was a second, what they got. */
+  #firstMs = 0;
+  #crowd = false;
+  #given = 0;
+  #progressMs = Number.NEGATIVE_INFINITY;
 
-  constructor(id: string, units: number, random: Random) {
+  constructor(id: string, units: number, random: Random, site: { others: number }) {
     this.id = id;
     this.#random = random;
+    this.#site = site;
     this.#offered = new Uint8Array(units);
     this.#pool = Array.from({ length: units }, (_, unit) => unit);
     for (let i = units - 1; i > 0; i--) {
@@ -45,6 +59,11 @@ class Offers {
     }
   }
 
+  /** Whether somebody takes from here. */
+  get taken(): boolean {
+    return this.#takers.size > 0;
+  }
+
   /** Whether neighbours are to ask only for what they are offered. */
   get spreading(): boolean {
     return this.#spreading;
@@ -52,8 +71,7 @@ class Offers {
 
   /** A neighbour that wants the version, and what it has of it. */
   wanted(host: string, have: Bitmap, nowMs: number, effects: Effect[]): void {
-    if (!this.#takers.has(host))
-      this.#takers.set(host, { open: new Map(), notBeforeMs: Number.NEGATIVE_INFINITY });
+    if (!this.#takers.has(host)) this.#came(host, nowMs);
     for (let unit = 0; unit < have.size; unit++) if (have.has(unit)) this.#got(unit);
     const taker = this.#takers.get(host);
     for (const unit of [...(taker?.open.keys() ?? [])])
@@ -61,10 +79,20 @@ class Offers {
     this.#offerAll(nowMs, effects);
   }
 
+  #came(host: string, nowMs: number): void {
+    if (this.#takers.size === 0) {
+      this.#firstMs = nowMs;
+      this.#crowd = false;
+      this.#given = 0;
+    } else this.#crowd = true;
+    this.#takers.set(host, { open: new Map(), notBeforeMs: Number.NEGATIVE_INFINITY });
+  }
+
   /** A neighbour has one more unit. */
   had(host: string, unit: number, nowMs: number, effects: Effect[]): void {
     this.#got(unit);
     const taker = this.#takers.get(host);
+    if (taker) this.#progressMs = nowMs;
     if (taker && this.#took(taker, unit, nowMs)) this.#offerAll(nowMs, effects);
   }
 
@@ -78,8 +106,13 @@ class Offers {
     this.#offerAll(nowMs, effects);
   }
 
+  /** Nobody wants it yet. */
+  idle(nowMs: number, effects: Effect[]): void {
+    this.#settle(nowMs, effects);
+  }
+
   tick(nowMs: number, effects: Effect[]): void {
-    if (!this.#spreading) return;
+    if (!this.#spreading || this.#takers.size === 0) return;
     for (const taker of this.#takers.values())
       for (const [unit, sinceMs] of taker.open) {
         if (nowMs - sinceMs < TAKE_MS) continue;
@@ -105,17 +138,29 @@ class Offers {
     this.#settle(nowMs, effects);
   }
 
-  /**
-   * Spreads while two or more want it and something was not taken yet: who may ask for all before
-   * asks here for what others are about to hand on.
-   */
   #settle(nowMs: number, effects: Effect[]): void {
     while (this.#pool.length > 0 && this.#offered[this.#pool.at(-1) ?? 0] !== 0) this.#pool.pop();
-    const awaited = this.#open > 0 && nowMs - this.#lastOfferMs < PATIENCE * this.#takeMs;
-    const spreading = this.#takers.size >= 2 && (this.#pool.length > 0 || awaited);
+    const spreading = this.#hasTo(nowMs);
     if (spreading === this.#spreading) return;
     this.#spreading = spreading;
     effects.push({ type: "announce", id: this.id });
+  }
+
+  /**
+   * Spreads before several come, and while something was not taken yet: who may ask for all before
+   * asks here for what others are about to hand on.
+   */
+  #hasTo(nowMs: number): boolean {
+    const untaken = this.#pool.length > 0;
+    if (this.#takers.size === 0) return untaken && this.#site.others > 1;
+    if (!this.#crowd) {
+      const left = untaken || this.#open > 0;
+      return left && this.#site.others > 1 && nowMs - this.#firstMs < ALONE_MS;
+    }
+    const awaited = this.#open > 0 && nowMs - this.#lastOfferMs < PATIENCE * this.#takeMs;
+    if (this.#takers.size > 1 && (untaken || awaited)) return true;
+    if (untaken || this.#given > FEW_UNITS || nowMs - this.#lastOfferMs > LEFT_MS) return false;
+    return nowMs - Math.max(this.#progressMs, this.#lastOfferMs) < IDLE_MS;
   }
 
   #offer(host: string, taker: Taker, most: number, nowMs: number, effects: Effect[]): void {
@@ -125,6 +170,7 @@ class Offers {
       if (this.#offered[unit] !== 0) continue;
       this.#offered[unit] = 1;
       this.#open++;
+      this.#given++;
       this.#lastOfferMs = nowMs;
       taker.open.set(unit, nowMs);
       effects.push({ type: "have", id: this.id, unit, hosts: [host] });
@@ -159,10 +205,11 @@ class Offers {
   }
 }
 
-/** The offers of every version this host has all of. */
+/** The offers of every version that this host alone has all of. */
 export class OfferBook {
   readonly #random: Random;
   readonly #held = new Map<string, Offers>();
+  readonly #site = { others: 0 };
 
   constructor(random: Random) {
     this.#random = random;
@@ -176,6 +223,12 @@ export class OfferBook {
     return this.#held.get(id)?.spreading === true;
   }
 
+  /** So many other hosts may come to want what is here. */
+  neighbours(count: number, nowMs: number, effects: Effect[]): void {
+    this.#site.others = count;
+    for (const offers of this.#held.values()) if (!offers.taken) offers.idle(nowMs, effects);
+  }
+
   /** All of it is here; `wanting`: neighbours that want it, and what they have. No units: not so. */
   hold(
     { id, units }: { id: string; units: number },
@@ -185,16 +238,20 @@ export class OfferBook {
   ): void {
     if (units === 0) this.#held.delete(id);
     if (units === 0 || this.#held.has(id)) return;
-    const offers = new Offers(id, units, this.#random);
+    const offers = new Offers(id, units, this.#random, this.#site);
     this.#held.set(id, offers);
     for (const [host, have] of wanting) offers.wanted(host, have, nowMs, effects);
+    offers.idle(nowMs, effects);
   }
 
   said({ host, near, local, manifests }: SaidEvent, nowMs: number, effects: Effect[]): void {
     if (this.#held.size === 0 || !(near ?? local)) return;
-    for (const { id, wanting, have } of manifests)
-      if (wanting) this.#held.get(id)?.wanted(host, have, nowMs, effects);
-      else this.#held.get(id)?.left(host, nowMs, effects);
+    for (const { id, wanting, have } of manifests) {
+      const offers = this.#held.get(id);
+      if (wanting) offers?.wanted(host, have, nowMs, effects);
+      else offers?.left(host, nowMs, effects);
+      if (have.complete && offers && !offers.taken) this.#seconded(offers, effects);
+    }
   }
 
   had(host: string, id: string, unit: number, nowMs: number, effects: Effect[]): void {
@@ -207,5 +264,11 @@ export class OfferBook {
 
   tick(nowMs: number, effects: Effect[]): void {
     for (const offers of this.#held.values()) offers.tick(nowMs, effects);
+  }
+
+  /** Another host has all of it too, and nobody is half-way: they may ask whom they like. */
+  #seconded(offers: Offers, effects: Effect[]): void {
+    this.#held.delete(offers.id);
+    if (offers.spreading) effects.push({ type: "announce", id: offers.id });
   }
 }

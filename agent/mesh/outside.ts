@@ -4,7 +4,7 @@
  */
 import { elect } from "./election.ts";
 import type { Flights } from "./flights.ts";
-import type { Sources } from "./sources.ts";
+import type { Source, Sources } from "./sources.ts";
 import { ORIGIN, type WantState } from "./wants.ts";
 
 const FOREGROUND_CLAIM_MS = 500;
@@ -39,7 +39,8 @@ export class Outside {
   }
 
   anyFree(want: WantState, nowMs: number): boolean {
-    return this.#originFree(want, nowMs) || this.#sources.anyFree(nowMs, false);
+    const fits = (s: Source) => want.foreground || !s.near;
+    return this.#originFree(want, nowMs) || this.#sources.anyFree(nowMs, fits);
   }
 
   /** Who can be asked for the unit now: a host, the origin, or nobody yet. */
@@ -48,8 +49,10 @@ export class Outside {
     const { self, takeoverMs } = this.#o;
     const elected = () => elect(candidates, want.units.chunks[want.units.first(unit)]?.hash ?? "");
     if (this.#sources.siteHas(id, unit, nowMs, foreground)) {
+      // Who waits for it asks also those who would rather offer it.
+      if (foreground) return this.#sources.pickHolder(id, unit, nowMs)?.host ?? null;
       const distant = this.#sources.pick(id, unit, nowMs, (s) => s.local && !s.near);
-      return distant && (foreground || elected() === self) ? distant.host : null;
+      return distant && elected() === self ? distant.host : null;
     }
     if (!foreground && !this.#settled(want, nowMs)) return null;
     const patienceMs = foreground ? FOREGROUND_CLAIM_MS : takeoverMs;

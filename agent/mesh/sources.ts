@@ -270,6 +270,14 @@ export class Sources {
     }
   }
 
+  /** Whether another host of the site has all of a manifest. */
+  anyWith(id: string): boolean {
+    return this.#all.values().some((s) => {
+      const known = s.local && !s.shunned ? s.manifests.get(id) : undefined;
+      return (known?.holds ?? known?.have)?.complete === true;
+    });
+  }
+
   /** Whom it concerns that a unit is here: who lacks it, and who offers it one by one. */
   concerned(id: string, unit: number): string[] {
     const hosts: string[] = [];
@@ -282,9 +290,18 @@ export class Sources {
 
   /** Who fits, has the unit and will be done with it soonest. */
   pick(id: string, unit: number, nowMs: number, fits: (s: Source) => boolean): Source | null {
+    return this.#soonest(nowMs, (s) => fits(s) && s.has(id, unit));
+  }
+
+  /** The same of the site's hosts that hold it, whether they offered it or not. */
+  pickHolder(id: string, unit: number, nowMs: number): Source | null {
+    return this.#soonest(nowMs, (s) => s.local && s.holds(id, unit));
+  }
+
+  #soonest(nowMs: number, fits: (s: Source) => boolean): Source | null {
     let best: Source | null = null;
     for (const source of this.#all.values()) {
-      if (!fits(source) || !source.free(nowMs) || !source.has(id, unit)) continue;
+      if (!fits(source) || !source.free(nowMs)) continue;
       if (!best || source.costMs(0) < best.costMs(0)) best = source;
     }
     return best;
@@ -299,8 +316,8 @@ export class Sources {
     return false;
   }
 
-  anyFree(nowMs: number, near: boolean): boolean {
-    return this.#all.values().some((s) => s.near === near && s.free(nowMs));
+  anyFree(nowMs: number, fits: (s: Source) => boolean): boolean {
+    return this.#all.values().some((s) => fits(s) && s.free(nowMs));
   }
 
   /** Whether a host of the site said lately that it gets the unit from outside. */

@@ -52,6 +52,17 @@ test("transfer: background asks nobody (rate 0), foreground at once", () => {
   expect(kinds(effects)).toEqual(["request", "request"]);
 });
 
+test("transfer: background waits for what a host offers, a request asks it at once", () => {
+  const t = core();
+  t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+  const said = has("p", Bitmap.full(2));
+  t.step({ ...said, manifests: said.manifests.map((m) => ({ ...m, spreading: true })) }, 0);
+  expect(kinds(t.step({ type: "want", want: want(2) }, 10))).toEqual([]);
+  expect(kinds(t.step({ type: "have", host: "p", id: "m", unit: 1 }, 20))).toEqual(["request"]);
+  const effects = t.step({ type: "want", want: want(2, { foreground: true }) }, 100);
+  expect(effects).toContainEqual(expect.objectContaining({ type: "request", host: "p", unit: 0 }));
+});
+
 test("transfer: background yields while a foreground want moves", () => {
   const t = core();
   t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);

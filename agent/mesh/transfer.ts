@@ -179,9 +179,11 @@ export class Transfer {
         return true;
       case "neighbours":
         this.#outside.neighbours = event.count;
+        this.#offers.neighbours(event.count, nowMs, this.#effects);
         return true;
       case "hold":
-        this.#offers.hold(event, this.#sources.wanting(event.id), nowMs, this.#effects);
+        if (event.units === 0 || !this.#sources.anyWith(event.id))
+          this.#offers.hold(event, this.#sources.wanting(event.id), nowMs, this.#effects);
         return false;
       case "said":
         this.#sources.said(event, nowMs);

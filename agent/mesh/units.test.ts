@@ -37,6 +37,19 @@ test("units: between 1 and 4 MiB where chunks are small (100 MB, 3 GB, 20 GB)", 
   }
 });
 
+test("units: a small version has parts enough for hosts to swap (2, 8, 40 MB)", () => {
+  for (const [total, least] of [
+    [2e6, 5],
+    [8e6, 20],
+    [40e6, 30],
+  ] as const) {
+    const n = Math.ceil(total / (350 * KiB));
+    const units = Units.of(chunksOf(Array.from({ length: n }, () => 350 * KiB)));
+    expect(units.count).toBeGreaterThanOrEqual(least);
+    expect(units.count).toBeLessThan(64);
+  }
+});
+
 test("units: whole are those of which every chunk is held", () => {
   fc.assert(
     fc.property(sizes, fc.infiniteStream(fc.boolean()), (bytes, coins) => {

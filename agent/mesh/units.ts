@@ -9,9 +9,14 @@ export const UNIT_BYTES_MIN = 1 << 20;
 export const UNIT_BYTES_MAX = 4 << 20;
 /** About so many units a version, so that telling who has which stays cheap. */
 const UNITS_AIM = 2_048;
+/** A small version has so many, if need be of single chunks, so that hosts have parts to swap. */
+const UNITS_FEW = 32;
+const SMALL_UNIT_BYTES_MIN = 256 << 10;
 const UNIT_CHUNKS_MAX = 64;
 
 export type ChunkOf = { hash: string; bytes: number };
+
+const clamp = (least: number, wish: number, most: number) => Math.min(most, Math.max(least, wish));
 
 const known = new WeakMap<readonly ChunkOf[], Units>();
 
@@ -27,7 +32,8 @@ export class Units {
   private constructor(chunks: readonly ChunkOf[]) {
     this.chunks = chunks;
     const total = chunks.reduce((sum, c) => sum + c.bytes, 0);
-    const aim = Math.min(UNIT_BYTES_MAX, Math.max(UNIT_BYTES_MIN, total / UNITS_AIM));
+    const least = clamp(SMALL_UNIT_BYTES_MIN, total / UNITS_FEW, UNIT_BYTES_MIN);
+    const aim = clamp(least, total / UNITS_AIM, UNIT_BYTES_MAX);
     const first: number[] = [];
     const bytes: number[] = [];
     this.#unitOf = new Uint32Array(chunks.length);

@@ -102,7 +102,7 @@ function line(r: SwarmResult, o: SwarmOptions, tookMs: number): string {
     `seed ${r.seed}: ${r.hosts} hosts, ideal ${(o.bytes / o.linkBytesPerSecond).toFixed(2)} s: ` +
     `p50 ${s(0.5)} p99 ${s(0.99)} p99.9 ${s(0.999)} last ${s(1)} s` +
     `${r.unfinished > 0 ? `, UNFINISHED ${r.unfinished}` : ""}; ` +
-    `origin ${share(r.originBytes)} x, thin ${share(r.thinBytes)} x, ` +
+    `seed ${share(r.seedBytes)} x, origin ${share(r.originBytes)} x, thin ${share(r.thinBytes)} x, ` +
     `twice ${((100 * r.twiceBytes) / (o.bytes * r.hosts)).toFixed(3)} %, ` +
     `control ${((100 * r.controlBytes) / (o.bytes * r.hosts)).toFixed(3)} %; ` +
     `${(r.events / 1e6).toFixed(1)} M events in ${(tookMs / 1000).toFixed(1)} s, ` +

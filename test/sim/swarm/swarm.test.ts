@@ -50,6 +50,17 @@ describe("a version to many hosts from one", () => {
     expect(r.thin).toBeLessThan(2.1);
   });
 
+  test.each([
+    { hosts: 8, bytes: 2e5 },
+    { hosts: 8, bytes: 5e6 },
+    { hosts: 200, bytes: 2e6 },
+  ])("leaves it once when it is small ($hosts hosts, $bytes bytes)", (options) => {
+    const r = ratios({ ...options, linkBytesPerSecond: 25e6 });
+    expect(r.unfinished).toBe(0);
+    expect(r.seedBytes).toBeLessThan(1.05 * options.bytes);
+    expect(r.doneMs.at(-1)).toBeLessThan(1_500);
+  });
+
   test("comes from the origin once (16 cold hosts)", () => {
     const r = ratios({ hosts: 16, seeders: 0, bytes: 100e6 });
     expect(r.unfinished).toBe(0);

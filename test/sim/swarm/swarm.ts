@@ -42,6 +42,8 @@ export type SwarmResult = {
   /** From each host's own start, sorted. */
   doneMs: number[];
   unfinished: number;
+  /** Sent by those who had it from the beginning. */
+  seedBytes: number;
   originBytes: number;
   thinBytes: number;
   twiceBytes: number;
@@ -62,6 +64,7 @@ export class Swarm {
   readonly #thin: { in: Link; out: Link }[] = [];
   #left = 0;
   #refusals = 0;
+  #seedBytes = 0;
   #originBytes = 0;
   #thinBytes = 0;
   #twiceBytes = 0;
@@ -94,6 +97,7 @@ export class Swarm {
       hosts: wanting.length,
       doneMs: Array.from(Float64Array.from(doneMs).sort()),
       unfinished: wanting.length - doneMs.length,
+      seedBytes: this.#seedBytes,
       originBytes: this.#originBytes,
       thinBytes: this.#thinBytes,
       twiceBytes: this.#twiceBytes,
@@ -336,6 +340,7 @@ export class Swarm {
     const now = this.#events.nowMs;
     const to = this.#host(ask.by);
     const { bytes } = ask.effect;
+    if (host.index < this.#o.seeders) this.#seedBytes += bytes;
     let firstMs = ask.startMs + host.latencyMs;
     let lastMs = now + host.latencyMs;
     if (to.site !== host.site) {
