@@ -270,7 +270,8 @@ export class Agent {
     const sample = observer.latest();
     if (!sample) return null;
     const { store, environments } = this.#deps.config;
-    const held = mesh.store.usedBytes;
+    // What is under way is no more gone than what is planned: plans count it whole themselves.
+    const held = mesh.store.usedBytes - mesh.store.room.promisedBytes();
     const rates = mesh.rates();
     const speed = this.#deps.config.replay?.speed ?? 1;
     const used = pool.list().reduce((sum, e) => sum + e.memoryBytes, 0);

@@ -116,12 +116,17 @@ export class Room {
     return { bytes: bavail * bsize, reserve };
   }
 
-  /** Free bytes beyond what stays free and what partial versions here will still take. */
+  /** What partial versions here will still take. */
+  promisedBytes(): number {
+    let promised = 0;
+    for (const tree of this.#deps.trees()) promised += tree.manifest.bytes - tree.bytesHave;
+    return promised;
+  }
+
+  /** Free bytes beyond what stays free and what is promised. */
   async #spareBytes(wish: Wish): Promise<number> {
     const { bytes, reserve } = await this.#free();
-    let promised = wish.foreground ? FLOOR_BYTES : reserve;
-    for (const tree of this.#deps.trees()) promised += tree.manifest.bytes - tree.bytesHave;
-    return bytes - promised;
+    return bytes - (wish.foreground ? FLOOR_BYTES : reserve) - this.promisedBytes();
   }
 
   #candidate(tree: Tree, all: ReadonlySet<Tree>): Candidate {

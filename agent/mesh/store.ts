@@ -126,7 +126,7 @@ export class Store {
     await this.#handles.close();
   }
 
-  /** Bytes on disk; files that versions share count once. */
+  /** Bytes on disk; files that versions share count once, partial versions as if whole. */
   get usedBytes(): number {
     return this.room.usedBytes();
   }
