@@ -1,8 +1,11 @@
-/** Counts by bin number, kept in chunks so that silence costs nothing. */
+/** Counts by bin number, kept in chunks so that silence costs nothing and small counts little. */
 const CHUNK_BINS = 256;
+const SMALL_MAX = 255;
+
+type Chunk = Uint8Array | Float32Array;
 
 export class BinCounts {
-  readonly #chunks = new Map<number, Float32Array>();
+  readonly #chunks = new Map<number, Chunk>();
   /** First and last bin that was ever added to and is still kept; null when empty. */
   #first: number | null = null;
   #last: number | null = null;
@@ -16,18 +19,14 @@ export class BinCounts {
   }
 
   get bytes(): number {
-    return this.#chunks.size * CHUNK_BINS * 4;
+    return this.#chunks.values().reduce((sum, chunk) => sum + chunk.byteLength, 0);
   }
 
   add(bin: number, count: number): void {
     const at = Math.floor(bin / CHUNK_BINS);
-    let chunk = this.#chunks.get(at);
-    if (!chunk) {
-      chunk = new Float32Array(CHUNK_BINS);
-      this.#chunks.set(at, chunk);
-    }
+    const chunk = this.#chunks.get(at) ?? new Uint8Array(CHUNK_BINS);
     const i = bin - at * CHUNK_BINS;
-    chunk[i] = (chunk[i] ?? 0) + count;
+    this.#set(at, chunk, i, (chunk[i] ?? 0) + count);
     this.#first = Math.min(this.#first ?? bin, bin);
     this.#last = Math.max(this.#last ?? bin, bin);
   }
@@ -37,7 +36,14 @@ export class BinCounts {
     const at = Math.floor(bin / CHUNK_BINS);
     const chunk = this.#chunks.get(at);
     const i = bin - at * CHUNK_BINS;
-    if (chunk) chunk[i] = Math.max(0, (chunk[i] ?? 0) - count);
+    if (chunk) this.#set(at, chunk, i, Math.max(0, (chunk[i] ?? 0) - count));
+  }
+
+  #set(at: number, chunk: Chunk, i: number, count: number): void {
+    const small = count <= SMALL_MAX && Number.isInteger(count);
+    const fitting = small || chunk instanceof Float32Array ? chunk : Float32Array.from(chunk);
+    fitting[i] = count;
+    this.#chunks.set(at, fitting);
   }
 
   /** The last bin that is not zero; null when all are. */

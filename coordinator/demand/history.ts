@@ -22,7 +22,7 @@ export type Range = { fromMs?: number; toMs?: number };
 
 export type HistoryOptions = {
   binMs?: number;
-  /** Bins of all hosts together are kept that long; longer costs 6 kB per category and day. */
+  /** Bins of all hosts together are kept that long; longer costs 1.5–6 kB per category and day. */
   keepMs?: number;
   /** Bins by host; longer costs as much per category, host and day. */
   keepHostMs?: number;

@@ -69,7 +69,7 @@ export class Ensemble {
     const unit = unitOf(past.counts);
     this.#distances = scoredDistances(horizon);
     this.#groups = this.#distances.length > GROUP_DISTANCES ? 2 : 1;
-    this.signal = new Signal(unit, seasons, horizon);
+    this.signal = new Signal(unit, seasons);
     const learned = Math.min(learning.bins, past.counts.length);
     this.#from = past.counts.length - learned;
     this.#every = Math.max(1, learned / learning.rounds);

@@ -20,6 +20,8 @@ const QUIET_GAIN = 0.01;
 const IDLE_EXACT = 128;
 const IDLE_BUCKETS = IDLE_EXACT + 16;
 const IDLE_GAIN_MIN = 0.04;
+/** From there on it is the least gain that counts. */
+const SEEN_MAX = 64;
 /** The chance after an idle time is pulled to the mean as by so many bins. */
 const IDLE_PRIOR = 1.5;
 /** Further ahead idle time tells nothing. */
@@ -29,10 +31,9 @@ const SIZE_GAIN = 0.03;
 export class Intermittent {
   readonly #reach: number;
   readonly #chances = new Float64Array(CHANCE_GAINS.length);
-  /** By distance (each one: timers allow no interpolation) and bins since the last demand. */
-  readonly #after: Float32Array;
-  readonly #afterSeen: Float32Array;
-  readonly #idles: Int32Array;
+  /** Of series that have quiet bins; most have none. */
+  #table: IdleTable | null = null;
+  readonly #idles: Uint8Array;
   readonly #sizes = new Float64Array(L);
   #idle = 0;
   #quiet = 0;
@@ -42,9 +43,7 @@ export class Intermittent {
 
   constructor(horizon: number) {
     this.#reach = Math.min(horizon, REACH_MAX);
-    this.#after = new Float32Array(this.#reach * IDLE_BUCKETS);
-    this.#afterSeen = new Float32Array(this.#reach * IDLE_BUCKETS);
-    this.#idles = new Int32Array(this.#reach + 1);
+    this.#idles = new Uint8Array(this.#reach + 1);
   }
 
   get awake(): boolean {
@@ -61,15 +60,13 @@ export class Intermittent {
     const any = z > 0 ? 1 : 0;
     const n = this.#n++;
     this.#quiet += Math.max(QUIET_GAIN, 1 / (n + 1)) * (1 - any - this.#quiet);
-    const mean = this.#chances[1] ?? 0;
-    const reach = this.#quiet > QUIET_MIN / 4 ? Math.min(this.#reach, n) : 0;
-    for (let ahead = 1; ahead <= reach; ahead++) {
-      const origin = n - ahead + 1;
-      const at = (ahead - 1) * IDLE_BUCKETS + (this.#idles[origin % this.#idles.length] ?? 0);
-      const seen = (this.#afterSeen[at] ?? 0) + 1;
-      this.#afterSeen[at] = seen;
-      const before = seen === 1 ? mean : (this.#after[at] ?? 0);
-      this.#after[at] = before + Math.max(IDLE_GAIN_MIN, 1 / (seen + IDLE_PRIOR)) * (any - before);
+    if (this.#quiet > QUIET_MIN / 4) {
+      this.#table ??= new IdleTable(this.#reach);
+      const mean = this.#chances[1] ?? 0;
+      for (let ahead = 1; ahead <= Math.min(this.#reach, n); ahead++) {
+        const origin = n - ahead + 1;
+        this.#table.learn(ahead, this.#idles[origin % this.#idles.length] ?? 0, any, mean);
+      }
     }
     for (let i = 0; i < CHANCE_GAINS.length; i++) {
       const chance = this.#chances[i] ?? 0;
@@ -92,8 +89,7 @@ export class Intermittent {
   }
 
   #chanceAfter(ahead: number): number {
-    const at = (ahead - 1) * IDLE_BUCKETS + bucketOf(this.#idle);
-    return (this.#afterSeen[at] ?? 0) > 0 ? (this.#after[at] ?? 0) : (this.#chances[1] ?? 0);
+    return this.#table?.chance(ahead, bucketOf(this.#idle)) ?? this.#chances[1] ?? 0;
   }
 
   #quantile(l: number, chance: number): number {
@@ -118,6 +114,32 @@ export class Intermittent {
     const gain = Math.max(SIZE_GAIN, 1 / (busy + 3)) * this.#spread;
     track(this.#sizes, 0, z, gain);
     sortRow(this.#sizes, 0);
+  }
+}
+
+/** How often there was demand, by distance (each: timers allow no interpolation) and idle time. */
+class IdleTable {
+  readonly #chances: Float32Array;
+  /** How often it was seen, as far as that makes a difference. */
+  readonly #seen: Uint8Array;
+
+  constructor(reach: number) {
+    this.#chances = new Float32Array(reach * IDLE_BUCKETS);
+    this.#seen = new Uint8Array(reach * IDLE_BUCKETS);
+  }
+
+  learn(ahead: number, bucket: number, any: number, mean: number): void {
+    const at = (ahead - 1) * IDLE_BUCKETS + bucket;
+    const seen = Math.min(SEEN_MAX, (this.#seen[at] ?? 0) + 1);
+    this.#seen[at] = seen;
+    const before = seen === 1 ? mean : (this.#chances[at] ?? 0);
+    this.#chances[at] = before + Math.max(IDLE_GAIN_MIN, 1 / (seen + IDLE_PRIOR)) * (any - before);
+  }
+
+  /** Null of what is too far ahead or was never seen. */
+  chance(ahead: number, bucket: number): number | null {
+    const at = (ahead - 1) * IDLE_BUCKETS + bucket;
+    return (this.#seen[at] ?? 0) > 0 ? (this.#chances[at] ?? 0) : null;
   }
 }
 

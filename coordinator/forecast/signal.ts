@@ -12,6 +12,8 @@ export const MEDIUM = 1;
 export const SLOW = 2;
 /** What a phase of a profile moves towards a new value, at least. */
 const PROFILE_GAIN_MIN = 0.25;
+/** From there on it is the least gain that counts. */
+const CYCLES_MAX = 8;
 /** A phase borrows from so many neighbours on each side: a part of the first season. */
 const SMOOTH_SHARE = 1 / 96;
 const SMOOTH_MAX = 4;
@@ -36,10 +38,11 @@ export class Signal {
   readonly #ring: Float64Array;
   readonly #means = new Float64Array(GAINS.length);
   readonly #profiles: Float64Array[];
-  readonly #seen: Float64Array[];
+  /** Times that each phase was seen, as far as that makes a difference. */
+  readonly #seen: Uint8Array[];
   /** Of each phase and its neighbours: sums of what `#profiles` say, and how many were seen. */
   readonly #sums: Float64Array[];
-  readonly #weights: Float64Array[];
+  readonly #weights: Uint8Array[];
   readonly #deviations: Float64Array[];
   readonly #width: number;
   #top = 0;
@@ -49,16 +52,16 @@ export class Signal {
   #trendSlope = 0;
 
   /** `unit`: from where on the scale is logarithmic. */
-  constructor(unit: number, seasons: readonly number[], horizonMax: number) {
+  constructor(unit: number, seasons: readonly number[]) {
     assert(unit > 0, "a unit is positive");
     this.#unit = unit;
     this.seasons = seasons;
     const longest = Math.max(1, ...seasons);
-    this.#ring = new Float64Array(longest * 2 + horizonMax + 2);
+    this.#ring = new Float64Array(longest + 2);
     this.#profiles = seasons.map((season) => new Float64Array(season));
-    this.#seen = seasons.map((season) => new Float64Array(season));
+    this.#seen = seasons.map((season) => new Uint8Array(season));
     this.#sums = seasons.map((season) => new Float64Array(season));
-    this.#weights = seasons.map((season) => new Float64Array(season));
+    this.#weights = seasons.map((season) => new Uint8Array(season));
     this.#deviations = seasons.map(() => new Float64Array(GAINS.length));
     this.#width = Math.min(SMOOTH_MAX, Math.floor((seasons[0] ?? 0) * SMOOTH_SHARE));
   }
@@ -102,7 +105,7 @@ export class Signal {
     this.n = t + 1;
   }
 
-  /** z of bin `t`, which is in the past. */
+  /** z of bin `t`, which is no more than the longest season and one bin ago. */
   z(t: number): number {
     return t < 0 ? Number.NaN : (this.#ring[t % this.#ring.length] ?? 0);
   }
@@ -163,7 +166,7 @@ export class Signal {
       deviations[i] = deviation + (GAINS[i] ?? 1) * (z - expected - deviation);
     }
     const phase = t % profile.length;
-    const cycles = (seen[phase] ?? 0) + 1;
+    const cycles = Math.min(CYCLES_MAX, (seen[phase] ?? 0) + 1);
     seen[phase] = cycles;
     const gain = Math.max(PROFILE_GAIN_MIN, 1 / cycles);
     const step = gain * (z - (profile[phase] ?? 0));
