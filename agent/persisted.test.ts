@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -42,4 +42,14 @@ test("last known: a file of an earlier version is read (no lease in it)", () => 
     routes: { version: 3 },
     desired: { lease: null, throttled: false, model: null },
   });
+});
+
+test("last known: a disk that takes nothing ends nothing, and it is written when it does", () => {
+  const before = new LastKnown(join(dir, "data"), silentLog);
+  rmSync(join(dir, "data"), { recursive: true });
+  before.update({ routes: { version: 3, entries: [] } });
+  before.save();
+  mkdirSync(join(dir, "data"));
+  before.save();
+  expect(new LastKnown(join(dir, "data"), silentLog).value.routes.version).toBe(3);
 });

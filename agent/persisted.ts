@@ -66,11 +66,13 @@ const nothing = (): Persisted => ({
 
 export class LastKnown {
   readonly #file: string;
+  readonly #log: Log;
   readonly value: Persisted;
   #changed = false;
 
   constructor(dataDir: string, log: Log) {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    this.#log = log;
     this.#file = join(dataDir, "last-known.json");
     this.value = read(this.#file, log);
   }
@@ -81,13 +83,21 @@ export class LastKnown {
     this.#changed = true;
   }
 
-  /** Writes the whole, atomically, if it changed. It can be had again, so no fsync. */
+  /**
+   * Writes the whole, atomically, if it changed. It can be had again, so no fsync, and a disk that
+   * takes nothing now is asked again the next time.
+   */
   save(): void {
     if (!this.#changed) return;
     this.#changed = false;
     const temporary = `${this.#file}.tmp`;
-    writeFileSync(temporary, JSON.stringify(this.value), { mode: 0o600 });
-    renameSync(temporary, this.#file);
+    try {
+      writeFileSync(temporary, JSON.stringify(this.value), { mode: 0o600 });
+      renameSync(temporary, this.#file);
+    } catch (cause) {
+      this.#changed = true;
+      this.#log.warn({ cause, file: this.#file }, "last known state not written down for now");
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 /** A host in a process of its own, to be killed: argv[2] is its configuration as JSON. */
+import { flushCompileCache } from "node:module";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { holdOf, TestFleet } from "./mesh.fixture.ts";
 
@@ -10,10 +11,13 @@ mesh.setMembers([seeder, self]);
 const say = (what: string) => {
   const held = mesh.holdings()[0];
   const { peerBytes, refetchedChunks } = mesh.counters();
-  const line = { what, bytesHave: held?.bytesHave ?? 0, peerBytes, refetchedChunks };
+  const { user, system } = process.cpuUsage();
+  const cpuMs = (user + system) / 1_000;
+  const line = { what, bytesHave: held?.bytesHave ?? 0, peerBytes, refetchedChunks, cpuMs };
   process.stdout.write(`${JSON.stringify(line)}\n`);
 };
 say("started");
+flushCompileCache();
 mesh.setRate(rate);
 mesh.setHold([holdOf(signed)]);
 while (mesh.counters().peerBytes === 0) await systemClock.sleep(5);

@@ -1,15 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { hash, randomBytes } from "node:crypto";
-import { mkdir, open, readdir, readFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
 import { peerIdFromPrivateKey } from "@libp2p/peer-id";
 import { expect, test } from "vitest";
-import type { Member, SignedManifest } from "../../shared/domain.ts";
-import { verifyManifest } from "../../shared/manifest.ts";
+import type { Member } from "../../shared/domain.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
+import { bytesOnDisk } from "../../test/support/bytes-on-disk.ts";
 import { TestFleet, writeTree } from "./mesh.fixture.ts";
 
 type Line = { what: string; bytesHave: number; peerBytes: number; refetchedChunks: number };
@@ -41,24 +41,6 @@ class Life {
   }
 }
 
-/** What the disk really holds, hashed here. */
-async function bytesOnDisk(dir: string, signed: SignedManifest): Promise<number> {
-  let sum = 0;
-  const root = join(dir, "partial", signed.hash);
-  for (const file of verifyManifest(signed).files) {
-    const handle = await open(join(root, file.path), "r").catch(() => null);
-    let offset = 0;
-    for (const chunk of handle ? file.chunks : []) {
-      const bytes = Buffer.alloc(chunk.bytes);
-      await handle?.read(bytes, 0, chunk.bytes, offset);
-      offset += chunk.bytes;
-      if (hash("sha256", bytes, "hex") === chunk.hash) sum += chunk.bytes;
-    }
-    await handle?.close();
-  }
-  return sum;
-}
-
 test("mesh: no verified chunk is fetched twice and nothing corrupt is activated (killed with SIGKILL 20 times in the middle)", {
   timeout: 240_000,
 }, async () => {
@@ -84,9 +66,10 @@ test("mesh: no verified chunk is fetched twice and nothing corrupt is activated 
     const dir = join(await fleet.folder(), "store");
     await mkdir(dir);
     const config = { dir, seed: seed.toString("hex"), seeder: seeder.member, self, signed };
+    const onDiskNow = () => bytesOnDisk(join(dir, "partial", signed.hash), signed);
     let midway = 0;
     for (let i = 0; i < 20; i++) {
-      const onDisk = await bytesOnDisk(dir, signed);
+      const onDisk = await onDiskNow();
       life = new Life({ ...config, rate: 2e6 });
       const started = await life.line();
       expect(started).toMatchObject({ what: "started", bytesHave: onDisk });
@@ -94,10 +77,10 @@ test("mesh: no verified chunk is fetched twice and nothing corrupt is activated 
       await systemClock.sleep(random.next() * 400);
       await life.kill();
       expect(await readdir(join(dir, "trees"))).toEqual([]);
-      if ((await bytesOnDisk(dir, signed)) > onDisk) midway++;
+      if ((await onDiskNow()) > onDisk) midway++;
     }
     expect(midway).toBe(20);
-    const onDisk = await bytesOnDisk(dir, signed);
+    const onDisk = await onDiskNow();
     life = new Life({ ...config, rate: 1e9 });
     const started = await life.line();
     await life.line();

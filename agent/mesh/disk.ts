@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
 import { join } from "node:path";
 import { PrestageError } from "../../shared/errors.ts";
+import type { Log } from "../../shared/runtime/log.ts";
 
 export type Disk = Pick<
   typeof fs,
@@ -94,6 +95,22 @@ export async function writeDurably(disk: Disk, path: string, text: string): Prom
   }
   await disk.rename(temporary, path);
   await syncFolder(disk, join(path, ".."));
+}
+
+/**
+ * Writes what may be lost, whole or not at all. False, and a word in the log, when the disk takes
+ * nothing: who asks tries again later.
+ */
+export async function writeHint(path: string, text: string, log: Log): Promise<boolean> {
+  const temporary = `${path}.tmp`;
+  try {
+    await fs.writeFile(temporary, text);
+    await fs.rename(temporary, path);
+    return true;
+  } catch (cause) {
+    log.warn({ cause, path }, "not written down for now");
+    return false;
+  }
 }
 
 /** Removes a folder whose subfolders may be read-only. */

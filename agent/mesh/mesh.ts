@@ -73,7 +73,7 @@ export class Mesh {
     this.#deps = deps;
     const { clock, log, identity } = deps;
     this.#metrics = new MeshMetrics(deps.metrics, clock);
-    this.#provenance = new Provenance(clock, options.dir);
+    this.#provenance = new Provenance(deps, options.dir);
     this.#signers = new Signers((reason) => this.#metrics.refusedManifest(reason));
     this.store = new Store(
       {
@@ -358,8 +358,16 @@ export class Mesh {
     const inUse = (hash: string) =>
       this.pins.has(hash) || this.#interests.get(hash)?.running != null;
     for (const tree of this.#signers.forgetDistrusted(this.store.all(), inUse))
-      this.#group.start(`drop ${tree.hash}`, () => this.store.remove(tree));
+      this.#group.start(`drop ${tree.hash}`, () => this.#drop(tree));
     this.#metrics.update(this.counters(), this.store);
+  }
+
+  async #drop(tree: Tree): Promise<void> {
+    try {
+      await this.store.remove(tree);
+    } catch (cause) {
+      this.#deps.log.error({ cause, manifestHash: tree.hash }, "distrusted version still on disk");
+    }
   }
 
   /** Starts, changes or ends the fetching of one version, as it is wanted now. */

@@ -1,57 +1,39 @@
 import { hash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { Manifest, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
-import { keyFromSeed, signManifest } from "../../shared/manifest.ts";
-import { systemClock } from "../../shared/runtime/clock.ts";
-import { createLog } from "../../shared/runtime/log.ts";
+import { signManifest } from "../../shared/manifest.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import { openDirectory } from "./directory.ts";
-import { type Disk, diskError, ignoreMissing, nodeDisk } from "./disk.ts";
+import { diskError, ignoreMissing, nodeDisk } from "./disk.ts";
 import { type Fault, FaultyDisk } from "./faulty-disk.fixture.ts";
 import { ingest } from "./ingest.ts";
-import { Store } from "./store.ts";
+import { type Content, key, storeAt, version, WISH } from "./store.fixture.ts";
+import type { Store } from "./store.ts";
 import type { Tree } from "./trees.ts";
 
-const key = keyFromSeed(new Uint8Array(32));
-const WISH = { foreground: true, priority: 100 };
-type Content = Record<string, string[]>;
 const V1: Content = { "a/x": ["one", "two", "three"], b: ["four"], empty: [], "a/y": ["5", "6"] };
 const V2: Content = { "a/x": ["one", "two", "three"], b: ["4"], empty: [], "a/y": ["5", "seven"] };
 const FOLDER = { "a/x": "onetwothree", "c/d": "published" };
 
-/** Chunks far smaller than those of the chunker: the store takes any. */
-function version(content: Content, name: string): { signed: SignedManifest; manifest: Manifest } {
-  const files = Object.entries(content).map(([path, texts]) => {
-    const chunks = texts.map((t) => ({ hash: hash("sha256", t, "hex"), bytes: t.length }));
-    return { path, mode: 0o644 as const, bytes: texts.join("").length, chunks };
-  });
-  const bytes = files.reduce((sum, f) => sum + f.bytes, 0);
-  const about = { name, version: "1", createdMs: 0, originUrl: null, publisher: "h" };
-  const manifest = { ...about, files, bytes };
-  return { signed: signManifest(manifest, key), manifest };
-}
 const versions = [version(V1, "one"), version(V2, "two")] as const;
 const fetched = new Set<string>(versions.map((v) => v.signed.hash));
 
 /** Memory where there is some: the test is about the order of calls, not about a disk's speed. */
 const where = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
-const plenty = async () => ({ bavail: 1e6, bsize: 1e6, blocks: 1e6 });
-
-function storeAt(dir: string, real: Disk): Store {
-  const disk: Disk = Object.assign({ ...real }, { statfs: plenty });
-  const log = createLog({ name: "store", level: "silent" });
-  const never = () => false;
-  return new Store(
-    { clock: systemClock, log, disk, isProtected: never, isWithPeers: never },
-    { dir, quotaBytes: 1e9, reserveRatio: 0 },
-  );
-}
-
 /** Fetching two versions that share files, publishing a third, dropping the first. */
 class Life {
   readonly active = new Set<string>();
@@ -212,6 +194,37 @@ describe("store: at every call to the disk", () => {
     await rm(dir, { recursive: true, force: true });
     return faulty.calls;
   }
+
+  test("what cannot be read at a start is left as it is, for the next one (input/output error)", {
+    timeout: 600_000,
+  }, async () => {
+    const made = join(top, "made");
+    await mkdir(made);
+    const store = storeAt(join(made, "store"), nodeDisk);
+    await mkdir(join(made, "store"));
+    const life = new Life(store, join(top, "source"));
+    for (const step of life.steps().slice(0, -1)) await step();
+    const [{ signed }] = versions;
+    await store.remove(store.get(signed.hash) as Tree);
+    const part = await store.add(signed, versions[0].manifest, WISH);
+    for (const { hash: id } of part.chunks.slice(1)) await store.writeChunk(id, text(id), WISH);
+    life.active.delete(signed.hash);
+    let call = 1;
+    for (let reached = true; reached; call++) {
+      const dir = join(top, `start-${call}`);
+      await cp(made, dir, { recursive: true, preserveTimestamps: true });
+      await cp(join(top, "source"), join(dir, "source"), { recursive: true });
+      const faulty = new FaultyDisk({ kind: "EIO", call });
+      const reopened = storeAt(join(dir, "store"), faulty.disk);
+      const told = { code: "DISK_FULL", details: { errno: "EIO" } };
+      await reopened.open().catch((cause: unknown) => expect(cause).toMatchObject(told));
+      await reopened.close();
+      reached = faulty.calls >= call;
+      await expectSound(join(dir, "store"), life, false);
+    }
+    expect(call).toBeGreaterThan(25);
+    await store.close();
+  });
 
   test.each([
     ["what was acknowledged is there and nothing is wrong (power cut)", "cut"],

@@ -2,10 +2,12 @@
  * Where the bytes of the versions here came from, and since when each is whole. A hint for people,
  * kept beside the store: what a crash loses of it is only not known.
  */
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { Clock } from "../../shared/runtime/clock.ts";
+import type { Log } from "../../shared/runtime/log.ts";
+import { writeHint } from "./disk.ts";
 import { ORIGIN } from "./wants.ts";
 
 /** Hosts are named by their id; no id has a colon. */
@@ -30,13 +32,15 @@ type Entry = z.infer<typeof Entry>;
 
 export class Provenance {
   readonly #clock: Clock;
+  readonly #log: Log;
   readonly #file: string;
   #entries = new Map<string, Entry>();
   #changed = false;
   #savedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock, dir: string) {
+  constructor({ clock, log }: { clock: Clock; log: Log }, dir: string) {
     this.#clock = clock;
+    this.#log = log;
     this.#file = join(dir, FILE);
   }
 
@@ -91,9 +95,8 @@ export class Provenance {
       if (!isHere(hash)) this.#changed = this.#entries.delete(hash) || this.#changed;
     if (!this.#changed) return;
     this.#changed = false;
-    const temporary = `${this.#file}.tmp`;
-    await writeFile(temporary, JSON.stringify(Object.fromEntries(this.#entries)));
-    await rename(temporary, this.#file);
+    const text = JSON.stringify(Object.fromEntries(this.#entries));
+    if (!(await writeHint(this.#file, text, this.#log))) this.#changed = true;
   }
 
   #of(manifestHash: string): Entry {

@@ -5,13 +5,13 @@
  * whose last reading is longest ago comes first. What the page cache still has is read from there:
  * a pass is spread over days so that most of it is not.
  */
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { type Clock, every } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Counter, Gauge, Metrics } from "../../shared/runtime/metrics.ts";
-import { ignoreMissing } from "./disk.ts";
+import { ignoreMissing, writeHint } from "./disk.ts";
 import type { Store } from "./store.ts";
 import type { Tree } from "./trees.ts";
 
@@ -214,8 +214,7 @@ export class Scrubber {
   }
 
   async #save(): Promise<void> {
-    const file = join(this.#options.dir, FILE);
-    await writeFile(`${file}.tmp`, JSON.stringify(Object.fromEntries(this.#readMs)));
-    await rename(`${file}.tmp`, file);
+    const text = JSON.stringify(Object.fromEntries(this.#readMs));
+    await writeHint(join(this.#options.dir, FILE), text, this.#deps.log);
   }
 }

@@ -5,13 +5,13 @@
  * the least worth first.
  */
 import { dirname, join } from "node:path";
-import { z } from "zod";
 import { type Manifest, SignedManifest } from "../../shared/domain.ts";
-import { verifyManifest } from "../../shared/manifest.ts";
+import { manifestHash, parseTrustedBody } from "../../shared/manifest.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { copyEqual, linkEqual, type Place } from "./adopt.ts";
 import {
+  codeOf,
   type Disk,
   diskError,
   ignoreMissing,
@@ -21,24 +21,16 @@ import {
 } from "./disk.ts";
 import { FileHandles } from "./handles.ts";
 import { Intake } from "./intake.ts";
+import { type Meta, newMeta, parseMeta } from "./meta.ts";
 import { type Novelty, noveltyOf } from "./novelty.ts";
 import { Room, type Wish } from "./room.ts";
 import { Tree } from "./trees.ts";
-import { countUse, type Elsewhere, EXPECTED_COUNT } from "./worth.ts";
+import { countUse, type Elsewhere } from "./worth.ts";
 
 const HASH = /^[0-9a-f]{64}$/;
 const PROBE_BYTES = 64 << 10;
 /** A version that workloads use all the time is not written down each time. */
 const NOTED_AGAIN_MS = 10_000;
-
-const Meta = z.object({
-  /** Bytes fetched ahead of need; they count as wasted if the version goes unused. */
-  stagedBytes: z.number().min(0),
-  used: z.boolean(),
-  usage: z.object({ count: z.number().min(0), countedMs: z.number() }),
-  priority: z.number(),
-});
-type Meta = z.infer<typeof Meta>;
 
 export type StoreDeps = {
   clock: Clock;
@@ -79,7 +71,7 @@ export class Store {
         trees: () => this.#trees.values(),
         isProtected: (tree) => deps.isProtected(tree.hash),
         candidate: (tree, freedBytes) => {
-          const { usage, priority } = this.#meta.get(tree.hash) ?? newMeta(deps.clock, 0);
+          const { usage, priority } = this.#meta.get(tree.hash) ?? newMeta(deps.clock.now(), 0);
           return { usage, priority, elsewhere: this.#elsewhere(tree), freedBytes };
         },
         remove: (tree) => {
@@ -91,8 +83,20 @@ export class Store {
     );
   }
 
-  /** Makes the folders and takes over what an earlier process left. Call once, first. */
+  /**
+   * Makes the folders and takes over what an earlier process left. Call once, first. Throws
+   * DISK_FULL when the disk fails.
+   */
   async open(): Promise<void> {
+    try {
+      await this.#open();
+    } catch (cause) {
+      throw this.#fault(cause);
+    }
+    this.#surveyed = this.#survey();
+  }
+
+  async #open(): Promise<void> {
     const { disk } = this.#deps;
     for (const folder of ["trash", "intake"]) await removeFolder(disk, this.#path(folder));
     for (const folder of ["manifests", "partial", "trees", "meta", "trash", "intake"])
@@ -105,15 +109,21 @@ export class Store {
       ["partial", "trees", "manifests"].map((folder) => disk.readdir(this.#path(folder))),
     );
     const found = { partial: new Set(partial), trees: new Set(trees) };
-    for (const name of names ?? []) await this.#recover(name, found);
+    const unread = new Set<string>();
+    for (const name of names ?? [])
+      await this.#recover(name, found).catch((cause: unknown) => {
+        if (codeOf(cause) !== "EIO") throw cause;
+        const manifestHash = name.replace(/\.json$/, "");
+        this.#deps.log.error({ cause, manifestHash }, "version cannot be read, left as it is");
+        unread.add(manifestHash);
+      });
     for (const [folder, present] of Object.entries(found))
       for (const name of present)
-        if (this.#trees.get(name)?.root !== this.#path(folder, name))
+        if (!unread.has(name) && this.#trees.get(name)?.root !== this.#path(folder, name))
           await removeFolder(disk, this.#path(folder, name));
     for (const name of await disk.readdir(this.#path("state")))
-      if (this.#trees.get(name)?.placed !== false)
+      if (!unread.has(name) && this.#trees.get(name)?.placed !== false)
         await disk.rm(this.#path("state", name), { force: true });
-    this.#surveyed = this.#survey();
   }
 
   async close(): Promise<void> {
@@ -313,7 +323,8 @@ export class Store {
   async noteUsed(manifestHash: string): Promise<void> {
     const meta = this.#meta.get(manifestHash);
     const nowMs = this.#deps.clock.now();
-    if (!meta || (meta.used && nowMs - meta.usage.countedMs < NOTED_AGAIN_MS)) return;
+    const sinceMs = Math.abs(nowMs - (meta?.usage.countedMs ?? 0)); // clocks are set back, too
+    if (!meta || (meta.used && sinceMs < NOTED_AGAIN_MS)) return;
     meta.used = true;
     meta.usage = countUse(meta.usage, nowMs);
     await this.saveMeta(manifestHash);
@@ -368,7 +379,7 @@ export class Store {
       await tree.remove(this.#path("trash", tree.hash)).catch(() => null); // at the next start
       throw this.#fault(cause);
     }
-    this.#meta.set(tree.hash, newMeta(clock, wish.priority));
+    this.#meta.set(tree.hash, newMeta(clock.now(), wish.priority));
     this.#register(tree);
     return tree;
   }
@@ -387,13 +398,15 @@ export class Store {
       throw this.#fault(cause);
     }
     if (known) return known;
-    this.#meta.set(tree.hash, newMeta(this.#deps.clock, intake.wish.priority));
+    this.#meta.set(tree.hash, newMeta(this.#deps.clock.now(), intake.wish.priority));
     this.#register(tree);
     return tree;
   }
 
   async #makeRoot(tree: Tree): Promise<void> {
-    await removeFolder(this.#deps.disk, tree.root);
+    // The second is there when it could not be read at the start.
+    for (const root of [tree.root, this.#path("trees", tree.hash)])
+      await removeFolder(this.#deps.disk, root);
     await this.#deps.disk.mkdir(tree.root);
   }
 
@@ -440,7 +453,7 @@ export class Store {
     await tree.recover();
     const path = this.#path("meta", `${manifestHash}.json`);
     const meta = await disk.readFile(path, "utf8").catch(ignoreMissing);
-    this.#meta.set(manifestHash, parseMeta(meta) ?? newMeta(clock, 0));
+    this.#meta.set(manifestHash, parseMeta(meta) ?? newMeta(clock.now(), 0));
     this.#register(tree);
   }
 
@@ -472,24 +485,11 @@ export class Store {
   }
 }
 
-function newMeta(clock: Clock, priority: number): Meta {
-  const usage = { count: EXPECTED_COUNT, countedMs: clock.now() };
-  return { stagedBytes: 0, used: false, usage, priority };
-}
-
-/** Meta is a hint that is not fsynced: a torn one counts as none. */
-function parseMeta(text: string | null): Meta | null {
-  if (text === null) return null;
+/** It was verified before it was written: the same bytes need no second look. */
+function readManifest(text: string, hash: string): Manifest | null {
   try {
-    return Meta.parse(JSON.parse(text));
-  } catch {
-    return null;
-  }
-}
-
-function readManifest(text: string, manifestHash: string): Manifest | null {
-  try {
-    return verifyManifest(SignedManifest.parse(JSON.parse(text)), manifestHash);
+    const { body } = SignedManifest.parse(JSON.parse(text));
+    return manifestHash(body) === hash ? parseTrustedBody(body) : null;
   } catch {
     return null; // torn or foreign: the caller drops it and says so
   }

@@ -14,7 +14,7 @@ import { dirname, join } from "node:path";
 import type { Manifest } from "../../shared/domain.ts";
 import { assert } from "../../shared/runtime/assert.ts";
 import { Bitmap } from "./bitmap.ts";
-import { type Disk, everyLimit, ignoreMissing, removeFolder, syncFolder } from "./disk.ts";
+import { codeOf, type Disk, everyLimit, ignoreMissing, removeFolder, syncFolder } from "./disk.ts";
 import { type FileHandles, readAt, writeAt } from "./handles.ts";
 import { Journal } from "./journal.ts";
 
@@ -232,8 +232,9 @@ export class Tree {
       got = await this.#handles.use(from, "read", (file) => readAt(file, buffer, offset));
     } catch (cause) {
       await this.#moving;
-      if (this.root === root) throw cause;
-      return this.read(position); // it was moved into place meanwhile
+      if (this.root !== root) return this.read(position); // it was moved into place meanwhile
+      if (codeOf(cause) !== "EIO") throw cause;
+      got = 0; // what the disk cannot read is as good as wrong: it is fetched and written anew
     }
     if (got === bytes && hash("sha256", buffer, "hex") === this.chunks[position]?.hash) {
       this.#verified.set(position);

@@ -3,15 +3,14 @@
  * with the commands. Then what is gone: the coordinator, an agent, an agent in mid-transfer.
  */
 import { hash, randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { AuditRow, AuditView } from "../../shared/api.ts";
-import { verifyManifest } from "../../shared/manifest.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
+import { bytesOnDisk } from "../support/bytes-on-disk.ts";
 import { makeTestCa } from "../support/certs.ts";
 import { type Answer, NamespacedFleet, until } from "../support/namespaced-fleet.ts";
 import { namespaceObstacle } from "../support/namespaces.ts";
@@ -79,24 +78,10 @@ async function expectWhole(hosts: readonly string[], version: string, manifestHa
 }
 
 /** What of a version the disk of a host really holds, hashed here. */
-async function bytesOnDisk(host: string, manifestHash: string): Promise<number> {
+async function heldOnDisk(host: string, manifestHash: string): Promise<number> {
   const root = join(fleet.dataDir(host), "mesh");
   const text = await readFile(join(root, "manifests", `${manifestHash}.json`), "utf8");
-  let sum = 0;
-  for (const file of verifyManifest(JSON.parse(text)).files) {
-    const path = join(root, "partial", manifestHash, file.path);
-    if (!existsSync(path)) continue; // made with its first byte
-    const handle = await open(path, "r");
-    let offset = 0;
-    for (const chunk of file.chunks) {
-      const bytes = Buffer.alloc(chunk.bytes);
-      await handle.read(bytes, 0, chunk.bytes, offset);
-      offset += chunk.bytes;
-      if (hash("sha256", bytes, "hex") === chunk.hash) sum += chunk.bytes;
-    }
-    await handle.close();
-  }
-  return sum;
+  return bytesOnDisk(join(root, "partial", manifestHash), JSON.parse(text));
 }
 
 /** Asks all these routers again and again until stopped; gives every answer that was not 200. */
@@ -421,7 +406,7 @@ describe.skipIf(obstacle !== null)(
         await fleet.kill(H4);
         expect(await readdir(join(fleet.dataDir(H4), "mesh", "trees"))).not.toContain(v3);
         expect(last.transfers).toMatchObject({ refetchedChunks: 0, corruptChunks: 0 });
-        const now = await bytesOnDisk(H4, v3);
+        const now = await heldOnDisk(H4, v3);
         const got = last.transfers.peerBytes - before;
         before = 0;
         fetched += got;

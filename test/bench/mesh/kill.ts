@@ -1,67 +1,74 @@
 /**
  * `kill.ts [TIMES] [HOSTS] [MIB]`: HOSTS agents' meshes, each a process of its own, fetch from a
  * seed on loopback while one of them at random is killed with SIGKILL and started again, TIMES in
- * all. Prints what a start lost of the chunks that were verified before (nothing may be), what came
- * twice, and how long it took from the start of the process until it served; then how long a store
- * with 90,000 chunks takes to open.
+ * all. After each kill the disk is hashed: a start has to know every whole chunk that lies there.
+ * Prints what it did not know (nothing may be), what was sent twice (it was in flight at a kill),
+ * and how long it took from the start of the process until it served, with the CPU time of it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { hash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
 import { peerIdFromPrivateKey } from "@libp2p/peer-id";
-import { nodeDisk } from "../../../agent/mesh/disk.ts";
-import { FileHandles } from "../../../agent/mesh/handles.ts";
-import { Journal } from "../../../agent/mesh/journal.ts";
 import { TestFleet, until, writeTree } from "../../../agent/mesh/mesh.fixture.ts";
-import { Store } from "../../../agent/mesh/store.ts";
 import type { Member } from "../../../shared/domain.ts";
-import { keyFromSeed, signManifest } from "../../../shared/manifest.ts";
 import { systemClock } from "../../../shared/runtime/clock.ts";
-import { createLog } from "../../../shared/runtime/log.ts";
 import { seededRandom } from "../../../shared/runtime/random.ts";
+import { bytesOnDisk } from "../../support/bytes-on-disk.ts";
 
 const TIMES = Number(process.argv[2] ?? 100);
 const HOSTS = Number(process.argv[3] ?? 3);
 const MIB = Number(process.argv[4] ?? 64);
 const RATE = 4e6;
+/** As `prestage` itself does. */
+const CACHE = join(import.meta.dirname, "../../../node_modules/.cache/prestage");
 const say = (line: string) => process.stdout.write(`${line}\n`);
 const random = seededRandom(`kill ${process.env.PRESTAGE_SEED ?? "1"}`);
-type Line = { what: string; bytesHave: number; peerBytes: number; refetchedChunks: number };
+type Line = {
+  what: string;
+  bytesHave: number;
+  peerBytes: number;
+  refetchedChunks: number;
+  cpuMs: number;
+};
+const NONE = { what: "", bytesHave: 0, peerBytes: 0, refetchedChunks: 0, cpuMs: 0 };
 
 class Host {
   readonly #config: object;
   #child: ChildProcess | null = null;
-  #last: Line = { what: "", bytesHave: 0, peerBytes: 0, refetchedChunks: 0 };
-  /** Bytes received in lives before this one, as far as they were told. */
-  receivedBytes = 0;
+  readonly #onDisk: () => Promise<number>;
+  #last: Line = NONE;
   startMs = 0;
+  startCpuMs = 0;
+  /** Whole chunks on the disk that a start did not know. */
   lostBytes = 0;
   refetched = 0;
   done = false;
 
-  constructor(config: object) {
+  constructor(config: object, onDisk: () => Promise<number>) {
+    this.#onDisk = onDisk;
     this.#config = config;
   }
 
   async start(rate: number): Promise<void> {
     const fixture = join(import.meta.dirname, "../../../agent/mesh/crash.fixture.ts");
+    const heldBytes = await this.#onDisk();
     const startedMs = performance.now();
     const config = JSON.stringify({ ...this.#config, rate, talkative: true });
     const child = spawn(process.execPath, [fixture, config], {
       stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, NODE_COMPILE_CACHE: CACHE },
     });
     this.#child = child;
-    const before = this.#last;
-    this.receivedBytes += before.peerBytes;
     const serving = Promise.withResolvers<void>();
     createInterface({ input: child.stdout }).on("line", (text) => {
       const line: Line = JSON.parse(text);
       if (line.what === "started") {
         this.startMs = performance.now() - startedMs;
-        this.lostBytes += Math.max(0, before.bytesHave - line.bytesHave);
+        this.startCpuMs = line.cpuMs;
+        this.lostBytes += heldBytes - line.bytesHave;
         serving.resolve();
       }
       if (line.what === "done") this.done = true;
@@ -82,10 +89,12 @@ class Host {
   get moving(): boolean {
     return this.#last.peerBytes > 0;
   }
+}
 
-  get totalBytes(): number {
-    return this.receivedBytes + this.#last.peerBytes;
-  }
+function spread(all: number[]): string {
+  const sorted = all.toSorted((a, b) => a - b);
+  const at = (q: number) => sorted[Math.floor(q * (sorted.length - 1))]?.toFixed(0);
+  return `median ${at(0.5)} ms, most ${at(1)} ms`;
 }
 
 async function kills(): Promise<void> {
@@ -106,12 +115,14 @@ async function kills(): Promise<void> {
       const dir = join(await fleet.folder(), "store");
       await mkdir(dir);
       const config = { dir, seed: seed.toString("hex"), seeder: seeder.member, self, signed };
-      hosts.push(new Host(config));
+      const root = join(dir, "partial", signed.hash);
+      hosts.push(new Host(config, () => bytesOnDisk(root, signed)));
     }
     seeder.mesh.setMembers(members);
     const rate = Math.min(RATE, ((MIB << 20) * HOSTS) / (TIMES * 1.5));
     for (const host of hosts) await host.start(rate);
     const startsMs: number[] = [];
+    const startsCpuMs: number[] = [];
     for (let i = 0; i < TIMES; i++) {
       const host = hosts[random.int(HOSTS)];
       if (!host) throw new Error("no host");
@@ -120,71 +131,23 @@ async function kills(): Promise<void> {
       await host.kill();
       await host.start(rate);
       startsMs.push(host.startMs);
+      startsCpuMs.push(host.startCpuMs);
     }
     for (const host of hosts) await host.kill();
     for (const host of hosts) await host.start(1e9);
     await until(() => hosts.every((h) => h.done), 120_000);
-    startsMs.sort((a, b) => a - b);
-    const lost = hosts.reduce((sum, h) => sum + h.lostBytes, 0);
-    const twice = hosts.reduce((sum, h) => sum + h.totalBytes - (MIB << 20), 0);
-    const refetched = hosts.reduce((sum, h) => sum + h.refetched, 0);
-    const at = (q: number) => startsMs[Math.floor(q * (startsMs.length - 1))]?.toFixed(0);
-    say(`${TIMES} kills of ${HOSTS} hosts: ${lost} verified bytes lost, ${refetched} chunks again`);
-    say(`received beyond the artifact: ${twice} bytes (were in flight at a kill)`);
-    say(`process start to serving: median ${at(0.5)} ms, most ${at(1)} ms`);
+    const sum = (of: (host: Host) => number) => hosts.reduce((total, h) => total + of(h), 0);
+    const sent = seeder.mesh.counters().sentBytes - HOSTS * (MIB << 20);
+    say(
+      `${TIMES} kills of ${HOSTS} hosts at ${MIB} MiB: ${sum((h) => h.lostBytes)} bytes on the ` +
+        `disk not known at a start, ${sum((h) => h.refetched)} chunks again`,
+    );
+    say(`sent beyond the artifact: ${sent} bytes, ${Math.round(sent / TIMES)} a kill (in flight)`);
+    say(`process start to serving: ${spread(startsMs)}; CPU ${spread(startsCpuMs)}`);
   } finally {
     for (const host of hosts) await host.kill();
     await fleet.close();
   }
 }
 
-async function bigStore(): Promise<void> {
-  const fleet = new TestFleet();
-  try {
-    const dir = await fleet.folder();
-    const chunks = Array.from({ length: 90_000 }, (_, i) => ({
-      hash: hash("sha256", `${i}`, "hex"),
-      bytes: 262_144,
-    }));
-    const bytes = chunks.length * 262_144;
-    const file = { path: "model.bin", mode: 0o644 as const, bytes, chunks };
-    const about = { name: "n", version: "1", createdMs: 0, originUrl: null, publisher: "h" };
-    const manifest = { ...about, files: [file], bytes };
-    const signed = signManifest(manifest, keyFromSeed(new Uint8Array(32)));
-    const log = createLog({ name: "bench", level: "silent" });
-    const deps = { clock: systemClock, log, isProtected: () => false, isWithPeers: () => false };
-    const plenty = async () => ({ bavail: 1e9, bsize: 4096, blocks: 1e9 });
-    const disk = Object.assign({ ...nodeDisk }, { statfs: plenty });
-    const open = async () => {
-      const store = new Store({ ...deps, disk }, { dir, quotaBytes: 1e15, reserveRatio: 0 });
-      await store.open();
-      return store;
-    };
-    const first = await open();
-    await first.add(signed, manifest, { foreground: true, priority: 1 });
-    await first.close();
-    const handles = new FileHandles(nodeDisk, { capacity: 1 });
-    const journal = new Journal(
-      { disk: nodeDisk, handles },
-      join(dir, "state", signed.hash),
-      signed.hash,
-    );
-    journal.written(chunks.map((_, i) => i).slice(1));
-    await journal.commit();
-    await journal.durable(chunks.length - 1);
-    await handles.close();
-    const startMs = performance.now();
-    const store = await open();
-    const tookMs = performance.now() - startMs;
-    const { have } = store.get(signed.hash) ?? {};
-    say(
-      `a store with ${have?.count} chunks of a version of 90,000 opens in ${tookMs.toFixed(0)} ms`,
-    );
-    await store.close();
-  } finally {
-    await fleet.close();
-  }
-}
-
-await bigStore();
 await kills();
