@@ -8,6 +8,7 @@ import type { Log } from "../../shared/runtime/log.ts";
 import type { Channel } from "./channel.ts";
 import { PeerClient, type Question, type Reply } from "./client.ts";
 import { encodeFrame, type Frame, FrameError, FrameReader, type Have, PACE_MAX } from "./frames.ts";
+import { Pace } from "./pace.ts";
 import { PeerServer, type Serve } from "./server.ts";
 import { Uplink } from "./uplink.ts";
 
@@ -19,6 +20,10 @@ export type ExchangeDeps = {
   serve: Serve;
   /** A member says what is new there. */
   heard: (host: string, have: Have) => void;
+  /** A member goes by a rate it was told; null: it is forgotten, with the connection. */
+  paced: (host: string, bytesPerSecond: number | null) => void;
+  /** Whether a member is of another site. */
+  isOutside: (host: string) => boolean;
 };
 const REDIAL_MS = 5_000;
 type Peer = { channel: Channel; client: PeerClient };
@@ -26,6 +31,8 @@ type Peer = { channel: Channel; client: PeerClient };
 export class Exchange {
   readonly #deps: ExchangeDeps;
   readonly #uplink: Uplink;
+  /** Background answers to hosts of other sites, all together. */
+  readonly leaving: Pace;
   readonly #peers = new Map<string, Peer[]>();
   readonly #dials = new Map<string, Promise<Peer>>();
   /** Hosts that could not be dialled and are asked on the connection they opened. */
@@ -37,6 +44,7 @@ export class Exchange {
   constructor(deps: ExchangeDeps) {
     this.#deps = deps;
     this.#uplink = new Uplink(deps.clock);
+    this.leaving = new Pace(deps.clock);
   }
 
   /** Never throws: a peer that cannot be reached is a `failed` reply. */
@@ -69,15 +77,18 @@ export class Exchange {
 
   /** Takes a connection that was opened by either side. */
   opened(channel: Channel): void {
-    const { serve, log, clock } = this.#deps;
+    const { serve, log, clock, isOutside } = this.#deps;
+    const leaving = isOutside(channel.host) ? this.leaving : null;
     const sent = (bytes: number) => {
       this.sentBytes += bytes;
     };
     const client = new PeerClient(channel);
-    const server = new PeerServer(channel, { serve, log, clock, uplink: this.#uplink, sent });
+    const uplink = this.#uplink;
+    const server = new PeerServer(channel, { serve, log, clock, uplink, leaving, sent });
     const reader = new FrameReader({
       control: (frame) => {
         if (frame.type === "have") this.#deps.heard(channel.host, frame);
+        else if (frame.type === "paced") this.#deps.paced(channel.host, frame.bytesPerSecond);
         else if (frame.type === "credit" || frame.type === "refuse") client.take(frame);
         else server.take(frame);
       },
@@ -114,6 +125,10 @@ export class Exchange {
     if (bytesPerSecond !== undefined) channel.send(encodeFrame({ type: "pace", bytesPerSecond }));
     channel.closed.then(() => {
       client.end();
+      if (this.#own(host) === undefined) {
+        this.#paces.delete(host);
+        this.#deps.paced(host, null);
+      }
       const rest = (this.#peers.get(host) ?? []).filter((p) => p !== peer);
       this.#behind.delete(host);
       if (rest.length > 0) this.#peers.set(host, rest);

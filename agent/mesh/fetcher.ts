@@ -4,8 +4,11 @@ import { unreachable } from "../../shared/runtime/assert.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { TaskGroup } from "../../shared/runtime/tasks.ts";
+import type { Question, Reply } from "./client.ts";
 import type { Exchange } from "./exchange.ts";
+import { PACE_MAX } from "./frames.ts";
 import type { HotChunks } from "./hot-chunks.ts";
+import { Pace } from "./pace.ts";
 import { Pacing } from "./pacing.ts";
 import type { Provenance } from "./provenance.ts";
 import { Rate } from "./rate.ts";
@@ -19,7 +22,8 @@ import { type Answer, type Effect, ORIGIN, type TransferEvent } from "./wants.ts
 export type OriginSource = {
   fetchRange(
     range: { originUrl: string; path: string; offset: number; bytes: number },
-    options: { signal: AbortSignal },
+    /** `pace`: who waits for it before each piece is read; null: as fast as it comes. */
+    options: { signal: AbortSignal; pace: Pace | null },
   ): Promise<Uint8Array>;
 };
 
@@ -33,6 +37,8 @@ export type FetcherDeps = {
   source: OriginSource;
   steps: Steps;
   provenance: Provenance;
+  /** Whether a host is of another site. */
+  isOutside: (host: string) => boolean;
   onComplete: (manifestHash: string) => void;
   onChanged: (manifestHash: string) => void;
   /** A chunk came and the disk did not take it. */
@@ -44,6 +50,8 @@ type FetchChunk = (
   position: number,
   signal: AbortSignal,
 ) => Promise<Uint8Array | Answer | "cancelled">;
+/** A manifest or patches: what they are is known only when they come. */
+const BESIDES_BYTES = 256 << 10;
 /** Chunks of one unit asked of a peer at once. */
 const PIPELINED = 4;
 
@@ -53,6 +61,12 @@ export class Fetcher {
   readonly #underWay = new Map<string, AbortController>();
   readonly #held = new Set<string>();
   readonly #pacing: Pacing;
+  /** Of what the origin sends in the background. */
+  readonly #originPace: Pace;
+  /** Bytes asked for in the background besides chunks, and still to come, by host. */
+  readonly #besides = new Map<string, number>();
+  #outsideBytesPerSecond = Number.POSITIVE_INFINITY;
+  #yields = false;
   readonly #rates = { peer: new Rate(), origin: new Rate() };
   readonly counters = {
     peerBytes: 0,
@@ -67,11 +81,18 @@ export class Fetcher {
   constructor(deps: FetcherDeps, group: TaskGroup) {
     this.#deps = deps;
     this.#group = group;
-    this.#pacing = new Pacing((host, rate) => deps.exchange.pace(host, rate));
+    this.#originPace = new Pace(deps.clock);
+    this.#pacing = new Pacing({
+      tell: (host, rate) => this.#tellPace(host, rate),
+      isOutside: (host) => host === ORIGIN || deps.isOutside(host),
+    });
   }
 
   dispatch(event: TransferEvent): void {
-    const effects = this.#deps.transfer.step(event, this.#deps.clock.monotonic());
+    const { transfer, clock } = this.#deps;
+    const nowMs = clock.monotonic();
+    const effects = transfer.step(event, nowMs);
+    if (transfer.yields(nowMs) !== this.#yields || event.type === "rate") this.#updatePaces();
     for (const effect of effects) this.#perform(effect);
   }
 
@@ -94,9 +115,49 @@ export class Fetcher {
     this.dispatch({ type: "tick" });
   }
 
+  /** How fast what is staged may come from outside this host's site. */
+  setOutsideRate(bytesPerSecond: number): void {
+    this.#outsideBytesPerSecond = bytesPerSecond;
+    this.#updatePaces();
+  }
+
+  /** A host goes by a rate it was told; null: the connection has ended. */
+  paced(host: string, bytesPerSecond: number | null): void {
+    if (bytesPerSecond === null) this.#pacing.gone(host);
+    else if (this.#pacing.heard(host, bytesPerSecond)) this.#updatePaces();
+  }
+
+  /** Asks a host for something else than chunks; in the background within the budget. */
+  async ask(host: string, what: Question, options: { signal: AbortSignal }): Promise<Reply> {
+    const { exchange } = this.#deps;
+    if (what.foreground) return exchange.ask(host, what, options);
+    const count = (bytes: number) => {
+      const open = (this.#besides.get(host) ?? 0) + bytes;
+      if (open > 0) this.#besides.set(host, open);
+      else this.#besides.delete(host);
+    };
+    count(BESIDES_BYTES);
+    if (!this.#pacing.knows(host)) this.#updatePaces();
+    const reply = await exchange.ask(host, what, options);
+    count(-BESIDES_BYTES);
+    return reply;
+  }
+
   #updatePaces(): void {
-    const { rate, open } = this.#deps.transfer.underWay;
-    this.#pacing.update(rate, open);
+    const { transfer, clock } = this.#deps;
+    const nowMs = clock.monotonic();
+    const { rate, open } = transfer.underWay;
+    for (const [host, bytes] of this.#besides) open.set(host, (open.get(host) ?? 0) + bytes);
+    this.#yields = transfer.yields(nowMs);
+    const total = this.#yields ? 0 : rate;
+    this.#pacing.update({ total, outside: this.#outsideBytesPerSecond }, open, nowMs);
+  }
+
+  #tellPace(host: string, bytesPerSecond: number): void {
+    if (host === ORIGIN) {
+      this.#originPace.set(bytesPerSecond === PACE_MAX ? Number.POSITIVE_INFINITY : bytesPerSecond);
+      queueMicrotask(() => this.paced(ORIGIN, bytesPerSecond));
+    } else this.#deps.exchange.pace(host, bytesPerSecond);
   }
 
   /** Tells the core which versions are here whole, and which are no longer. */
@@ -123,8 +184,9 @@ export class Fetcher {
         );
         return;
       case "origin":
+        if (!effect.foreground && !this.#pacing.knows(ORIGIN)) this.#updatePaces();
         this.#start(effect, ORIGIN, (position, signal) =>
-          this.#askOrigin(effect.id, position, signal),
+          this.#askOrigin(effect, position, signal),
         );
         return;
       case "cancel":
@@ -161,7 +223,7 @@ export class Fetcher {
   }
 
   async #askOrigin(
-    id: string,
+    { id, foreground }: Extract<Effect, { type: "origin" }>,
     position: number,
     signal: AbortSignal,
   ): Promise<Uint8Array | Answer> {
@@ -170,7 +232,8 @@ export class Fetcher {
     if (!tree || !originUrl) return "failed";
     try {
       const range = { originUrl, ...tree.range(position) };
-      return await this.#deps.source.fetchRange(range, { signal });
+      const pace = foreground ? null : this.#originPace;
+      return await this.#deps.source.fetchRange(range, { signal, pace });
     } catch (cause) {
       if (!signal.aborted) this.#deps.log.warn({ cause, originUrl }, "origin fetch failed");
       return "failed";

@@ -23,6 +23,8 @@ export class Flights {
   typicalMs = TYPICAL_MS_START;
   /** Few answers took longer lately. */
   #slowMs = 0;
+  /** When staging last made way for a request here. */
+  yieldedMs = Number.NEGATIVE_INFINITY;
   bytes = 0;
   origin = 0;
 
@@ -34,11 +36,11 @@ export class Flights {
     return this.#all.size;
   }
 
-  /** Bytes asked of peers in the background, by host. */
+  /** Bytes asked for in the background, by host; the origin is one. */
   open(): Map<string, number> {
     const open = new Map<string, number>();
     for (const { background, from, bytes } of this.#all)
-      if (background && from !== ORIGIN) open.set(from, (open.get(from) ?? 0) + bytes);
+      if (background) open.set(from, (open.get(from) ?? 0) + bytes);
     return open;
   }
 
@@ -104,6 +106,19 @@ export class Flights {
     if (source) source.flightBytes += bytes;
     if (from === ORIGIN) this.origin++;
     return flight;
+  }
+
+  /** Background flights that bring something of a want that is not to wait for background. */
+  behind({ units }: WantState): Flight[] {
+    const brings = ({ want, positions }: Flight) =>
+      positions.some((p) => units.positionsOf(want.units.chunks[p]?.hash ?? "").length > 0);
+    return [...this.#all].filter((flight) => flight.background && brings(flight));
+  }
+
+  /** How long its host has given nothing, though it might have. */
+  silentMs({ from, sinceMs, background }: Flight, nowMs: number): number {
+    const answeredMs = this.#source(from)?.answeredMs ?? 0;
+    return nowMs - Math.max(sinceMs, answeredMs, background ? this.yieldedMs : 0);
   }
 
   /** Books it out; what did not come may be asked for again. */

@@ -11,6 +11,7 @@ export const FRAME = {
   credit: 5,
   have: 6,
   pace: 7,
+  paced: 8,
 } as const;
 export const KIND = { chunk: 0, manifest: 1, holdings: 2, patches: 3 } as const;
 export type Kind = keyof typeof KIND;
@@ -25,6 +26,7 @@ export const UNITS_MAX = 4096;
 export const PACE_MAX = 0xffffffff;
 const HEAD_BYTES = 5;
 const DATA_HEAD_BYTES = 12;
+export const DATA_FRAME_HEAD_BYTES = HEAD_BYTES + DATA_HEAD_BYTES;
 const HAVE_HEAD_BYTES = 32;
 const CONTROL_BYTES_MAX = HAVE_HEAD_BYTES + 4 * UNITS_MAX;
 
@@ -35,6 +37,7 @@ const CONTROL_BYTES = new Map<number, readonly number[]>([
   [FRAME.cancel, [4]],
   [FRAME.credit, [4]],
   [FRAME.pace, [4]],
+  [FRAME.paced, [4]],
 ]);
 
 export type Frame =
@@ -44,6 +47,8 @@ export type Frame =
   | { type: "credit"; requests: number }
   /** How fast background answers to this host may be sent. */
   | { type: "pace"; bytesPerSecond: number }
+  /** They go by this rate from now on. */
+  | { type: "paced"; bytesPerSecond: number }
   | ({ type: "have" } & Have);
 
 export type AskFrame = {
@@ -64,7 +69,8 @@ export function encodeFrame(frame: Frame): Uint8Array {
   const body = Buffer.alloc(70);
   let length = 4;
   if (frame.type === "credit") body.writeUInt32BE(frame.requests);
-  else if (frame.type === "pace") body.writeUInt32BE(frame.bytesPerSecond);
+  else if (frame.type === "pace" || frame.type === "paced")
+    body.writeUInt32BE(frame.bytesPerSecond);
   else body.writeUInt32BE(frame.id);
   if (frame.type === "request") {
     body.writeUInt8(KIND[frame.kind], 4);
@@ -183,6 +189,7 @@ function decodeControl(type: number, body: Buffer): Frame {
   const id = body.readUInt32BE(0);
   if (type === FRAME.credit) return { type: "credit", requests: id };
   if (type === FRAME.pace) return { type: "pace", bytesPerSecond: id };
+  if (type === FRAME.paced) return { type: "paced", bytesPerSecond: id };
   if (type === FRAME.cancel) return { type: "cancel", id };
   if (type === FRAME.refuse) return { type: "refuse", id, reason: nameOf(REFUSAL, body[4]) };
   const kind = nameOf(KIND, body[4]);

@@ -88,6 +88,7 @@ export class Mesh {
     this.#hot = new HotChunks(clock);
     this.#network = this.#makeNetwork(options);
     const { store } = this;
+    const isOutside = (host: string) => this.#members.get(host)?.site !== identity.site;
     const serving = new Serving({ store, hot: this.#hot, signers: this.#signers });
     this.#exchange = new Exchange({
       log,
@@ -95,6 +96,8 @@ export class Mesh {
       dial: (host) => this.#network.dial(host),
       serve: (...asked) => serving.serve(...asked),
       heard: (host, have) => this.#hearing.have(host, have),
+      paced: (...given) => this.#fetcher.paced(...given),
+      isOutside,
     });
     this.#hearing = new Hearing({
       log,
@@ -116,6 +119,7 @@ export class Mesh {
         source: deps.source,
         steps: this.#metrics.steps,
         provenance: this.#provenance,
+        isOutside,
         onComplete: (hash) => {
           this.#announcer.completed(hash);
           this.#completions.complete(hash);

@@ -36,6 +36,8 @@ export type ObtainDeps = {
 const ASKED_FOR_MANIFEST_MAX = 3;
 const LOOKS_MAX = 15;
 const ANSWER_MS = 5_000;
+/** What is asked for in the background comes at the pace of the budget. */
+const BACKGROUND_ANSWER_MS = 20_000;
 /** The body and what JSON makes of its quotes. */
 const MANIFEST_TEXT_BYTES_MAX = 2 * MANIFEST_BYTES_MAX;
 const AWAY: ReadonlySet<string> = new Set(["UNREACHABLE", "TIMEOUT"]);
@@ -51,7 +53,7 @@ export async function obtain(
   let tree = known;
   if (!tree) {
     const { signed, manifest } = await steps.time("manifest", () =>
-      findManifest(manifestHash, deps, signal),
+      findManifest(manifestHash, urgency().foreground, deps, signal),
     );
     signal.throwIfAborted();
     tree = await store.add(signed, manifest, urgency());
@@ -96,20 +98,21 @@ export async function obtain(
  */
 export async function findManifest(
   hash: string,
+  foreground: boolean,
   deps: ObtainDeps,
   signal: AbortSignal,
 ): Promise<{ signed: SignedManifest; manifest: Manifest }> {
   for (let look = 1; ; look++) {
     signal.throwIfAborted();
     const holders = holdersOf(hash, deps);
-    const near = await fromPeers(hash, holders, deps, signal);
+    const near = await fromPeers(hash, holders, foreground, deps, signal);
     if (near) return near;
     try {
       const signed = await deps.resolveManifest(hash);
       return { signed, manifest: deps.signers.accept(signed, hash) };
     } catch (cause) {
       const others = deps.connectedHosts().filter((h) => !holders.includes(h));
-      const far = await fromPeers(hash, others, deps, signal);
+      const far = await fromPeers(hash, others, foreground, deps, signal);
       if (far) return far;
       if (!(cause instanceof PrestageError))
         throw new PrestageError("UNAVAILABLE", "nobody has the manifest", { cause });
@@ -129,6 +132,7 @@ function holdersOf(hash: string, { transfer, store, names, connectedHosts }: Obt
 async function fromPeers(
   hash: string,
   hosts: string[],
+  foreground: boolean,
   deps: ObtainDeps,
   signal: AbortSignal,
 ): Promise<{ signed: SignedManifest; manifest: Manifest } | null> {
@@ -137,7 +141,7 @@ async function fromPeers(
   const like = older && (await deps.store.signedManifest(older.hash));
   const likeText = like ? JSON.stringify(like) : "";
   for (const host of asked) {
-    const reply = await askFor(host, hash, like, deps, signal);
+    const reply = await askFor(host, hash, like, foreground, deps, signal);
     if (!reply.ok) continue;
     try {
       const text = await unpackText(reply.bytes, likeText, MANIFEST_TEXT_BYTES_MAX);
@@ -157,12 +161,20 @@ async function askFor(
   host: string,
   hash: string,
   like: SignedManifest | null,
-  { exchange }: ObtainDeps,
+  urgent: boolean,
+  { fetcher, transfer }: ObtainDeps,
   signal: AbortSignal,
 ): Promise<Reply> {
-  const until = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
-  const what = { kind: "manifest" as const, hash, bytes: null, foreground: true };
-  return exchange.ask(host, { ...what, base: like?.hash ?? null }, { signal: until });
+  // What a version is may be known also while nothing is staged.
+  const foreground = urgent || !transfer.stages;
+  const until = deadline(foreground, signal);
+  const what = { kind: "manifest" as const, hash, bytes: null, foreground };
+  return fetcher.ask(host, { ...what, base: like?.hash ?? null }, { signal: until });
+}
+
+function deadline(foreground: boolean, signal: AbortSignal): AbortSignal {
+  const ms = foreground ? ANSWER_MS : BACKGROUND_ANSWER_MS;
+  return AbortSignal.any([signal, AbortSignal.timeout(ms)]);
 }
 
 /**
@@ -192,14 +204,14 @@ async function patchFrom(
   tree: Tree,
   older: Tree,
   { foreground }: Urgency,
-  { store, exchange, transfer, fetcher, provenance }: ObtainDeps,
+  { store, transfer, fetcher, provenance }: ObtainDeps,
   signal: AbortSignal,
 ): Promise<void> {
   const runs = runsBetween(tree.manifest, older.manifest);
   if (runs.length === 0) return;
-  const until = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+  const until = deadline(foreground, signal);
   const what = { kind: "patches" as const, hash: tree.hash, base: older.hash };
-  const reply = await exchange.ask(host, { ...what, bytes: null, foreground }, { signal: until });
+  const reply = await fetcher.ask(host, { ...what, bytes: null, foreground }, { signal: until });
   signal.throwIfAborted();
   if (!reply.ok) return;
   const { length } = reply.bytes;

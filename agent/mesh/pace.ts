@@ -1,39 +1,61 @@
-/** Holds what is sent to a rate, slice by slice: what was not sent in time may not come in a burst. */
+/** Holds those who send or read to a rate, in the order they came, slice by slice. */
 import type { Clock } from "../../shared/runtime/clock.ts";
+import { RateLimit } from "./rate-limit.ts";
 
-/** A timer comes late by some milliseconds; so much may be made up for. */
-const CATCH_UP_MS = 8;
 /** Slices of so many milliseconds: smaller is smoother and costs more. */
 const SLICE_MS = 10;
-const SLICE_BYTES_MIN = 4 << 10;
-/** Slower than this nobody is made to wait. */
-const BYTES_PER_SECOND_MIN = 1024;
+const SLICE_BYTES_MIN = 1 << 10;
 
 export class Pace {
   readonly #clock: Clock;
-  #bytesPerSecond = Infinity;
-  #nextMs = -Infinity;
+  #limit: RateLimit | null = null;
+  #last: Promise<void> = Promise.resolve();
+  #wake: () => void = () => {};
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
+  /** Bytes per second from now on, also for who waits already; infinite: nobody waits. */
   set(bytesPerSecond: number): void {
-    this.#bytesPerSecond = Math.max(BYTES_PER_SECOND_MIN, bytesPerSecond);
+    const nowMs = this.#clock.monotonic();
+    if (bytesPerSecond === Number.POSITIVE_INFINITY) this.#limit = null;
+    else {
+      this.#limit ??= new RateLimit(nowMs);
+      this.#limit.set(bytesPerSecond, nowMs);
+    }
+    this.#wake();
   }
 
   /** How much to send at once, at most `max`. */
   sliceBytes(max: number): number {
-    const slice = (this.#bytesPerSecond * SLICE_MS) / 1000;
+    if (!this.#limit) return max;
+    const slice = (this.#limit.bytesPerSecond * SLICE_MS) / 1000;
     return Math.min(max, Math.max(SLICE_BYTES_MIN, Math.floor(slice)));
   }
 
-  /** Resolves when so many bytes may be sent. */
+  /** Resolves when so many bytes may pass. */
   async wait(bytes: number): Promise<void> {
-    if (this.#bytesPerSecond === Infinity) return;
-    const nowMs = this.#clock.monotonic();
-    const atMs = Math.max(nowMs - CATCH_UP_MS, this.#nextMs);
-    this.#nextMs = atMs + (bytes * 1000) / this.#bytesPerSecond;
-    if (atMs > nowMs) await this.#clock.sleep(atMs - nowMs);
+    if (!this.#limit) return;
+    const before = this.#last;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#last = promise;
+    await before;
+    for (;;) {
+      const nowMs = this.#clock.monotonic();
+      const waitMs = this.#limit?.waitMs(bytes, nowMs) ?? 0;
+      if (waitMs <= 0) break;
+      await this.#sleep(waitMs);
+    }
+    this.#limit?.pass(bytes, this.#clock.monotonic());
+    resolve();
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    const cancel = ms < Number.POSITIVE_INFINITY ? this.#clock.after(ms, resolve) : null;
+    await promise;
+    cancel?.();
   }
 }

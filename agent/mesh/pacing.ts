@@ -1,46 +1,147 @@
 /**
- * Splits the staging budget over the peers that are asked, by what each has still to send, and tells
- * them: requests alone cannot hold a rate, as their answers may all come at once.
+ * Splits this host's staging budget over those who send to it, by what each has still to send, and
+ * tells them: requests alone cannot hold a rate, as their answers may all come at once. What one is
+ * to send less counts as his until he says that he heard it, so that the sum of what is sent passes
+ * the budget at no moment. Refused: granting bytes instead of rates; a distant sender would wait
+ * for each grant.
  */
 import { PACE_MAX } from "./frames.ts";
 
-/** What comes over the wire for each byte of data: frames, TLS, TCP, IP, Ethernet. */
-const WIRE_RATIO = 1.05;
+/** Bytes on the wire per second, infinite: no limit; in all, and from outside this host's site. */
+export type PacingLimits = { total: number; outside: number };
+export type PacingDeps = {
+  tell: (host: string, bytesPerSecond: number) => void;
+  isOutside: (host: string) => boolean;
+};
+
 /** Faster than any link: not worth telling. */
 const UNLIMITED = 10e9;
-const BYTES_PER_SECOND_MIN = 1024;
+/** A share that differs by less is left as it is. */
+const TREMBLE = 0.1;
+/** Who does not say for so long that he heard it, is taken to have. */
+const HEARD_MS = 3_000;
+
+/** `inForce`: what he may be going by, the last told last. */
+type Sender = { inForce: number[]; toldMs: number; active: boolean; target: number };
 
 export class Pacing {
-  readonly #tell: (host: string, bytesPerSecond: number) => void;
-  /** By host, as told last. */
-  readonly #told = new Map<string, number>();
+  readonly #deps: PacingDeps;
+  readonly #senders = new Map<string, Sender>();
+  #limited = false;
 
-  constructor(tell: (host: string, bytesPerSecond: number) => void) {
-    this.#tell = tell;
+  constructor(deps: PacingDeps) {
+    this.#deps = deps;
   }
 
-  /** Whether a host may send its first background answer without being told. */
+  /** Whether a host may be asked for more without being told a rate first. */
   knows(host: string): boolean {
-    return this.#told.has(host);
+    return !this.#limited || this.#senders.get(host)?.active === true;
   }
 
   /** `open`: bytes asked for in the background and still to come, by host. */
-  update(bytesPerSecond: number, open: ReadonlyMap<string, number>): void {
-    if (bytesPerSecond <= 0) return; // what is under way is called back
-    let sum = 0;
-    for (const bytes of open.values()) sum += bytes;
-    const rates = [...open].map(([host, bytes]) => {
-      if (bytesPerSecond >= UNLIMITED) return [host, PACE_MAX] as const;
-      const share = (bytesPerSecond / WIRE_RATIO) * (bytes / sum);
-      return [host, Math.max(BYTES_PER_SECOND_MIN, Math.floor(share))] as const;
-    });
-    // Who gets less hears it first, so that the sum never passes the budget.
-    for (const lower of [true, false])
-      for (const [host, rate] of rates) {
-        const before = this.#told.get(host) ?? PACE_MAX;
-        if (rate === before || rate < before !== lower) continue;
-        this.#told.set(host, rate);
-        this.#tell(host, rate);
-      }
+  update(limits: PacingLimits, open: ReadonlyMap<string, number>, nowMs: number): void {
+    const wasLimited = this.#limited;
+    this.#limited = Math.min(limits.total, limits.outside) < UNLIMITED;
+    this.#forget(open, nowMs);
+    const senders: [string, Sender][] = [];
+    for (const [host, target] of shares(limits, open, this.#deps.isOutside)) {
+      const inForce = wasLimited ? [] : [PACE_MAX];
+      const sender = this.#senders.get(host) ?? { inForce, toldMs: nowMs, active: true, target };
+      // Nobody knows yet whether the others leave anything for one who is new among them.
+      if (this.#limited && !sender.active) sender.inForce = [];
+      sender.active = true;
+      sender.target = this.#limited ? target : PACE_MAX;
+      this.#senders.set(host, sender);
+      senders.push([host, sender]);
+    }
+    this.#lower(senders, nowMs);
+    this.#raise(senders, limits, nowMs);
   }
+
+  /** The host goes by this rate now. True when that leaves more for others. */
+  heard(host: string, bytesPerSecond: number): boolean {
+    const sender = this.#senders.get(host);
+    const at = sender?.inForce.indexOf(bytesPerSecond, 1) ?? -1;
+    if (!sender || at < 1) return false;
+    const before = most(sender);
+    sender.inForce = sender.inForce.slice(at);
+    return most(sender) < before;
+  }
+
+  /** Nothing that was said on a connection that ended is in force any more. */
+  gone(host: string): void {
+    this.#senders.delete(host);
+  }
+
+  #forget(open: ReadonlyMap<string, number>, nowMs: number): void {
+    for (const [host, sender] of this.#senders) {
+      // Of whom nothing is asked: what he was told last comes before what he is asked next.
+      sender.active &&= open.has(host);
+      const heard = !sender.active || nowMs - sender.toldMs > HEARD_MS;
+      if (heard) sender.inForce = sender.inForce.slice(-1);
+    }
+  }
+
+  #lower(senders: readonly [string, Sender][], nowMs: number): void {
+    const short = senders.some(([, s]) => told(s) < s.target * (1 - TREMBLE));
+    for (const [host, sender] of senders) {
+      if (sender.inForce.length === 0) this.#tell(host, sender, 0, nowMs);
+      const enough = sender.target * (short ? 1 : 1 + TREMBLE);
+      if (told(sender) > enough) this.#tell(host, sender, sender.target, nowMs);
+    }
+  }
+
+  #raise(senders: readonly [string, Sender][], limits: PacingLimits, nowMs: number): void {
+    const { isOutside } = this.#deps;
+    let [free, freeOutside] = [limits.total, limits.outside];
+    for (const [host, sender] of senders) {
+      free -= most(sender);
+      if (isOutside(host)) freeOutside -= most(sender);
+    }
+    for (const [host, sender] of senders) {
+      const more = isOutside(host) ? Math.min(free, freeOutside) : free;
+      const rate = Math.floor(Math.min(sender.target, most(sender) + more));
+      if (rate <= told(sender) * (1 + TREMBLE)) continue;
+      const took = Math.max(0, rate - most(sender));
+      this.#tell(host, sender, rate, nowMs);
+      free -= took;
+      if (isOutside(host)) freeOutside -= took;
+    }
+  }
+
+  #tell(host: string, sender: Sender, bytesPerSecond: number, nowMs: number): void {
+    const rate = Math.floor(bytesPerSecond);
+    if (rate === sender.inForce.at(-1)) return;
+    sender.inForce.push(rate);
+    sender.toldMs = nowMs;
+    this.#deps.tell(host, rate);
+  }
+}
+
+function told({ inForce }: Sender): number {
+  return inForce.at(-1) ?? 0;
+}
+
+function most({ inForce }: Sender): number {
+  return Math.max(0, ...inForce);
+}
+
+/** By bytes still to come; what those outside may not use goes to the others. */
+function shares(
+  { total, outside }: PacingLimits,
+  open: ReadonlyMap<string, number>,
+  isOutside: (host: string) => boolean,
+): Map<string, number> {
+  const bytes = { far: 0, near: 0 };
+  for (const [host, b] of open) bytes[isOutside(host) ? "far" : "near"] += b;
+  const all = bytes.far + bytes.near;
+  if (all === 0 || total <= 0) return new Map([...open.keys()].map((host) => [host, 0]));
+  const farRate = Math.min(outside, bytes.near > 0 ? (total * bytes.far) / all : total);
+  const rate = { far: farRate, near: total - farRate };
+  return new Map(
+    [...open].map(([host, b]) => {
+      const group = isOutside(host) ? "far" : "near";
+      return [host, Math.min(PACE_MAX, rate[group] * (b / Math.max(1, bytes[group])))];
+    }),
+  );
 }

@@ -46,7 +46,7 @@ export class Reader {
   /** The file table: from here, a peer, or the coordinator. */
   async describe(manifestHash: string, { signal }: { signal: AbortSignal }): Promise<Manifest> {
     const here = this.#obtaining.store.get(manifestHash)?.manifest;
-    return here ?? (await findManifest(manifestHash, this.#obtaining, signal)).manifest;
+    return here ?? (await findManifest(manifestHash, true, this.#obtaining, signal)).manifest;
   }
 
   /**

@@ -1,5 +1,6 @@
 /**
- * Answers one peer's requests on one connection, in order, foreground first. A peer may have so many
+ * Answers one peer's requests on one connection: foreground and background each in order, side by
+ * side, so that a request does not wait behind staging that is held back. A peer may have so many
  * requests open as it was given credit for; more is a breach and ends the connection. A chunk is
  * read (and verified) while the one before it is on its way.
  */
@@ -7,6 +8,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Channel } from "./channel.ts";
 import {
+  DATA_FRAME_HEAD_BYTES,
   dataHead,
   encodeFrame,
   type Frame,
@@ -17,6 +19,7 @@ import {
 } from "./frames.ts";
 import { Pace } from "./pace.ts";
 import type { Uplink } from "./uplink.ts";
+import { wireBytes } from "./wire.ts";
 
 export const CREDIT_REQUESTS = 128;
 
@@ -26,75 +29,81 @@ export type ServerDeps = {
   log: Log;
   clock: Clock;
   uplink: Uplink;
+  /** What staging of hosts of other sites may take of this one's link; null: the peer is of ours. */
+  leaving: Pace | null;
   sent: (bytes: number) => void;
 };
 type Asked = Extract<Frame, { type: "request" }>;
+/** Requests of one urgency, the first to be answered next. */
+type Lane = { queue: Asked[]; running: boolean };
 
 export class PeerServer {
   readonly #channel: Channel;
   readonly #deps: ServerDeps;
-  #queue: Asked[] = [];
-  readonly #open = new Set<number>();
+  readonly #foreground: Lane = { queue: [], running: false };
+  readonly #background: Lane = { queue: [], running: false };
+  /** What is to be done when a request has ended. */
+  readonly #open = new Map<number, () => void>();
   readonly #pace: Pace;
-  #running = false;
 
   constructor(channel: Channel, deps: ServerDeps) {
     this.#channel = channel;
     this.#deps = deps;
     this.#pace = new Pace(deps.clock);
     channel.send(encodeFrame({ type: "credit", requests: CREDIT_REQUESTS }));
+    channel.closed.then(() => {
+      for (const id of [...this.#open.keys()]) this.#end(id);
+      this.#pace.set(Number.POSITIVE_INFINITY);
+    });
   }
 
   /** Throws FrameError on a breach. */
   take(frame: Extract<Frame, { type: "request" | "cancel" | "pace" }>): void {
     if (frame.type === "pace") {
-      this.#pace.set(frame.bytesPerSecond === PACE_MAX ? Infinity : frame.bytesPerSecond);
+      const { bytesPerSecond } = frame;
+      this.#pace.set(bytesPerSecond === PACE_MAX ? Number.POSITIVE_INFINITY : bytesPerSecond);
+      this.#channel.send(encodeFrame({ type: "paced", bytesPerSecond }));
       return;
     }
+    const lanes = [this.#foreground, this.#background];
     if (frame.type === "cancel") {
-      this.#open.delete(frame.id);
-      this.#queue = this.#queue.filter((r) => r.id !== frame.id);
+      this.#end(frame.id);
+      for (const lane of lanes) lane.queue = lane.queue.filter((r) => r.id !== frame.id);
       return;
     }
     if (this.#open.size >= CREDIT_REQUESTS) throw new FrameError("more requests than credit");
-    this.#open.add(frame.id);
-    const last = this.#queue.findLastIndex((r) => r.foreground || !frame.foreground);
-    this.#queue.splice(last + 1, 0, frame);
-    if (!this.#running) this.#run();
+    const lane = frame.foreground ? this.#foreground : this.#background;
+    this.#open.set(frame.id, frame.foreground ? this.#deps.uplink.begin() : () => {});
+    lane.queue.push(frame);
+    if (!lane.running) this.#run(lane);
   }
 
-  #run(): void {
-    this.#running = true;
-    this.#answerAll()
+  #run(lane: Lane): void {
+    lane.running = true;
+    this.#answerAll(lane)
       .catch((cause: unknown) => {
         this.#deps.log.error({ host: this.#channel.host, cause }, "serving ended");
         this.#channel.abort();
       })
       .finally(() => {
-        this.#running = false;
+        lane.running = false;
       });
   }
 
-  async #answerAll(): Promise<void> {
-    let ahead = this.#readNext();
+  async #answerAll(lane: Lane): Promise<void> {
+    let ahead = this.#readNext(lane);
     while (ahead) {
       const { asked, bytes } = ahead;
       const found = await bytes;
-      ahead = this.#readNext();
-      const { foreground } = asked;
-      const end = this.#deps.uplink.begin(foreground);
-      try {
-        await this.#answer(asked, found);
-      } finally {
-        end();
-      }
-      this.#open.delete(asked.id);
-      ahead ??= this.#readNext();
+      ahead = this.#readNext(lane);
+      await this.#answer(asked, found);
+      this.#end(asked.id);
+      ahead ??= this.#readNext(lane);
     }
   }
 
-  #readNext(): { asked: Asked; bytes: Promise<Uint8Array | null> } | null {
-    const asked = this.#queue.shift();
+  #readNext(lane: Lane): { asked: Asked; bytes: Promise<Uint8Array | null> } | null {
+    const asked = lane.queue.shift();
     if (!asked || !this.#channel.open) return null;
     const bytes = this.#deps.serve(asked.kind, asked.hash, asked.base).catch((cause: unknown) => {
       this.#deps.log.warn({ cause, kind: asked.kind }, "reading for a peer failed");
@@ -103,25 +112,40 @@ export class PeerServer {
     return { asked, bytes };
   }
 
-  async #answer({ id, foreground, kind }: Asked, bytes: Uint8Array | null): Promise<void> {
+  async #answer({ id, foreground }: Asked, bytes: Uint8Array | null): Promise<void> {
     if (!this.#open.has(id)) return;
     if (!bytes || bytes.length === 0) {
       this.#channel.send(encodeFrame({ type: "refuse", id, reason: "missing" }));
       return;
     }
-    const paced = kind === "chunk" && !foreground;
     for (let at = 0; at < bytes.length && this.#open.has(id); ) {
-      const limit = paced ? this.#pace.sliceBytes(SLICE_BYTES) : SLICE_BYTES;
-      const slice = bytes.subarray(at, at + limit);
-      if (paced) {
-        await this.#deps.uplink.turn(slice.length);
-        await this.#pace.wait(slice.length);
-      }
+      const slice = bytes.subarray(at, at + (foreground ? SLICE_BYTES : this.#sliceBytes()));
+      if (!foreground) await this.#turn(slice.length);
       const open = await this.#channel.write(dataHead(id, bytes.length, at, slice.length), slice);
       if (!open) return;
       at += slice.length;
       this.#deps.sent(slice.length);
       if (foreground) this.#deps.uplink.passed(slice.length);
     }
+  }
+
+  #sliceBytes(): number {
+    const { leaving } = this.#deps;
+    return this.#pace.sliceBytes(leaving ? leaving.sliceBytes(SLICE_BYTES) : SLICE_BYTES);
+  }
+
+  /** Waits until so much of a background answer may go. */
+  async #turn(bytes: number): Promise<void> {
+    const { uplink, leaving } = this.#deps;
+    await uplink.turn(bytes);
+    const onWire = wireBytes(DATA_FRAME_HEAD_BYTES) + wireBytes(bytes);
+    if (leaving) await leaving.wait(onWire);
+    await this.#pace.wait(onWire);
+  }
+
+  #end(id: number): void {
+    const end = this.#open.get(id);
+    this.#open.delete(id);
+    end?.();
   }
 }

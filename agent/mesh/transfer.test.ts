@@ -52,6 +52,38 @@ test("transfer: background asks nobody (rate 0), foreground at once", () => {
   expect(kinds(effects)).toEqual(["request", "request"]);
 });
 
+test("transfer: staging that is held back for a request here is not taken for silence", () => {
+  const t = core();
+  t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+  t.step(has("p", Bitmap.full(2)), 0);
+  expect(kinds(t.step({ type: "want", want: want(2) }, 10))).toEqual(["request", "request"]);
+  const others = chunks(4).slice(2);
+  const urgent = want(2, { id: "u", foreground: true, hasOrigin: true, chunks: others });
+  t.step({ type: "want", want: urgent }, 20);
+  const cancelled = (nowMs: number) => kinds(t.step({ type: "tick" }, nowMs)).includes("cancel");
+  for (let nowMs = 100; nowMs < 3 * TRANSFER_DEFAULTS.peerTimeoutMs; nowMs += 100)
+    expect(cancelled(nowMs)).toBe(false);
+  t.step({ type: "unwant", id: "u" }, 24_000);
+  expect(cancelled(25_000)).toBe(false);
+  expect(cancelled(24_000 + TRANSFER_DEFAULTS.peerTimeoutMs)).toBe(true);
+});
+
+test("transfer: what is staged is asked for anew when a request needs it (also of another version)", () => {
+  const t = core();
+  t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+  t.step(has("p", Bitmap.full(2)), 0);
+  t.step({ type: "want", want: want(2) }, 10);
+  const effects = t.step({ type: "want", want: want(2, { foreground: true }) }, 20);
+  expect(kinds(effects)).toEqual(["cancel", "cancel", "request", "request"]);
+  expect(effects.every((e) => e.type !== "request" || e.foreground)).toBe(true);
+  const other = core();
+  other.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+  other.step(has("p", Bitmap.full(2)), 0);
+  other.step({ type: "want", want: want(2) }, 10);
+  const newer = want(1, { id: "newer", foreground: true, hasOrigin: true });
+  expect(kinds(other.step({ type: "want", want: newer }, 20))).toEqual(["cancel", "origin"]);
+});
+
 test("transfer: background waits for what a host offers, a request asks it at once", () => {
   const t = core();
   t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);

@@ -110,6 +110,13 @@ export class Transfer {
     return this.#wants.get(id)?.missing.count ?? 0;
   }
 
+  /** Whether background makes way for a request here. */
+  yields(nowMs: number): boolean {
+    return this.#ordered.some(
+      (w) => w.foreground && (w.flights.size > 0 || nowMs - w.progressMs < FOREGROUND_QUIET_MS),
+    );
+  }
+
   /** Whether anything may be staged now. */
   get stages(): boolean {
     return this.#budget.rate > 0;
@@ -231,6 +238,8 @@ export class Transfer {
       for (const have of this.#sources.near(want.id)) recount(state, null, have);
     }
     state.update(want);
+    // What was asked for in the background is held back now, and would not come.
+    if (want.foreground) for (const flight of this.#flights.behind(state)) this.#callBack(flight);
     this.#sortWants();
     this.#effects.push({ type: "announce", id: want.id });
     if (state.missing.count === 0) this.#complete(state);
@@ -376,21 +385,18 @@ export class Transfer {
 
   #tick(nowMs: number): void {
     this.#sources.release(nowMs);
+    if (this.yields(nowMs)) this.#flights.yieldedMs = nowMs;
     const stop = this.#stoppedMs !== null && nowMs - this.#stoppedMs >= STOP_MS;
     for (const flight of [...this.#flights.all()]) {
       const source = this.#sources.get(flight.from);
-      const late = source !== undefined && this.#silentMs(flight, nowMs) > this.#o.peerTimeoutMs;
+      const late =
+        source !== undefined && this.#flights.silentMs(flight, nowMs) > this.#o.peerTimeoutMs;
       if (!late && !(stop && flight.background && !flight.want.foreground)) continue;
       this.#callBack(flight);
       if (late && source.usable(nowMs)) source.noteFailed(nowMs);
     }
     if (!this.#ordered.some((w) => w.rarity.size > 0)) this.#endgame(nowMs);
     this.#offers.tick(nowMs, this.#effects);
-  }
-
-  #silentMs(flight: Flight, nowMs: number): number {
-    const answeredMs = this.#sources.get(flight.from)?.answeredMs ?? 0;
-    return nowMs - Math.max(flight.sinceMs, answeredMs);
   }
 
   /** All is under way: asks a second peer for what is asked of one that has fallen silent. */
@@ -400,7 +406,7 @@ export class Transfer {
       const { want, unit, from } = flight;
       // Who answers other requests gets to this one: a second answer would come for nothing.
       if ((want.flights.get(unit)?.length ?? 0) > 1) continue;
-      if (this.#silentMs(flight, nowMs) < patienceMs) continue;
+      if (this.#flights.silentMs(flight, nowMs) < patienceMs) continue;
       const other = this.#sources.pick(want.id, unit, nowMs, (s) => s.near && s.host !== from);
       if (other && this.#allowed(want, unit, nowMs)) this.#launch(want, unit, other.host, nowMs);
     }
@@ -412,19 +418,13 @@ export class Transfer {
 
   #schedule(nowMs: number): void {
     if (this.#full || this.#ordered.length === 0) return;
-    const yielding = this.#foregroundMoves(nowMs);
+    const yielding = this.yields(nowMs);
     for (const want of this.#ordered) {
       if (this.#full) return;
       if (!want.foreground && (yielding || !this.#budget.open(nowMs))) return;
       this.#askNear(want, nowMs);
       this.#askOutside(want, nowMs);
     }
-  }
-
-  #foregroundMoves(nowMs: number): boolean {
-    return this.#ordered.some(
-      (w) => w.foreground && (w.flights.size > 0 || nowMs - w.progressMs < FOREGROUND_QUIET_MS),
-    );
   }
 
   /** Asks neighbours, the rarest unit first. */

@@ -6,7 +6,7 @@
 import type { Clock } from "../../shared/runtime/clock.ts";
 
 /** Background bytes for each foreground byte; what a request loses by it is less than this. */
-const BACKGROUND_SHARE = 0.02;
+const BACKGROUND_SHARE = 0.01;
 /** Without a foreground byte for so long, background goes on. */
 const STALLED_MS = 500;
 /** So long after a foreground answer the next one is waited for. */
@@ -23,9 +23,8 @@ export class Uplink {
     this.#clock = clock;
   }
 
-  /** An answer begins; call what it gives when the answer has ended. */
-  begin(foreground: boolean): () => void {
-    if (!foreground) return () => {};
+  /** A peer's request begins to wait; call what it gives when that has ended. */
+  begin(): () => void {
     const nowMs = this.#clock.monotonic();
     if (nowMs - this.#movedMs > STALLED_MS) this.#background = 0;
     this.#movedMs = nowMs;

@@ -65,14 +65,17 @@ export class BenchFleet {
   }
 
   /** Publishes random bytes as one file; gives where the original lies and the manifest's hash. */
-  async publish(name: string, mib: number): Promise<{ file: string; manifestHash: string }> {
+  async publish(
+    name: string,
+    mib: number,
+    host = this.hosts[0] ?? "",
+  ): Promise<{ file: string; manifestHash: string }> {
     const folder = join(this.dir, `payload-${name}`);
     await mkdir(folder);
     const file = join(folder, "payload.bin");
     writeRandom(file, mib);
     const args = ["publish", folder, "--name", name, "--version", "1"];
-    const seed = this.hosts[0] ?? "";
-    const { manifestHash } = await this.fleet.json<{ manifestHash: string }>(args, { host: seed });
+    const { manifestHash } = await this.fleet.json<{ manifestHash: string }>(args, { host });
     return { file, manifestHash };
   }
 

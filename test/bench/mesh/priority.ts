@@ -1,95 +1,64 @@
 /**
- * Classes and budgets on the wire, with real agents on shaped links:
- * node test/bench/mesh/priority.ts [MBIT] [MIB]
- * An urgent `get` alone, and again while two hosts stage as fast as they may; then staging within a
- * budget a host, and the most that came to each host in any second of it, all headers included.
+ * An urgent transfer beside saturating staging, with real agents and commands on shaped links:
+ * node test/bench/mesh/priority.ts [MBIT] [MIB] [HOSTS] [--other]
+ * One host gets a version alone, and again while HOSTS hosts, itself among them, stage as fast as
+ * they may. The seed of both is one host; with `--other` the version comes from a host of its own.
  */
+import { parseArgs } from "node:util";
 import { systemClock } from "../../../shared/runtime/clock.ts";
 import { until } from "../../support/namespaced-fleet.ts";
 import { BenchFleet, MIB } from "./bench-fleet.ts";
 
-const [linkMbit = 200, mib = 128] = process.argv.slice(2).map(Number);
-const BUDGET = 5e6;
-const SAMPLE_MS = 20;
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { other: { type: "boolean", default: false } },
+});
+const [linkMbit = 200, mib = 128, count = 4] = positionals.map(Number);
+const ROUNDS = 3;
+const staging = Array.from({ length: count }, (_, i) => `h${i + 1}`);
+const [urgent = "h1"] = staging;
+const from = values.other ? "other" : "seed";
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
+/** How long the host takes to have a version whole, as its agent's log of chunks and clock say. */
 async function get(bench: BenchFleet, name: string): Promise<number> {
   const startMs = systemClock.monotonic();
-  await bench.fleet.json(["get", `${name}@1`], { host: "a" });
+  await bench.fleet.json(["get", `${name}@1`], { host: urgent });
   return systemClock.monotonic() - startMs;
 }
 
-async function urgent(): Promise<void> {
-  const bench = await BenchFleet.open({ hosts: ["seed", "a", "b"], linkMbit });
-  try {
-    for (const name of ["one", "two", "three"]) await bench.publish(name, mib);
-    const { manifestHash } = await bench.publish("bulk", 8 * mib);
-    await get(bench, "one");
-    const aloneMs = await get(bench, "two");
-    await bench.fleet.json(["stage", "bulk@1", "--hosts", "a,b"]);
-    await until("staging runs", async () => {
-      const { holdings } = await bench.fleet.agent("b");
-      return holdings.some((h) => h.manifestHash === manifestHash && h.bytesHave > 8 * MIB);
-    });
-    const loadedMs = await get(bench, "three");
-    const { holdings } = await bench.fleet.agent("a");
-    const staged = holdings.find((h) => h.manifestHash === manifestHash);
-    const rate = (ms: number) => `${((mib * 1000) / ms).toFixed(1)} MiB/s`;
-    say(
-      `urgent ${mib} MiB at ${linkMbit} Mbit/s: alone ${rate(aloneMs)}, while two hosts stage ` +
-        `${rate(loadedMs)}: ${(aloneMs / loadedMs).toFixed(3)} of it` +
-        `${staged?.active ? " (staging had ended: take more)" : ""}`,
-    );
-  } finally {
-    await bench.close();
+const rate = (ms: number) => `${((mib * 1000) / ms).toFixed(1)} MiB/s`;
+const hosts = values.other ? ["seed", "other", ...staging] : ["seed", ...staging];
+const bench = await BenchFleet.open({ hosts, linkMbit });
+try {
+  const names = Array.from({ length: ROUNDS }, (_, i) => [`alone${i}`, `loaded${i}`]).flat();
+  for (const name of ["first", ...names]) await bench.publish(name, mib, from);
+  const bulkMib = Math.ceil((linkMbit / 8) * 60);
+  const { manifestHash } = await bench.publish("bulk", Math.min(8192, bulkMib));
+  await get(bench, "first");
+  const alone: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) alone.push(await get(bench, `alone${i}`));
+  await bench.fleet.json(["stage", "bulk@1", "--hosts", staging.join()]);
+  const staged = async (host: string) => {
+    const { holdings } = await bench.fleet.agent(host);
+    return holdings.find((h) => h.manifestHash === manifestHash);
+  };
+  await until("staging runs", async () => {
+    const all = await Promise.all(staging.map(staged));
+    return all.every((h) => (h?.bytesHave ?? 0) > 16 * MIB);
+  });
+  const loaded: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) {
+    await systemClock.sleep(1_500);
+    loaded.push(await get(bench, `loaded${i}`));
   }
-}
-
-async function budgets(): Promise<void> {
-  const hosts = ["a", "b"];
-  const qos = { perHostBytesPerSecond: BUDGET, stagingBytesPerSecond: 2 * BUDGET };
-  const bench = await BenchFleet.open({ hosts: ["seed", ...hosts], linkMbit, qos });
-  try {
-    await bench.publish("payload", 96);
-    const idle = await most(bench, hosts, 3_000);
-    await bench.fleet.json(["stage", "payload@1", "--hosts", hosts.join()]);
-    const seen = await most(bench, hosts, 15_000);
-    const share = (bytes: number) => `${((100 * bytes) / BUDGET).toFixed(1)} %`;
-    say(`most in any second of a budget of ${BUDGET / 1e6} MB/s a host, and on average:`);
-    for (const host of hosts) {
-      const { max, mean } = seen.get(host) ?? { max: 0, mean: 0 };
-      const other = idle.get(host)?.mean ?? 0;
-      say(`  ${host}: ${share(max)}, ${share(mean)}; ${(other / 1e3).toFixed(0)} kB/s when idle`);
-    }
-  } finally {
-    await bench.close();
-  }
-}
-
-/** Of what came to each host: the most in any second, and the mean of a second. */
-async function most(bench: BenchFleet, hosts: readonly string[], forMs: number) {
-  const seen = new Map<string, { max: number; mean: number }>();
-  await Promise.all(
-    hosts.map(async (host) => {
-      const samples: { atMs: number; bytes: number }[] = [];
-      const endMs = systemClock.monotonic() + forMs;
-      while (systemClock.monotonic() < endMs) {
-        const bytes = await bench.fleet.receivedBytes(host);
-        samples.push({ atMs: systemClock.monotonic(), bytes });
-        await systemClock.sleep(SAMPLE_MS);
-      }
-      let [max, first] = [0, 0];
-      for (const last of samples) {
-        while (last.atMs - (samples[first]?.atMs ?? 0) > 1_000) first++;
-        max = Math.max(max, last.bytes - (samples[first]?.bytes ?? 0));
-      }
-      const [begin, end] = [samples[0], samples.at(-1)];
-      const bytes = (end?.bytes ?? 0) - (begin?.bytes ?? 0);
-      seen.set(host, { max, mean: (bytes * 1000) / forMs });
-    }),
+  const over = (await staged(urgent))?.active ? "; staging had ended: take more" : "";
+  const least = Math.min(...alone);
+  const shares = loaded.map((ms) => (least / ms).toFixed(3)).join(" ");
+  say(
+    `urgent ${mib} MiB from ${from} at ${linkMbit} Mbit/s: alone ${alone.map(rate).join(", ")}; ` +
+      `while ${count} hosts stage ${loaded.map(rate).join(", ")}: ${shares} of the best${over}`,
   );
-  return seen;
+} finally {
+  await bench.close();
 }
-
-await urgent();
-await budgets();

@@ -1,0 +1,96 @@
+import { expect, test } from "vitest";
+import { silentLog } from "../../shared/runtime/log.ts";
+import { SimulatedClock } from "../../test/support/clock.ts";
+import type { Channel } from "./channel.ts";
+import { type AskFrame, type Frame, FrameReader } from "./frames.ts";
+import { Pace } from "./pace.ts";
+import { PeerServer } from "./server.ts";
+import { Uplink } from "./uplink.ts";
+import { wireBytes } from "./wire.ts";
+
+const CHUNK_BYTES = 256 << 10;
+
+/** A server whose peer reads all at once; `sent` by request, and what else was said. */
+function serving(leaving: Pace | null = null, clock = new SimulatedClock()) {
+  const sent = new Map<number, number>();
+  const said: Frame[] = [];
+  const closed = Promise.withResolvers<void>();
+  const reader = new FrameReader({
+    control: (frame) => void said.push(frame),
+    data: (id, _total, _offset, piece) => void sent.set(id, (sent.get(id) ?? 0) + piece.length),
+  });
+  const channel = {
+    host: "peer",
+    open: true,
+    closed: closed.promise,
+    send: (frame: Uint8Array) => reader.read(frame),
+    write: async (head: Uint8Array, data: Uint8Array) => {
+      reader.read(head);
+      reader.read(data);
+      return true;
+    },
+  } as unknown as Channel;
+  const server = new PeerServer(channel, {
+    serve: async () => new Uint8Array(CHUNK_BYTES),
+    log: silentLog,
+    clock,
+    uplink: new Uplink(clock),
+    leaving: leaving,
+    sent: () => {},
+  });
+  const ask = (id: number, foreground: boolean) => {
+    const frame: AskFrame = {
+      type: "request",
+      id,
+      kind: "chunk",
+      foreground,
+      hash: "",
+      base: null,
+    };
+    server.take(frame);
+  };
+  return { server, sent, said, ask, clock };
+}
+
+test("server: a request is answered at once (staging before it on the same connection is held)", async () => {
+  const { server, sent, ask, clock } = serving();
+  server.take({ type: "pace", bytesPerSecond: 1_000_000 });
+  ask(1, false);
+  await clock.advance(50);
+  server.take({ type: "pace", bytesPerSecond: 0 });
+  await clock.advance(50);
+  const staged = sent.get(1) ?? 0;
+  ask(2, true);
+  await clock.advance(50);
+  expect(sent.get(2)).toBe(CHUNK_BYTES);
+  expect(staged).toBeGreaterThan(0);
+  expect(sent.get(1)).toBe(staged);
+});
+
+test("server: says from when on it goes by a rate, and goes by it", async () => {
+  const { server, sent, said, ask, clock } = serving();
+  server.take({ type: "pace", bytesPerSecond: 500_000 });
+  expect(said).toContainEqual({ type: "paced", bytesPerSecond: 500_000 });
+  for (let id = 1; id <= 8; id++) ask(id, false);
+  await clock.advance(2_000);
+  const before = sent.values().reduce((sum, bytes) => sum + bytes, 0);
+  await clock.advance(1_000);
+  const within = sent.values().reduce((sum, bytes) => sum + bytes, 0) - before;
+  expect(wireBytes(within)).toBeLessThanOrEqual(500_000);
+  expect(wireBytes(within)).toBeGreaterThan(0.93 * 500_000);
+});
+
+test("server: staging of another site's hosts shares what may leave this one, whatever they were told", async () => {
+  const clock = new SimulatedClock();
+  const leaving = new Pace(clock);
+  leaving.set(400_000);
+  const servers = [serving(leaving, clock), serving(leaving, clock)];
+  for (const { ask } of servers) for (let id = 1; id <= 8; id++) ask(id, false);
+  const total = () =>
+    servers.reduce((sum, { sent }) => sum + sent.values().reduce((s, bytes) => s + bytes, 0), 0);
+  await clock.advance(1_000);
+  const before = total();
+  await clock.advance(1_000);
+  expect(wireBytes(total() - before)).toBeLessThanOrEqual(400_000);
+  expect(wireBytes(total() - before)).toBeGreaterThan(0.9 * 400_000);
+});
