@@ -148,7 +148,13 @@ describe("scheduling", () => {
 });
 
 describe("what people read of a staging", () => {
-  const host = { state: "pending", code: null, bytesDone: 50, bytesPerSecond: 0 } as const;
+  const host = {
+    state: "pending",
+    code: null,
+    detail: null,
+    bytesDone: 50,
+    bytesPerSecond: 0,
+  } as const;
   const status = (over: Partial<StageStatus>): StageStatus => ({
     ...{ id: "s", ref: { name: "maps", version: "1" }, bytes: 100, createdMs: T0, createdBy: BY },
     ...{ schedule: null, deadlineMs: null, untilMs: null, done: false, onTime: null },
@@ -169,6 +175,13 @@ describe("what people read of a staging", () => {
     expect(waitingText(status({ hosts: [a, b] }))).toBe(
       "paused (prestage resume) on a; throttled: the host or its site is at peak on b",
     );
+  });
+
+  test("what a host said of its failure", () => {
+    const detail = "no room for 5 MiB in /data/mesh";
+    const full = { ...host, host: "a", state: "failed", code: "DISK_FULL", detail, waiting: null };
+    const text = stageText(status({ hosts: [{ ...full, state: "failed" }] }));
+    expect(text).toContain("a: no room for 5 MiB in /data/mesh\n");
   });
 
   test("that a deadline will not be met", () => {

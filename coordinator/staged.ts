@@ -63,6 +63,7 @@ function stagedOn(row: ArtifactRow, record: HostRecord, sources: StagedSources):
     connected: record.connected,
     state: active ? "active" : failed ? "failed" : bytesPerSecond > 0 ? "fetching" : "waiting",
     code: failed ? (told.code ?? null) : null,
+    detail: failed ? (told.detail ?? null) : null,
     bytesDone,
     bytesPerSecond,
     remainingMs: active ? 0 : remainingMs([{ missing: row.bytes - bytesDone, bytesPerSecond }]),

@@ -145,6 +145,7 @@ export class ExplicitStages {
       host,
       state,
       code: held ? null : (order?.code ?? null),
+      detail: held ? null : (order?.detail ?? null),
       bytesDone: held ? stage.bytes : (holding?.bytesHave ?? order?.bytesDone ?? 0),
       bytesPerSecond: held ? 0 : this.bytesPerSecond(host, stage.manifestHash, view.now),
       waiting: state === "pending" ? view.waiting(orderId(stage, host)) : null,

@@ -33,6 +33,8 @@ export const StageHost = z.object({
   host: HostId,
   state: z.enum(["pending", "done", "failed", "withdrawn"]),
   code: z.string().nullable(),
+  /** Why it failed there, in words. */
+  detail: z.string().nullable(),
   bytesDone: Bytes,
   /** Lately, per second of demand time. */
   bytesPerSecond: z.number(),
@@ -126,6 +128,8 @@ export const StagedHost = z.object({
   /** `waiting`: asked for, and nothing of it moves. */
   state: z.enum(["active", "fetching", "waiting", "failed"]),
   code: z.string().nullable(),
+  /** Why it failed there, in words. */
+  detail: z.string().nullable(),
   bytesDone: Bytes,
   bytesPerSecond: z.number(),
   remainingMs: z.number().nullable(),

@@ -1,6 +1,7 @@
 /** Why this host wants a version: orders of the coordinator, callers that wait for it. */
 import type { HoldArtifact } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
+import { ORDER_DETAIL_MAX } from "../../shared/protocol/bodies.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { backoffMs } from "../../shared/runtime/retry.ts";
 import type { Urgency } from "./obtain.ts";
@@ -9,6 +10,8 @@ export type OrderState = {
   orderId: string;
   state: "pending" | "done" | "failed" | "withdrawn";
   code: string | null;
+  /** In words, why it failed. */
+  detail?: string | undefined;
   bytesDone: number;
 };
 
@@ -34,6 +37,7 @@ export class Interest {
   running: AbortController | null = null;
   /** Why the last attempt failed. */
   code: string | null = null;
+  #detail: string | undefined;
   #told: Urgency | null = null;
   failures = 0;
   retryAtMs = 0;
@@ -46,6 +50,7 @@ export class Interest {
   retry(): void {
     this.retryAtMs = 0;
     this.code = null;
+    this.#detail = undefined;
   }
 
   get wanted(): boolean {
@@ -78,13 +83,15 @@ export class Interest {
     tree: { active: boolean; bytesHave: number } | undefined,
   ): OrderState {
     const state = tree?.active ? "done" : this.code ? "failed" : "pending";
-    const code = state === "failed" ? this.code : null;
-    return { orderId: hold.orderId, state, code, bytesDone: tree?.bytesHave ?? 0 };
+    const failure = state === "failed" ? { code: this.code, detail: this.#detail } : { code: null };
+    return { orderId: hold.orderId, state, ...failure, bytesDone: tree?.bytesHave ?? 0 };
   }
 
   /** Tries again later, the later the more often it failed; who waits is told. */
   failed(cause: unknown, nowMs: number, random: Random): void {
     this.code = cause instanceof PrestageError ? cause.code : "UNAVAILABLE";
+    const words = cause instanceof PrestageError ? cause.message : undefined;
+    this.#detail = words?.slice(0, ORDER_DETAIL_MAX);
     const maxMs = this.code === "DISK_FULL" ? DISK_RETRY_MS : RETRY_MS_MAX;
     this.retryAtMs = nowMs + backoffMs(this.failures++, random, { baseMs: 1_000, maxMs });
     this.rejectAll(cause);

@@ -173,6 +173,8 @@ test("mesh: an order over the quota fails with DISK_FULL; unneeded versions make
   await until(() => b.mesh.path(one.hash) !== null);
   b.mesh.setHold([holdOf(one), holdOf(two)]);
   await until(() => b.mesh.orderStates().some((o) => o.code === "DISK_FULL"));
+  const refused = b.mesh.orderStates().find((o) => o.code === "DISK_FULL");
+  expect(refused?.detail).toMatch(/no room for 3 MiB in .*3 MiB of the quota of 5 MiB/);
   b.mesh.setHold([holdOf(two)]);
   await until(() => b.mesh.path(two.hash) !== null);
   expect(b.mesh.path(one.hash)).toBe(null);

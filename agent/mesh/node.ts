@@ -28,6 +28,7 @@ const NEIGHBOURS_MAX = 32;
 const NOTHING = new Uint8Array();
 const DIAL_EVERY_MS = 500;
 const DIAL_TIMEOUT_MS = 5_000;
+const FORGET_EVERY_MS = 60_000;
 /** The host with the larger name waits so long for the other's dial before it dials too. */
 const SECOND_DIALLER_MS = 3_000;
 
@@ -107,6 +108,9 @@ export class MeshNode {
     group.start("dial", (inner) =>
       every(this.#deps.clock, DIAL_EVERY_MS, inner, () => this.#dialNow()),
     );
+    group.start("forget", (inner) =>
+      every(this.#deps.clock, FORGET_EVERY_MS, inner, () => this.#forgetStrangers()),
+    );
     try {
       await group.done();
     } finally {
@@ -136,6 +140,13 @@ export class MeshNode {
       connection.abort(new Error("not a member any more"));
     }
     this.#dialNow();
+  }
+
+  /** What libp2p learnt of peers that are no members (any more): it would keep it for ever. */
+  async #forgetStrangers(): Promise<void> {
+    const store = this.#libp2p?.peerStore;
+    for (const { id } of (await store?.all()) ?? [])
+      if (!this.#byPeer.has(id.toString())) await store?.delete(id);
   }
 
   async publish(bytes: Uint8Array): Promise<void> {

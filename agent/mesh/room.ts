@@ -6,7 +6,7 @@ import { PrestageError } from "../../shared/errors.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Disk } from "./disk.ts";
 import type { Tree } from "./trees.ts";
-import { type Candidate, mayGo, worth } from "./worth.ts";
+import { type Candidate, type Elsewhere, mayGo, worth, worthOfWish } from "./worth.ts";
 
 export type Wish = { foreground: boolean; priority: number };
 
@@ -57,12 +57,16 @@ export class Room {
 
   /**
    * Drops what is worth least until `bytes` more fit; `last` only when nothing else is left.
-   * `aside`: bytes on disk that are of no version yet. Throws DISK_FULL before it drops in vain.
+   * `aside`: bytes on disk that are of no version yet. `elsewhere`: where they come from. Throws DISK_FULL before it drops in vain.
    */
   async make(
     bytes: number,
     wish: Wish,
-    { last = new Set<Tree>(), aside = 0 }: { last?: ReadonlySet<Tree>; aside?: number } = {},
+    {
+      last = new Set<Tree>(),
+      aside = 0,
+      elsewhere = "peers",
+    }: { last?: ReadonlySet<Tree>; aside?: number; elsewhere?: Elsewhere } = {},
   ): Promise<void> {
     const over = async () => {
       const used = this.usedBytes() + aside;
@@ -72,11 +76,12 @@ export class Room {
     let lacking = await over();
     if (lacking <= 0) return;
     const nowMs = this.#deps.clock.now();
+    const wishWorth = worthOfWish({ ...wish, elsewhere, bytes }, nowMs);
     const all = new Set(this.#deps.trees());
     const going = [...all]
       .filter((tree) => !this.#deps.isProtected(tree))
       .map((tree) => ({ tree, candidate: this.#candidate(tree, all) }))
-      .filter(({ candidate }) => mayGo(candidate, wish, nowMs))
+      .filter(({ candidate }) => mayGo(candidate, wish, wishWorth, nowMs))
       .sort(
         (a, b) =>
           Number(last.has(a.tree)) - Number(last.has(b.tree)) ||
@@ -139,22 +144,39 @@ export class Room {
     const { dir, quotaBytes } = this.#options;
     const usedBytes = this.usedBytes();
     const { bytes: free, reserve } = await this.#free();
-    if (usedBytes + bytes <= quotaBytes) return this.#noSpace(free, wish, reserve);
-    return new PrestageError("DISK_FULL", `the quota of ${dir} is used by versions in use`, {
+    if (usedBytes + bytes <= quotaBytes) return this.#noSpace(free, wish, reserve, bytes);
+    const message =
+      `no room for ${mib(bytes)} in ${dir}: versions that are in use, or that nobody else has, ` +
+      `take ${mib(usedBytes)} of the quota of ${mib(quotaBytes)}`;
+    return new PrestageError("DISK_FULL", message, {
       details: { dir, bytes, usedBytes, quotaBytes },
-      remedy: "Raise store.quotaBytes, or stop holding versions there.",
+      remedy:
+        "Raise store.quotaBytes there, or stop holding versions; what is wanted goes on by itself then.",
     });
   }
 
-  #noSpace(free: number, wish: Pick<Wish, "foreground">, reserve: number): PrestageError {
+  #noSpace(
+    free: number,
+    wish: Pick<Wish, "foreground">,
+    reserve: number,
+    bytes = 0,
+  ): PrestageError {
     const { dir } = this.#options;
     const keeps = wish.foreground ? FLOOR_BYTES : reserve;
-    return new PrestageError("DISK_FULL", `too little disk is free on the file system of ${dir}`, {
-      details: { dir, freeBytes: free, keptFreeBytes: keeps },
+    const what = bytes > 0 ? `no room for ${mib(bytes)} in` : "nothing more is written to";
+    const message =
+      `${what} ${dir}: ${mib(free)} are free on its file system, ` +
+      `of which ${mib(keeps)} stay free`;
+    return new PrestageError("DISK_FULL", message, {
+      details: { dir, bytes, freeBytes: free, keptFreeBytes: keeps },
       remedy: wish.foreground
         ? `Free space on the file system of ${dir}; what was under way goes on by itself then.`
         : `Free space on the file system of ${dir}, or lower store.reserveRatio: staging leaves ` +
-          `${Math.round(keeps / 2 ** 20)} MiB free.`,
+          `${mib(keeps)} free.`,
     });
   }
+}
+
+function mib(bytes: number): string {
+  return `${Math.ceil(bytes / 2 ** 20)} MiB`;
 }

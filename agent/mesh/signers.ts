@@ -51,10 +51,17 @@ export class Signers {
     this.#known.set(hash, { publicKey, name, reason: this.#judge({ publicKey, name }) });
   }
 
-  /** Versions not in use whose signers do not count, each told once: to be dropped. */
+  /**
+   * Versions not in use whose signers do not count, each told once: to be dropped. Forgets those
+   * that are neither here nor in use.
+   */
   forgetDistrusted(trees: Iterable<Tree>, inUse: (hash: string) => boolean): Tree[] {
-    const dropped = [...trees].filter(({ hash }) => this.reason(hash) !== null && !inUse(hash));
-    for (const { hash } of dropped) this.#known.delete(hash);
+    const here = [...trees];
+    const dropped = here.filter(({ hash }) => this.reason(hash) !== null && !inUse(hash));
+    const kept = new Set(here.map((tree) => tree.hash));
+    for (const { hash } of dropped) kept.delete(hash);
+    for (const hash of this.#known.keys())
+      if (!kept.has(hash) && !inUse(hash)) this.#known.delete(hash);
     return dropped;
   }
 

@@ -373,7 +373,8 @@ export class Store {
     try {
       await this.#makeRoot(tree);
       await linkEqual(tree, (hash) => this.#places.get(hash) ?? []);
-      await this.room.make(tree.ownBytes, wish, { last: this.#akin(tree) });
+      const [last, elsewhere] = [this.#akin(tree), this.#elsewhere(tree)];
+      await this.room.make(tree.ownBytes, wish, { last, elsewhere });
       await writeDurably(disk, this.#manifestPath(signed.hash), JSON.stringify(signed));
     } catch (cause) {
       await tree.remove(this.#path("trash", tree.hash)).catch(() => null); // at the next start
@@ -419,9 +420,11 @@ export class Store {
     return akin;
   }
 
-  #elsewhere({ hash, manifest }: Tree): Elsewhere {
+  /** What never was whole here is nobody's loss. */
+  #elsewhere({ hash, manifest, placed }: Tree): Elsewhere {
     if (this.#deps.isWithPeers(hash)) return "peers";
-    return manifest.originUrl === null ? "nowhere" : "origin";
+    if (manifest.originUrl !== null) return "origin";
+    return placed ? "nowhere" : "peers";
   }
 
   #fault(cause: unknown): unknown {

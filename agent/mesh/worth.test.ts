@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Candidate, countUse, mayGo, probabilityOfUse, worth } from "./worth.ts";
+import { type Candidate, countUse, mayGo, probabilityOfUse, worth, worthOfWish } from "./worth.ts";
 
 const DAY_MS = 86_400_000;
 const MiB = 2 ** 20;
@@ -48,27 +48,34 @@ describe("worth: of a version", () => {
   });
 });
 
+const staging = (priority: number) => ({ foreground: false, priority });
+const waits = { foreground: true, priority: 0 };
+const last = (days: number) => ({ usage: { count: 1, countedMs: -days * DAY_MS } });
+
 test.each<[boolean, string, Partial<Candidate>, { foreground: boolean; priority: number }]>([
-  [true, "its own class", {}, { foreground: false, priority: 100 }],
-  [false, "a lower class", {}, { foreground: false, priority: 50 }],
+  [true, "its own class", {}, staging(100)],
+  [false, "a lower class", {}, staging(50)],
   [
     true,
     "a lower class (not likely to be used)",
     { usage: { count: 0.01, countedMs: 0 } },
-    { foreground: false, priority: 50 },
+    staging(50),
   ],
+  [false, "staging (nobody else has it)", { elsewhere: "nowhere" }, staging(100)],
   [
     false,
-    "staging (nobody else has it)",
-    { elsewhere: "nowhere" },
-    { foreground: false, priority: 100 },
+    "staging (nobody else has it, used last week)",
+    { elsewhere: "nowhere", ...last(7) },
+    staging(100),
   ],
   [
     true,
-    "a request that waits (nobody else has it)",
-    { elsewhere: "nowhere" },
-    { foreground: true, priority: 0 },
+    "staging (nobody else has it, used a month ago)",
+    { elsewhere: "nowhere", ...last(30) },
+    staging(100),
   ],
+  [true, "a request that waits (nobody else has it)", { elsewhere: "nowhere" }, waits],
 ])("worth: whether a version may go is %s for %s", (may, _, given, wish) => {
-  expect(mayGo(candidate(given), wish, 0)).toBe(may);
+  const wishWorth = worthOfWish({ ...wish, elsewhere: "origin", bytes: 100 * MiB }, 0);
+  expect(mayGo(candidate(given), wish, wishWorth, 0)).toBe(may);
 });

@@ -57,16 +57,27 @@ export function worth(candidate: Candidate, nowMs: number): number {
   return (probabilityOfUse(usage, nowMs) * seconds * weight) / Math.max(freedBytes, 1);
 }
 
+/** What a version that is wished for would be worth, of a use that has not come yet. */
+export function worthOfWish(
+  { priority, elsewhere, bytes }: { priority: number; elsewhere: Elsewhere; bytes: number },
+  nowMs: number,
+): number {
+  const usage = { count: EXPECTED_COUNT, countedMs: nowMs };
+  return worth({ usage, priority, elsewhere, freedBytes: bytes }, nowMs);
+}
+
 /**
- * Whether a version may go to make room for a wish. What nobody else can give goes for requests
- * that wait only, and what a higher class is likely to use never for a lower one.
+ * Whether a version may go to make room for a wish that would be worth `wishWorth`. Before a
+ * request that waits all may. What a higher class is likely to use never goes for a lower one, and
+ * what nobody else can give only when it is worth less, which is long after its last use.
  */
 export function mayGo(
   candidate: Candidate,
   wish: { foreground: boolean; priority: number },
+  wishWorth: number,
   nowMs: number,
 ): boolean {
   if (wish.foreground) return true;
-  if (candidate.elsewhere === "nowhere") return false;
+  if (candidate.elsewhere === "nowhere" && worth(candidate, nowMs) >= wishWorth) return false;
   return candidate.priority <= wish.priority || probabilityOfUse(candidate.usage, nowMs) < LIKELY;
 }

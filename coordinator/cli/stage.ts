@@ -10,6 +10,7 @@ import { bytes, duration, percent, table, time } from "../../shared/cli/text.ts"
 import type { Reason } from "../../shared/domain.ts";
 import { ERRORS, type ErrorCode, PrestageError } from "../../shared/errors.ts";
 import { type Api, addApiCommand } from "./session.ts";
+import { failureDetails } from "./staged.ts";
 import { scheduleText } from "./stages.ts";
 
 const POLL_MS = 250;
@@ -220,7 +221,7 @@ export function stageText(status: StageStatus): string {
     ],
     "no hosts are enrolled: `prestage join-token` makes a token for the first",
   );
-  return `${hosts}${deadlineText(status)}`;
+  return `${hosts}${failureDetails(status.hosts)}${deadlineText(status)}`;
 }
 
 function deadlineText({ deadlineMs, onTime }: StageStatus): string {

@@ -42,7 +42,12 @@ function detailsOf(a: StagedList["artifacts"][number], nowMs: number): string {
     ],
     "on no host, and nothing asks for it",
   );
-  return head + hosts;
+  return head + hosts + failureDetails(a.hosts);
+}
+
+/** A line for each host that said more than a code. */
+export function failureDetails(hosts: readonly { host: string; detail: string | null }[]): string {
+  return hosts.flatMap(({ host, detail }) => (detail ? `${host}: ${detail}\n` : [])).join("");
 }
 
 function stateText(h: StagedHost): string {

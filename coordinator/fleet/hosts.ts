@@ -25,6 +25,7 @@ export type ReportedOrder = {
   orderId: string;
   state: "pending" | "done" | "failed" | "withdrawn";
   code: string | null;
+  detail?: string | undefined;
   bytesDone: number;
 };
 export type StagedBytes = {

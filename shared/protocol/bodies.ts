@@ -107,10 +107,14 @@ export const Liar = z.object({
 });
 export type Liar = z.infer<typeof Liar>;
 
+/** Characters. */
+export const ORDER_DETAIL_MAX = 300;
 export const OrderState = z.object({
   orderId: z.string().max(200),
   state: z.enum(["pending", "done", "failed", "withdrawn"]),
   code: Code.nullable(),
+  /** In words, why it failed there. */
+  detail: z.string().max(ORDER_DETAIL_MAX).optional(),
   bytesDone: Bytes,
 });
 export type OrderState = z.infer<typeof OrderState>;
