@@ -87,14 +87,13 @@ export class Mesh {
     );
     this.#hot = new HotChunks(clock);
     this.#network = this.#makeNetwork(options);
-    const { store } = this;
     const isOutside = (host: string) => this.#members.get(host)?.site !== identity.site;
-    const serving = new Serving({ store, hot: this.#hot, signers: this.#signers });
+    const kept = { clock, store: this.store, hot: this.#hot, signers: this.#signers };
     this.#exchange = new Exchange({
       log,
       clock,
       dial: (host) => this.#network.dial(host),
-      serve: (...asked) => serving.serve(...asked),
+      serve: new Serving({ self: identity.host, ...kept }).serve,
       heard: (host, have) => this.#hearing.have(host, have),
       paced: (...given) => this.#fetcher.paced(...given),
       isOutside,
@@ -418,6 +417,7 @@ export class Mesh {
   /** What obtaining a version takes; for `Reader` too. */
   get obtaining() {
     return {
+      clock: this.#deps.clock,
       store: this.store,
       transfer: this.#transfer,
       fetcher: this.#fetcher,

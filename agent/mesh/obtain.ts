@@ -5,6 +5,7 @@
 import type { Manifest, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { MANIFEST_BYTES_MAX } from "../../shared/manifest.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Reply } from "./client.ts";
 import { decodePatches, runsBetween, unpackText } from "./delta.ts";
 import type { Exchange } from "./exchange.ts";
@@ -18,6 +19,7 @@ import type { Tree } from "./trees.ts";
 
 export type Urgency = { priority: number; deadlineMs: number; foreground: boolean };
 export type ObtainDeps = {
+  clock: Clock;
   store: Store;
   transfer: Transfer;
   fetcher: Fetcher;
@@ -34,10 +36,15 @@ export type ObtainDeps = {
 };
 
 const ASKED_FOR_MANIFEST_MAX = 3;
+/** So many that could not give them, before the chunks are fetched. */
+const ASKED_FOR_PATCHES_MAX = 3;
 const LOOKS_MAX = 15;
 const ANSWER_MS = 5_000;
 /** What is asked for in the background comes at the pace of the budget. */
 const BACKGROUND_ANSWER_MS = 20_000;
+/** Who is told that others come first asks again, and in the end fetches the chunks. */
+const PATCH_AGAIN_MS = 150;
+const PATCH_WAIT_MS = 8_000;
 /** The body and what JSON makes of its quotes. */
 const MANIFEST_TEXT_BYTES_MAX = 2 * MANIFEST_BYTES_MAX;
 const AWAY: ReadonlySet<string> = new Set(["UNREACHABLE", "TIMEOUT"]);
@@ -179,7 +186,8 @@ function deadline(foreground: boolean, signal: AbortSignal): AbortSignal {
 
 /**
  * What changed since an older version here, from hosts that have both: far less than the chunks
- * it is in. What does not come so is fetched as chunks.
+ * it is in. Of many who ask at once some get it from those who got it first. What does not come so
+ * is fetched as chunks.
  */
 async function patch(
   tree: Tree,
@@ -187,15 +195,28 @@ async function patch(
   deps: ObtainDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  const older = deps.store.newest([tree.manifest.name], tree);
-  const hosts = new Set([
-    ...deps.transfer.hostsWith(tree.hash).slice(0, 2),
-    tree.manifest.publisher,
-  ]);
-  for (const host of older ? hosts : []) {
-    if (tree.have.complete || !(urgency().foreground || deps.transfer.stages)) return;
-    if (older && deps.connectedHosts().includes(host))
-      await patchFrom(host, tree, older, urgency(), deps, signal);
+  const { clock, store, transfer, connectedHosts } = deps;
+  const older = store.newest([tree.manifest.name], tree);
+  if (!older) return;
+  const endMs = clock.monotonic() + PATCH_WAIT_MS;
+  const useless = new Set<string>();
+  for (let waits = true; waits && clock.monotonic() < endMs; ) {
+    waits = false;
+    const connected = connectedHosts();
+    // Who just got it before who has given it to others already.
+    const holders = new Set([
+      ...transfer.hostsWith(tree.hash, "whole").reverse(),
+      tree.manifest.publisher,
+    ]);
+    const asked = [...holders].filter((h) => connected.includes(h) && !useless.has(h));
+    for (const host of asked) {
+      if (useless.size >= ASKED_FOR_PATCHES_MAX) return;
+      if (tree.have.complete || !(urgency().foreground || transfer.stages)) return;
+      const came = await patchFrom(host, tree, older, urgency(), deps, signal);
+      if (came === "busy") waits = true;
+      else useless.add(host);
+    }
+    if (waits) await clock.sleep(PATCH_AGAIN_MS, { signal });
   }
 }
 
@@ -206,14 +227,14 @@ async function patchFrom(
   { foreground }: Urgency,
   { store, transfer, fetcher, provenance }: ObtainDeps,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<"ended" | "busy"> {
   const runs = runsBetween(tree.manifest, older.manifest);
-  if (runs.length === 0) return;
+  if (runs.length === 0) return "ended";
   const until = deadline(foreground, signal);
   const what = { kind: "patches" as const, hash: tree.hash, base: older.hash };
   const reply = await fetcher.ask(host, { ...what, bytes: null, foreground }, { signal: until });
   signal.throwIfAborted();
-  if (!reply.ok) return;
+  if (!reply.ok) return reply.reason === "busy" ? "busy" : "ended";
   const { length } = reply.bytes;
   fetcher.counters.peerBytes += length;
   if (foreground) fetcher.counters.foregroundBytes += length;
@@ -228,4 +249,5 @@ async function patchFrom(
     if (cause instanceof PrestageError) throw cause;
     fetcher.dispatch({ type: "lied", host });
   }
+  return "ended";
 }

@@ -13,9 +13,10 @@ const said = (host: string, wanting = true, have = new Bitmap(UNITS)) => ({
   whole: false,
   manifests: [{ id: "m", have, wanting, urgent: false, claims: [] }],
 });
+const nobody = { whole: () => [], wanting: () => [] };
 function book(seed = 1) {
   const offers = new OfferBook(seededRandom(seed));
-  offers.hold({ id: "m", units: UNITS }, [], 0, []);
+  offers.hold({ id: "m", units: UNITS }, nobody, 0, []);
   return offers;
 }
 /** Takes what is offered until nothing more is. */
@@ -112,8 +113,8 @@ test("offers: where several may come the first finds offers, and may ask for all
   const offers = new OfferBook(seededRandom(1));
   offers.neighbours(2, 0, []);
   const effects: Effect[] = [];
-  offers.hold({ id: "m", units: UNITS }, [], 0, effects);
-  expect(effects).toEqual([{ type: "announce", id: "m" }]);
+  offers.hold({ id: "m", units: UNITS }, nobody, 0, effects);
+  expect(effects).toContainEqual({ type: "announce", id: "m" });
   offers.said(said("a"), 10, effects);
   expect(offered(effects).length).toBeGreaterThan(0);
   expect(offers.spreading("m")).toBe(true);
@@ -125,7 +126,7 @@ test("offers: a version that another host has all of is asked for freely", () =>
   const offers = new OfferBook(seededRandom(1));
   offers.neighbours(2, 0, []);
   const effects: Effect[] = [];
-  offers.hold({ id: "m", units: UNITS }, [], 0, effects);
+  offers.hold({ id: "m", units: UNITS }, nobody, 0, effects);
   offers.said(said("z", false, Bitmap.full(UNITS)), 1, effects);
   expect(offers.spreading("m")).toBe(false);
   expect(effects.at(-1)).toEqual({ type: "announce", id: "m" });
@@ -135,7 +136,7 @@ test("offers: a version that another host has all of is asked for freely", () =>
 
 test("offers: nothing is kept of a version that is held no longer", () => {
   const offers = book();
-  offers.hold({ id: "m", units: 0 }, [], 0, []);
+  offers.hold({ id: "m", units: 0 }, nobody, 0, []);
   const effects: Effect[] = [];
   for (const host of ["a", "b"]) offers.said(said(host), 0, effects);
   expect(effects).toEqual([]);

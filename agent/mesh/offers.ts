@@ -205,6 +205,12 @@ class Offers {
   }
 }
 
+/** What others said: who has all of a version; what neighbours that want it have of it. */
+type Others = {
+  whole(id: string): string[];
+  wanting(id: string): Iterable<[string, Bitmap]>;
+};
+
 /** The offers of every version that this host alone has all of. */
 export class OfferBook {
   readonly #random: Random;
@@ -229,18 +235,19 @@ export class OfferBook {
     for (const offers of this.#held.values()) if (!offers.taken) offers.idle(nowMs, effects);
   }
 
-  /** All of it is here; `wanting`: neighbours that want it, and what they have. No units: not so. */
+  /** All of it is here, which others are told. No units: no longer. */
   hold(
     { id, units }: { id: string; units: number },
-    wanting: Iterable<[string, Bitmap]>,
+    others: Others,
     nowMs: number,
     effects: Effect[],
   ): void {
     if (units === 0) this.#held.delete(id);
-    if (units === 0 || this.#held.has(id)) return;
+    else effects.push({ type: "announce", id });
+    if (units === 0 || this.#held.has(id) || others.whole(id).length > 0) return;
     const offers = new Offers(id, units, this.#random, this.#site);
     this.#held.set(id, offers);
-    for (const [host, have] of wanting) offers.wanted(host, have, nowMs, effects);
+    for (const [host, have] of others.wanting(id)) offers.wanted(host, have, nowMs, effects);
     offers.idle(nowMs, effects);
   }
 

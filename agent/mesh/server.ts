@@ -23,7 +23,14 @@ import { wireBytes } from "./wire.ts";
 
 export const CREDIT_REQUESTS = 128;
 
-export type Serve = (kind: Kind, hash: string, base: string | null) => Promise<Uint8Array | null>;
+/** Null: not here; busy: not now. */
+export type Served = Uint8Array | null | "busy";
+export type Serve = (
+  kind: Kind,
+  hash: string,
+  base: string | null,
+  foreground: boolean,
+) => Promise<Served>;
 export type ServerDeps = {
   serve: Serve;
   log: Log;
@@ -102,20 +109,22 @@ export class PeerServer {
     }
   }
 
-  #readNext(lane: Lane): { asked: Asked; bytes: Promise<Uint8Array | null> } | null {
+  #readNext(lane: Lane): { asked: Asked; bytes: Promise<Served> } | null {
     const asked = lane.queue.shift();
     if (!asked || !this.#channel.open) return null;
-    const bytes = this.#deps.serve(asked.kind, asked.hash, asked.base).catch((cause: unknown) => {
-      this.#deps.log.warn({ cause, kind: asked.kind }, "reading for a peer failed");
+    const { kind, hash, base, foreground } = asked;
+    const bytes = this.#deps.serve(kind, hash, base, foreground).catch((cause: unknown) => {
+      this.#deps.log.warn({ cause, kind }, "reading for a peer failed");
       return null;
     });
     return { asked, bytes };
   }
 
-  async #answer({ id, foreground }: Asked, bytes: Uint8Array | null): Promise<void> {
+  async #answer({ id, foreground }: Asked, bytes: Served): Promise<void> {
     if (!this.#open.has(id)) return;
-    if (!bytes || bytes.length === 0) {
-      this.#channel.send(encodeFrame({ type: "refuse", id, reason: "missing" }));
+    if (!bytes || bytes === "busy" || bytes.length === 0) {
+      const reason = bytes === "busy" ? bytes : "missing";
+      this.#channel.send(encodeFrame({ type: "refuse", id, reason }));
       return;
     }
     for (let at = 0; at < bytes.length && this.#open.has(id); ) {

@@ -1,9 +1,9 @@
 /** Answers what members ask for: chunks, manifests, what is held of a version, and patches. */
-
+import type { Clock } from "../../shared/runtime/clock.ts";
 import { encodePatches, packText, runsBetween } from "./delta.ts";
-import type { Kind } from "./frames.ts";
 import { encodeHoldings } from "./gossip.ts";
 import type { HotChunks } from "./hot-chunks.ts";
+import type { Serve, Served } from "./server.ts";
 import type { Signers } from "./signers.ts";
 import type { Store } from "./store.ts";
 import { Units } from "./units.ts";
@@ -12,6 +12,11 @@ import { Units } from "./units.ts";
 export const PATCH_BYTES_MAX = 1 << 20;
 /** Many ask for the same at once: a new version is wanted everywhere. */
 const REMEMBERED = 4;
+/** Patches from this size on are given to one host at a time, which gives them on. */
+const SHARED_FROM_BYTES = 8 << 10;
+/** From one to the next: whoever published it leaves it to the first, who gives it on and on. */
+const PUBLISHER_TURN_MS = 4_000;
+const TURN_MS = 250;
 
 export class Serving {
   readonly #store: Store;
@@ -19,25 +24,50 @@ export class Serving {
   readonly #signers: Signers;
   /** By both versions, in order of last use. */
   readonly #patches = new Map<string, Promise<Uint8Array | null>>();
+  /** Until when the same patches are given to nobody else. */
+  readonly #turns = new Map<string, number>();
+  readonly #self: string;
+  readonly #clock: Clock;
 
-  constructor(deps: { store: Store; hot: HotChunks; signers: Signers }) {
+  constructor(deps: {
+    self: string;
+    clock: Clock;
+    store: Store;
+    hot: HotChunks;
+    signers: Signers;
+  }) {
+    this.#self = deps.self;
+    this.#clock = deps.clock;
     this.#store = deps.store;
     this.#hot = deps.hot;
     this.#signers = deps.signers;
   }
 
-  /** `base`: a version that who asks has. Null: it is not here. */
-  async serve(kind: Kind, hash: string, base: string | null): Promise<Uint8Array | null> {
+  /**
+   * `base`: a version that who asks has. Null: it is not here; busy: another is getting it first.
+   */
+  readonly serve: Serve = async (kind, hash, base, foreground) => {
     if (kind === "chunk") return this.#hot.get(hash) ?? this.#store.readChunk(hash);
     const tree = this.#store.get(hash);
     if (!tree || this.#signers.reason(hash)) return null;
     if (kind === "holdings") return encodeHoldings(Units.of(tree.chunks).whole(tree.have));
-    if (kind === "patches") return base === null ? null : this.#patched(hash, base);
+    if (kind === "patches") return base === null ? null : this.#given(hash, base, foreground);
     const signed = await this.#store.signedManifest(hash);
     if (!signed) return null;
     const like = base === null ? null : await this.#store.signedManifest(base);
     if (base !== null && !like) return null;
     return packText(JSON.stringify(signed), like ? JSON.stringify(like) : "");
+  };
+
+  async #given(hash: string, base: string, foreground: boolean): Promise<Served> {
+    const patches = await this.#patched(hash, base);
+    if (!patches || patches.length < SHARED_FROM_BYTES || foreground) return patches;
+    const nowMs = this.#clock.monotonic();
+    for (const [key, untilMs] of this.#turns) if (untilMs <= nowMs) this.#turns.delete(key);
+    if (this.#turns.has(`${hash} ${base}`)) return "busy";
+    const own = this.#store.get(hash)?.manifest.publisher === this.#self;
+    this.#turns.set(`${hash} ${base}`, nowMs + (own ? PUBLISHER_TURN_MS : TURN_MS));
+    return patches;
   }
 
   #patched(hash: string, base: string): Promise<Uint8Array | null> {

@@ -270,12 +270,13 @@ export class Sources {
     }
   }
 
-  /** Whether another host of the site has all of a manifest. */
-  anyWith(id: string): boolean {
-    return this.#all.values().some((s) => {
+  /** Hosts of the site that have all of a manifest. */
+  whole(id: string): string[] {
+    const whole = this.#all.values().filter((s) => {
       const known = s.local && !s.shunned ? s.manifests.get(id) : undefined;
       return (known?.holds ?? known?.have)?.complete === true;
     });
+    return [...whole.map((s) => s.host)];
   }
 
   /** Whom it concerns that a unit is here: who lacks it, and who offers it one by one. */

@@ -133,9 +133,9 @@ export class Transfer {
     return this.#offers.spreading(id);
   }
 
-  /** Hosts that said they have some of a manifest. */
-  hostsWith(id: string): string[] {
-    return this.#sources.hostsWith(id);
+  /** Hosts that said they have some of a manifest; `whole`: of the site, and all of it. */
+  hostsWith(id: string, what: "some" | "whole" = "some"): string[] {
+    return what === "whole" ? this.#sources.whole(id) : this.#sources.hostsWith(id);
   }
 
   /** Units under way from outside the neighbours, and whether a request waits for one of them. */
@@ -189,8 +189,7 @@ export class Transfer {
         this.#offers.neighbours(event.count, nowMs, this.#effects);
         return true;
       case "hold":
-        if (event.units === 0 || !this.#sources.anyWith(event.id))
-          this.#offers.hold(event, this.#sources.wanting(event.id), nowMs, this.#effects);
+        this.#offers.hold(event, this.#sources, nowMs, this.#effects);
         return false;
       case "said":
         this.#sources.said(event, nowMs);
