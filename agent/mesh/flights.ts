@@ -101,9 +101,7 @@ export class Flights {
     want.rarity.remove(unit);
     this.bytes += bytes;
     this.#largestUnit = Math.max(this.#largestUnit, bytes);
-    const source = this.#source(from);
-    source?.flights.add(flight);
-    if (source) source.flightBytes += bytes;
+    this.#source(from)?.asked(flight);
     if (from === ORIGIN) this.origin++;
     return flight;
   }
@@ -136,8 +134,7 @@ export class Flights {
     if (others.length > 0) want.flights.set(unit, others);
     else want.flights.delete(unit);
     if (others.length === 0 && want.missingIn(unit) > 0) want.rarity.add(unit);
-    const source = this.#source(flight.from);
-    if (source?.flights.delete(flight)) source.flightBytes -= bytes;
+    this.#source(flight.from)?.landed(flight);
     if (flight.from === ORIGIN) this.origin--;
   }
 

@@ -1,14 +1,15 @@
 /**
  * Tells neighbours on the connections for chunks which units they may ask for here: the word has to
- * be there long before gossip would bring it, and one frame for some milliseconds' worth costs
- * little. What cannot be sent now waits; a host that went is forgotten, gossip tells it the rest.
+ * be there long before gossip would bring it. It goes at once, and where units come faster, one frame
+ * tells some milliseconds' worth: every hop of a unit through the fleet waits for it. What cannot be
+ * sent now waits; a host that went is forgotten, gossip tells it the rest.
  */
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Exchange } from "./exchange.ts";
 import { UNITS_MAX } from "./frames.ts";
 
 /** Raised: fewer frames, and units wait longer for others to ask for them. */
-const SPACING_MS = 25;
+export const SPACING_MS = 10;
 /** Nobody could be told anything: tried again after so long. */
 const AGAIN_MS = 200;
 /** More for one host is dropped: gossip tells all of it. */
@@ -43,10 +44,13 @@ export class Haves {
   async run(signal: AbortSignal): Promise<void> {
     const stop = () => this.#wake.resolve();
     signal.addEventListener("abort", stop, { once: true });
+    let nextMs = 0;
     while (!signal.aborted) {
       if (this.#waiting.size === 0) await this.#wake.promise;
       this.#wake = Promise.withResolvers();
-      await this.#clock.sleep(SPACING_MS, { signal }).catch(() => null); // asked to stop
+      const waitMs = nextMs - this.#clock.monotonic();
+      if (waitMs > 0) await this.#clock.sleep(waitMs, { signal }).catch(() => null); // asked to stop
+      nextMs = this.#clock.monotonic() + SPACING_MS;
       const before = this.#waiting.size;
       this.#send();
       if (before > 0 && this.#waiting.size === before)

@@ -46,7 +46,7 @@ test("offers: every unit is offered once, to one neighbour, before all may ask (
         expect(seen.has(taken.unit)).toBe(false);
         seen.add(taken.unit);
         const more: Effect[] = [];
-        offers.had(taken.host, "m", taken.unit, ms, more);
+        offers.had(taken.host, "m", [taken.unit], ms, more);
         open.push(...offered(more));
       }
       expect(seen.size).toBe(UNITS);
@@ -84,7 +84,7 @@ test("offers: what a neighbour was offered that goes, or does not take it, is no
       for (const { host, unit } of offered([...first, ...later])) {
         if (host === "a" || taken.has(`${host} ${unit}`)) continue;
         taken.add(`${host} ${unit}`);
-        offers.had(host, "m", unit, ms, later);
+        offers.had(host, "m", [unit], ms, later);
       }
     }
     expect(offers.spreading("m")).toBe(false); // so that all may ask for all
@@ -98,11 +98,11 @@ test("offers: few units are left to the neighbours while they get on, and to all
   const effects: Effect[] = [];
   for (const host of ["a", "b", "c"]) offers.said(said(host), 0, effects);
   let ms = 0;
-  for (const { host, unit } of offersOf(effects)) offers.had(host, "m", unit, ms, effects);
+  for (const { host, unit } of offersOf(effects)) offers.had(host, "m", [unit], ms, effects);
   for (; ms < 5_000; ms += 400) {
     offers.tick(ms, effects);
     expect(offers.spreading("m")).toBe(true);
-    offers.had("b", "m", (ms / 400) % UNITS, ms, effects);
+    offers.had("b", "m", [(ms / 400) % UNITS], ms, effects);
   }
   offers.tick(ms + 200, effects);
   expect(offers.spreading("m")).toBe(false);
@@ -142,3 +142,28 @@ test("offers: nothing is kept of a version that is held no longer", () => {
   expect(effects).toEqual([]);
   expect(offers.size).toBe(0);
 });
+
+test.each([
+  { takesMs: 20, most: 256, least: 40 },
+  { takesMs: 400, most: 12, least: 12 },
+])(
+  "offers: more is open at once while it is got soon, not when the uplink is what it waits for ($takesMs ms)",
+  ({ takesMs, most, least }) => {
+    const units = 4_000;
+    const offers = new OfferBook(seededRandom(1));
+    offers.hold({ id: "m", units }, nobody, 0, []);
+    const effects: Effect[] = [];
+    for (const host of ["a", "b", "c", "d"])
+      offers.said(said(host, true, new Bitmap(units)), 0, effects);
+    let open = offered(effects);
+    let largest = 0;
+    for (let ms = takesMs; open.length > 0 && ms < 8 * takesMs; ms += takesMs) {
+      largest = Math.max(largest, open.length);
+      const more: Effect[] = [];
+      for (const { host, unit } of open) offers.had(host, "m", [unit], ms, more);
+      open = offered(more);
+    }
+    expect(largest).toBeGreaterThanOrEqual(least);
+    expect(largest).toBeLessThanOrEqual(most);
+  },
+);

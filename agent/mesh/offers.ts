@@ -11,7 +11,10 @@ import type { Bitmap } from "./bitmap.ts";
 import type { Effect, SaidEvent } from "./wants.ts";
 
 /** Offered and not yet got, over all neighbours: enough to keep the uplink busy. */
-const OPEN_MAX = 12;
+const OPEN_MIN = 12;
+const OPEN_MAX = 256;
+/** More of them while they are got sooner than this: the word of each is on its way for a while. */
+const TAKE_AIM_MS = 50;
 /** An offer not taken for so long goes to another, and the host waits as long for the next. */
 const TAKE_MS = 3_000;
 /** What was offered last is waited for so many times as long as taking an offer takes. */
@@ -38,6 +41,7 @@ class Offers {
   #spreading = false;
   /** From offering to the word that it is there, lately. */
   #takeMs = 0;
+  #openMax = OPEN_MIN;
   #lastOfferMs = Number.NEGATIVE_INFINITY;
   /** Since there are takers: when the first came, whether there was a second, what they got. */
   #firstMs = 0;
@@ -126,10 +130,10 @@ class Offers {
   #offerAll(nowMs: number, effects: Effect[]): void {
     this.#settle(nowMs, effects);
     if (!this.#spreading) return;
-    const most = Math.ceil(OPEN_MAX / this.#takers.size);
+    const most = Math.ceil(this.#openMax / this.#takers.size);
     // In turn: who was offered something goes to the end.
     for (const [host, taker] of [...this.#takers]) {
-      if (this.#open >= OPEN_MAX) break;
+      if (this.#open >= this.#openMax) break;
       if (nowMs < taker.notBeforeMs || taker.open.size >= most) continue;
       this.#offer(host, taker, most, nowMs, effects);
       this.#takers.delete(host);
@@ -164,7 +168,7 @@ class Offers {
   }
 
   #offer(host: string, taker: Taker, most: number, nowMs: number, effects: Effect[]): void {
-    while (taker.open.size < most && this.#open < OPEN_MAX) {
+    while (taker.open.size < most && this.#open < this.#openMax) {
       const unit = this.#pool.pop();
       if (unit === undefined) return;
       if (this.#offered[unit] !== 0) continue;
@@ -179,8 +183,14 @@ class Offers {
 
   #took(taker: Taker, unit: number, nowMs: number): boolean {
     const sinceMs = taker.open.get(unit);
-    if (sinceMs !== undefined) this.#takeMs += (nowMs - sinceMs - this.#takeMs) / 8;
+    if (sinceMs !== undefined) this.#note(nowMs - sinceMs);
     return this.#close(taker, unit);
+  }
+
+  #note(tookMs: number): void {
+    this.#takeMs += (tookMs - this.#takeMs) / 8;
+    const more = tookMs < TAKE_AIM_MS ? 1 : -1;
+    this.#openMax = Math.min(OPEN_MAX, Math.max(OPEN_MIN, this.#openMax + more));
   }
 
   #close(taker: Taker, unit: number): boolean {
@@ -261,8 +271,9 @@ export class OfferBook {
     }
   }
 
-  had(host: string, id: string, unit: number, nowMs: number, effects: Effect[]): void {
-    if (this.#held.size > 0) this.#held.get(id)?.had(host, unit, nowMs, effects);
+  had(host: string, id: string, units: readonly number[], nowMs: number, effects: Effect[]): void {
+    const offers = this.#held.get(id);
+    for (const unit of offers ? units : []) offers?.had(host, unit, nowMs, effects);
   }
 
   gone(host: string, nowMs: number, effects: Effect[]): void {

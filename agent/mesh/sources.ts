@@ -1,7 +1,7 @@
 /** What the transfer core knows of the hosts it may fetch from, and how much it asks of each. */
 import { Bitmap } from "./bitmap.ts";
 import type { Reputation } from "./reputation.ts";
-import type { Flight, SaidEvent } from "./wants.ts";
+import type { Flight, Listeners, SaidEvent, WantState } from "./wants.ts";
 
 /** What one host said about one manifest. */
 export type Known = {
@@ -18,8 +18,8 @@ export type Known = {
   /** When it last had more than before, or began. */
   progressMs: number;
 };
-/** Tells what a near host had of a manifest before and has now. */
-type Changed = (id: string, before: Bitmap | null, after: Bitmap | null) => void;
+/** Tells what a near host, by its number, had of a manifest before and has now. */
+type Changed = (id: string, host: number, before: Bitmap | null, after: Bitmap | null) => void;
 
 const WINDOW_MAX = 16;
 const FLIGHT_BYTES_MAX = 16 << 20;
@@ -34,8 +34,12 @@ export class Source {
   /** Asked freely; others only by who was elected to. */
   near: boolean;
   readonly manifests = new Map<string, Known>();
-  #recent: { id: string; known: Known | undefined } = { id: "", known: undefined };
-  readonly flights = new Set<Flight>();
+  #recentId = "";
+  #recent: Known | undefined;
+  /** Among the near ones; -1 while it is none of them. */
+  number = -1;
+  /** In no order. */
+  readonly flights: Flight[] = [];
   flightBytes = 0;
   shunned = false;
   backoffUntilMs = 0;
@@ -54,19 +58,22 @@ export class Source {
 
   /** What it said of a manifest; mostly the one it was asked for last. */
   known(id: string): Known | undefined {
-    if (this.#recent.id !== id) this.#recent = { id, known: this.manifests.get(id) };
-    return this.#recent.known;
+    if (this.#recentId !== id) {
+      this.#recentId = id;
+      this.#recent = this.manifests.get(id);
+    }
+    return this.#recent;
   }
 
   know(id: string, known: Known | null): void {
     if (known) this.manifests.set(id, known);
     else this.manifests.delete(id);
-    this.#recent = { id: "", known: undefined };
+    this.#recentId = "";
   }
 
   /** Whether it may be asked for one more unit now, `share` at once at most. */
   free(nowMs: number, share = WINDOW_MAX): boolean {
-    const under = this.flights.size;
+    const under = this.flights.length;
     return (
       under < share &&
       under < this.#window &&
@@ -88,6 +95,20 @@ export class Source {
     return (known?.holds ?? known?.have)?.has(unit) === true;
   }
 
+  asked(flight: Flight): void {
+    this.flights.push(flight);
+    this.flightBytes += flight.bytes;
+  }
+
+  /** No longer asked, answered or not. */
+  landed(flight: Flight): void {
+    const at = this.flights.indexOf(flight);
+    if (at < 0) return;
+    this.flights[at] = this.flights.at(-1) ?? flight;
+    this.flights.pop();
+    this.flightBytes -= flight.bytes;
+  }
+
   /** Lower is sooner done. */
   costMs(bytes: number): number {
     return (this.flightBytes + bytes) / this.#bytesPerMs;
@@ -97,7 +118,7 @@ export class Source {
     this.#failures = 0;
     this.#missing = 0;
     const rate = bytes / Math.max(1, tookMs);
-    this.#bytesPerMs += (rate * Math.max(1, this.flights.size) - this.#bytesPerMs) * 0.2;
+    this.#bytesPerMs += (rate * Math.max(1, this.flights.length) - this.#bytesPerMs) * 0.2;
     if (tookMs > ANSWER_MS) this.#window = Math.max(2, this.#window - 1);
     else this.#window = Math.min(WINDOW_MAX, this.#window + 1);
   }
@@ -124,6 +145,11 @@ export class Source {
 export class Sources {
   readonly #all = new Map<string, Source>();
   readonly #near = new Set<Source>();
+  /** By number. */
+  readonly #numbered: Source[] = [];
+  readonly #freeNumbers: number[] = [];
+  /** Rises when other near hosts may have to be told of units than before. */
+  #changes = 0;
   readonly #changed: Changed;
   readonly #reputation: Reputation;
 
@@ -172,9 +198,11 @@ export class Sources {
       const { wanting, urgent, spreading } = said;
       const have = spreading ? offered(old, said.have.size) : said.have;
       const holds = spreading ? said.have : null;
-      if (source.near && !source.shunned) this.#changed(said.id, old?.have ?? null, have);
+      if (source.near && !source.shunned)
+        this.#changed(said.id, source.number, old?.have ?? null, have);
       const known = { have, holds, wanting, urgent, claims, progressMs };
       source.know(said.id, said.have.count === 0 && !wanting ? null : known);
+      this.#changes++;
     }
     for (const id of unsaid) this.#drop(source, id);
   }
@@ -184,25 +212,16 @@ export class Sources {
     return this.#all.get(host) ?? this.#met({ host, local: true });
   }
 
-  /** True when that is news. */
-  have(source: Source, id: string, unit: number, units: number, nowMs: number): boolean {
-    let known = source.known(id);
-    if (!known || known.have.size !== units) {
-      const rest = {
-        holds: null,
-        wanting: true,
-        urgent: false,
-        claims: new Map(),
-        progressMs: nowMs,
-      };
-      if (known) this.#drop(source, id);
-      known = { ...rest, ...known, have: new Bitmap(units) };
-      source.know(id, known);
-    }
-    if (!known.have.set(unit)) return false;
-    known.progressMs = nowMs;
-    if (known.claims.size > 0) known.claims.delete(unit);
-    return true;
+  /** What is known of a manifest of so many units at a host that tells of one. */
+  telling(source: Source, id: string, units: number, nowMs: number): Known {
+    const known = source.known(id);
+    if (known?.have.size === units) return known;
+    if (known) this.#drop(source, id);
+    const unknown = { holds: null, wanting: true, urgent: false, progressMs: nowMs };
+    const made = { ...unknown, claims: new Map(), ...known, have: new Bitmap(units) };
+    source.know(id, made);
+    this.#changes++;
+    return made;
   }
 
   /** It has not what it said it has. */
@@ -213,7 +232,7 @@ export class Sources {
   /** Forgets all it said; who was shunned is remembered. */
   forget(source: Source): void {
     for (const id of [...source.manifests.keys()]) this.#drop(source, id);
-    this.#near.delete(source);
+    this.#part(source);
     if (!source.shunned) this.#all.delete(source.host);
   }
 
@@ -244,22 +263,25 @@ export class Sources {
     source.shunned = true;
   }
 
-  /** What near hosts have of a manifest. */
-  *near(id: string): Iterable<Bitmap> {
+  /** Near hosts by number, and what they have of a manifest. */
+  *near(id: string): Iterable<[number, Bitmap]> {
     for (const source of this.#near) {
       const have = source.shunned ? undefined : source.known(id)?.have;
-      if (have) yield have;
+      if (have) yield [source.number, have];
     }
   }
 
-  /** Near hosts with something of a manifest, whether they may be asked now or not. */
-  having(id: string): { source: Source; have: Bitmap }[] {
-    const having: { source: Source; have: Bitmap }[] = [];
-    for (const source of this.#near) {
-      const have = source.known(id)?.have;
-      if (have && have.count > 0 && !source.shunned) having.push({ source, have });
+  /** Of the near hosts that have a unit and are free, the one that will be done with it soonest. */
+  soonest({ units, holders, share }: WantState, unit: number, nowMs: number): Source | null {
+    let best: Source | null = null;
+    let bestMs = Number.POSITIVE_INFINITY;
+    for (let n = holders.next(unit, 0); n >= 0; n = holders.next(unit, n + 1)) {
+      const source = this.#numbered[n];
+      if (!source?.free(nowMs, share)) continue;
+      const costMs = source.costMs(units.bytes(unit));
+      if (costMs < bestMs) [best, bestMs] = [source, costMs];
     }
-    return having;
+    return best;
   }
 
   /** Near hosts that want a manifest, and what they have of it. */
@@ -280,13 +302,22 @@ export class Sources {
   }
 
   /** Whom it concerns that a unit is here: who lacks it, and who offers it one by one. */
-  concerned(id: string, unit: number): string[] {
+  concerned(want: WantState, unit: number): string[] {
+    if (want.listeners?.changes !== this.#changes) want.listeners = this.#listeners(want.id);
     const hosts: string[] = [];
-    for (const source of this.#near) {
-      const known = source.known(id);
-      if (known?.holds || (known?.wanting && !known.have.has(unit))) hosts.push(source.host);
-    }
+    for (const { number, host, spreads } of want.listeners.all)
+      if (spreads || !want.holders.has(unit, number)) hosts.push(host);
     return hosts;
+  }
+
+  #listeners(id: string): Listeners {
+    const all: Listeners["all"] = [];
+    for (const { number, host, manifests } of this.#near) {
+      const known = manifests.get(id);
+      const spreads = known !== undefined && known.holds !== null;
+      if (spreads || known?.wanting) all.push({ number, host, spreads });
+    }
+    return { changes: this.#changes, all };
   }
 
   /** Who fits, has the unit and will be done with it soonest. */
@@ -357,21 +388,36 @@ export class Sources {
     if (!source) {
       source = new Source(host, local, near);
       this.#all.set(host, source);
-    } else if (source.near !== near) {
-      for (const [id, { have }] of source.manifests)
-        if (!source.shunned) this.#changed(id, near ? null : have, near ? have : null);
-      source.near = near;
     }
-    if (near) this.#near.add(source);
-    else this.#near.delete(source);
+    source.near = near;
+    if (near === source.number >= 0) return source;
+    if (near) this.#number(source);
+    for (const [id, { have }] of source.manifests)
+      if (!source.shunned) this.#changed(id, source.number, near ? null : have, near ? have : null);
+    if (!near) this.#part(source);
     return source;
+  }
+
+  #number(source: Source): void {
+    source.number = this.#freeNumbers.pop() ?? this.#numbered.length;
+    this.#numbered[source.number] = source;
+    this.#near.add(source);
+  }
+
+  /** It is no longer near. */
+  #part(source: Source): void {
+    if (!this.#near.delete(source)) return;
+    this.#changes++;
+    this.#freeNumbers.push(source.number);
+    source.number = -1;
   }
 
   #drop(source: Source, id: string): void {
     const known = source.manifests.get(id);
     if (!known) return;
     source.know(id, null);
-    if (source.near && !source.shunned) this.#changed(id, known.have, null);
+    this.#changes++;
+    if (source.near && !source.shunned) this.#changed(id, source.number, known.have, null);
   }
 }
 

@@ -90,7 +90,7 @@ test("transfer: background waits for what a host offers, a request asks it at on
   const said = has("p", Bitmap.full(2));
   t.step({ ...said, manifests: said.manifests.map((m) => ({ ...m, spreading: true })) }, 0);
   expect(kinds(t.step({ type: "want", want: want(2) }, 10))).toEqual([]);
-  expect(kinds(t.step({ type: "have", host: "p", id: "m", unit: 1 }, 20))).toEqual(["request"]);
+  expect(kinds(t.step({ type: "have", host: "p", id: "m", units: [1] }, 20))).toEqual(["request"]);
   const effects = t.step({ type: "want", want: want(2, { foreground: true }) }, 100);
   expect(effects).toContainEqual(expect.objectContaining({ type: "request", host: "p", unit: 0 }));
 });

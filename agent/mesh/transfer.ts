@@ -13,7 +13,6 @@
  */
 import { unreachable } from "../../shared/runtime/assert.ts";
 import type { Random } from "../../shared/runtime/random.ts";
-import type { Bitmap } from "./bitmap.ts";
 import { Budget } from "./budget.ts";
 import { Flights } from "./flights.ts";
 import { OfferBook } from "./offers.ts";
@@ -27,7 +26,6 @@ import {
   type Flight,
   ORIGIN,
   originFailed,
-  recount,
   type TransferEvent,
   type Want,
   WantState,
@@ -85,9 +83,10 @@ export class Transfer {
 
   constructor(options: TransferOptions) {
     this.#o = options;
-    const changed = (id: string, before: Bitmap | null, after: Bitmap | null) =>
-      recount(this.#wants.get(id), before, after);
-    this.#sources = new Sources(changed, this.reputation);
+    this.#sources = new Sources(
+      (id, host, before, after) => this.#wants.get(id)?.changed(host, before, after),
+      this.reputation,
+    );
     this.#flights = new Flights((host) => this.#sources.get(host));
     this.#offers = new OfferBook(options.random);
     this.#outside = new Outside(options, this.#sources, this.#flights);
@@ -234,7 +233,7 @@ export class Transfer {
     if (!state) {
       state = new WantState(want, this.#o.random, nowMs);
       this.#wants.set(want.id, state);
-      for (const have of this.#sources.near(want.id)) recount(state, null, have);
+      for (const [host, have] of this.#sources.near(want.id)) state.changed(host, null, have);
     }
     state.update(want);
     // What was asked for in the background is held back now, and would not come.
@@ -278,19 +277,27 @@ export class Transfer {
 
   /** Comes for every unit of every neighbour, so it does no more than it must. */
   #have(event: Extract<TransferEvent, { type: "have" }>, nowMs: number): boolean {
-    const source = this.#sources.neighbour(event.host);
-    this.#offers.had(event.host, event.id, event.unit, nowMs, this.#effects);
-    const want = this.#wants.get(event.id);
-    if (!want || source.shunned || event.unit >= want.units.count) return false;
-    if (!this.#sources.have(source, event.id, event.unit, want.units.count, nowMs)) return false;
-    if (!source.near) return false;
-    want.rarity.raise(event.unit);
-    if (event.busy) source.noteBusy(nowMs, TOLD_BUSY_FACTOR * this.#flights.typicalMs);
-    if (this.#full || !want.rarity.has(event.unit) || !source.free(nowMs, want.share)) return false;
-    if (this.#ordered.length > 1) return true;
-    // All else that could be asked for is under way already.
-    if (this.#allowed(want, event.unit, nowMs)) this.#launch(want, event.unit, source.host, nowMs);
-    return false;
+    const { host, id, units, busy } = event;
+    const source = this.#sources.neighbour(host);
+    this.#offers.had(host, id, units, nowMs, this.#effects);
+    const want = this.#wants.get(id);
+    if (!want || source.shunned) return false;
+    if (busy) source.noteBusy(nowMs, TOLD_BUSY_FACTOR * this.#flights.typicalMs);
+    const known = this.#sources.telling(source, id, want.units.count, nowMs);
+    const single = this.#ordered.length === 1;
+    let news = false;
+    for (const unit of units) {
+      if (!known.have.set(unit)) continue;
+      known.progressMs = nowMs;
+      if (known.claims.size > 0) known.claims.delete(unit);
+      if (!source.near) continue;
+      want.gained(unit, source.number);
+      if (this.#full || !want.rarity.has(unit) || !source.free(nowMs, want.share)) continue;
+      news = true;
+      // All else that could be asked for is under way already.
+      if (single && this.#allowed(want, unit, nowMs)) this.#launch(want, unit, host, nowMs);
+    }
+    return news && !single;
   }
 
   #gone(host: string, nowMs: number): void {
@@ -329,7 +336,7 @@ export class Transfer {
     want.rarity.remove(unit);
     this.#recall(want, unit, from ?? undefined);
     const { id } = want;
-    const hosts = this.#sources.concerned(id, unit);
+    const hosts = this.#sources.concerned(want, unit);
     this.#effects.push({ type: "have", id, unit, hosts });
     if (want.missing.count === 0) this.#complete(want);
   }
@@ -364,7 +371,7 @@ export class Transfer {
   #failed(source: Source, { want, unit }: Flight, event: AnswerEvent, nowMs: number): void {
     const { result, lies = 1 } = event;
     if (result === "missing" || result === "bad")
-      if (this.#sources.lacks(source, want.id, unit)) want.rarity.lower(unit);
+      if (this.#sources.lacks(source, want.id, unit)) want.lost(unit, source.number);
     if (result === "missing" && this.#sources.refused(source, nowMs)) this.#shun(source);
     if (result === "busy") source.noteBusy(nowMs, BUSY_FACTOR * this.#flights.typicalMs);
     if (result === "failed") source.noteFailed(nowMs);
@@ -430,26 +437,13 @@ export class Transfer {
   #askNear(want: WantState, nowMs: number): void {
     const { rarity } = want;
     if (rarity.size === rarity.orphans) return;
-    const having = this.#sources.having(want.id);
-    want.share = this.#flights.share(Math.max(1, having.length));
-    const free = having.filter(({ source }) => source.free(nowMs, want.share));
+    want.share = this.#flights.share(Math.max(1, want.holders.hosts));
     let misses = 0;
     for (let i = rarity.orphans; i < rarity.size && misses < MISSES_MAX; ) {
       const unit = rarity.at(i);
-      if (free.length === 0 || this.#full || !this.#allowed(want, unit, nowMs)) return;
-      let best = -1;
-      let bestMs = Number.POSITIVE_INFINITY;
-      for (let k = 0; k < free.length; k++) {
-        const one = free[k];
-        if (!one?.have.has(unit)) continue;
-        const costMs = one.source.costMs(want.units.bytes(unit));
-        if (costMs < bestMs) [best, bestMs] = [k, costMs];
-      }
-      const source = free[best]?.source;
-      if (source && this.#launch(want, unit, source.host, nowMs)) {
-        if (!source.free(nowMs, want.share)) free.splice(best, 1);
-        continue;
-      }
+      if (this.#full || !this.#allowed(want, unit, nowMs)) return;
+      const source = this.#sources.soonest(want, unit, nowMs);
+      if (source && this.#launch(want, unit, source.host, nowMs)) continue;
       i++;
       misses++;
     }

@@ -1,6 +1,7 @@
 /** The words of the transfer core: what goes in, what comes out, what it remembers of a want. */
 import type { Random } from "../../shared/runtime/random.ts";
 import { Bitmap } from "./bitmap.ts";
+import { Holders } from "./holders.ts";
 import { Rarity } from "./rarity.ts";
 import { type ChunkOf, Units } from "./units.ts";
 
@@ -46,8 +47,8 @@ export type TransferEvent =
    * site. `near`: asked freely; else only by who was elected. As `local` when not given.
    */
   | SaidEvent
-  /** One more whole unit at a neighbour; `busy`: a request would wait there behind others. */
-  | { type: "have"; host: string; id: string; unit: number; busy?: boolean }
+  /** More whole units at a neighbour; `busy`: a request would wait there behind others. */
+  | { type: "have"; host: string; id: string; units: readonly number[]; busy?: boolean }
   | { type: "gone"; host: string }
   /** A chunk is held now that nobody was asked for. */
   | { type: "stored"; hash: string }
@@ -102,6 +103,12 @@ export type Flight = {
   background: boolean;
 };
 
+/** Near hosts that are told of units, as of so many changes. */
+export type Listeners = {
+  changes: number;
+  all: { number: number; host: string; spreads: boolean }[];
+};
+
 export class WantState {
   readonly id: string;
   readonly units: Units;
@@ -115,6 +122,9 @@ export class WantState {
   readonly #missingIn: Uint16Array;
   /** Units with something to come and nothing under way. */
   readonly rarity: Rarity;
+  /** Who near has which. */
+  readonly holders: Holders;
+  listeners: Listeners | null = null;
   readonly flights = new Map<number, Flight[]>();
   /** So many units at once of each neighbour. */
   share = 1;
@@ -131,6 +141,7 @@ export class WantState {
     this.missing = new Bitmap(want.chunks.length);
     this.#missingIn = new Uint16Array(this.units.count);
     this.rarity = new Rarity(this.units.count, random);
+    this.holders = new Holders(this.units.count);
     this.restUntilMs = nowMs;
     this.startedMs = nowMs;
     this.progressMs = nowMs;
@@ -147,6 +158,27 @@ export class WantState {
       const unit = this.units.unitOf(position);
       this.#missingIn[unit] = this.missingIn(unit) + 1;
       if (!this.flights.has(unit)) this.rarity.add(unit);
+    }
+  }
+
+  /** A near host, by its number, has one more unit. */
+  gained(unit: number, host: number): void {
+    this.holders.set(unit, host);
+    this.rarity.raise(unit);
+  }
+
+  lost(unit: number, host: number): void {
+    this.holders.clear(unit, host);
+    this.rarity.lower(unit);
+  }
+
+  /** Takes over what a near host has now instead of before. */
+  changed(host: number, before: Bitmap | null, after: Bitmap | null): void {
+    for (let unit = 0; unit < this.units.count; unit++) {
+      const had = before?.has(unit) === true;
+      const has = after?.has(unit) === true;
+      if (has && !had) this.gained(unit, host);
+      else if (had && !has) this.lost(unit, host);
     }
   }
 
@@ -178,14 +210,4 @@ export function originFailed(want: WantState, result: Answer, nowMs: number): vo
   const waitMs = result === "bad" ? 30_000 : 500 * 2 ** Math.min(want.originFailures, 6);
   want.originFailures++;
   want.originBackoffUntilMs = Math.max(want.originBackoffUntilMs, nowMs + waitMs);
-}
-
-/** Counts what a near host has of a manifest now instead of before. */
-export function recount(want: WantState | undefined, before: Bitmap | null, after: Bitmap | null) {
-  for (let unit = 0; want && unit < want.units.count; unit++) {
-    const had = before?.has(unit) === true;
-    const has = after?.has(unit) === true;
-    if (has && !had) want.rarity.raise(unit);
-    else if (had && !has) want.rarity.lower(unit);
-  }
 }

@@ -45,8 +45,7 @@ export type HostReport = {
   routesVersion: number;
   orders: ReportedOrder[];
   stagedBytes: StagedBytes;
-  lease: { id: string; spentBytes: number; gives?: boolean | undefined } | null;
-  heldBy?: "peak" | "request" | undefined;
+  lease: { id: string; spentBytes: number } | null;
 };
 
 export type HostHello = {

@@ -67,6 +67,6 @@ async function main(): Promise<number> {
 
 const [command, ...rest] = process.argv.slice(2);
 if (!isMainThread) await work(workerData as Job);
-else if (command === "mesh") process.exitCode = runMesh(rest);
+else if (command === "mesh") process.exitCode = await runMesh(rest);
 else if (command === "soak") process.exitCode = runSoak(rest);
 else process.exitCode = await main();

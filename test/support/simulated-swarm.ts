@@ -70,7 +70,9 @@ export function runSwarm(o: SwarmOptions): { lastMs: number; wrong: number; cutO
     if (effect.type === "have")
       for (const other of hosts)
         if (other !== host)
-          at(nowMs + LATENCY_MS, () => step(other, { ...effect, host: host.name }));
+          at(nowMs + LATENCY_MS, () =>
+            step(other, { type: "have", host: host.name, id: ID, units: [effect.unit] }),
+          );
     if (effect.type === "request") ask(host, effect);
   };
   const ask = (host: Host, effect: Extract<Effect, { type: "request" }>) => {

@@ -26,6 +26,9 @@ export class SwarmHost {
   have: Bitmap;
   neighbours: number[] = [];
   readonly asked = new Map<number, Ask>();
+  /** Units to tell of soon, by neighbour. */
+  readonly telling = new Map<string, number[]>();
+  tellAgainMs = 0;
   queue: Ask[] = [];
   queueAt = 0;
   sending = false;
@@ -54,6 +57,14 @@ export class SwarmHost {
   /** Requests not begun yet. */
   get waiting(): number {
     return this.queue.length - this.queueAt;
+  }
+
+  tell(unit: number, hosts: readonly string[]): void {
+    for (const host of hosts) {
+      const units = this.telling.get(host);
+      if (units) units.push(unit);
+      else this.telling.set(host, [unit]);
+    }
   }
 
   /** The next request to serve that is still wanted. */

@@ -5,6 +5,7 @@
 import { parseArgs } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { SWARM_DEFAULTS, type SwarmOptions } from "./plan.ts";
 import { growth, Soak } from "./soak.ts";
 import { Swarm, type SwarmResult } from "./swarm.ts";
@@ -26,13 +27,28 @@ const FLAGS = {
   slow: "slow",
 } as const satisfies Record<string, keyof SwarmOptions>;
 
-export function runMesh(argv: string[]): number {
+type Job = { seeds: number[]; options: SwarmOptions };
+/** Requests live some thousand events, so that a small young generation copies them again and again. */
+const YOUNG_MB = 192;
+
+if (!isMainThread && workerData.swarm) work(workerData.swarm);
+
+function work({ seeds, options }: Job): void {
+  for (const seed of seeds) {
+    const startMs = performance.now();
+    const result = new Swarm(seed, options).run();
+    parentPort?.postMessage({ result, tookMs: performance.now() - startMs });
+  }
+}
+
+export async function runMesh(argv: string[]): Promise<number> {
   const text = { type: "string" as const };
   const { values } = parseArgs({
     args: argv,
     options: {
       seeds: { ...text, default: "5" },
       seed: { ...text, default: "1" },
+      threads: { ...text, default: "2" },
       ...Object.fromEntries(Object.keys(FLAGS).map((name) => [name, text])),
     },
   });
@@ -42,15 +58,34 @@ export function runMesh(argv: string[]): number {
     const value = given[name];
     if (value !== undefined) options[field] = Number(value);
   }
-  const [count, first] = [Number(values.seeds), Number(values.seed)];
+  const [count = 0, first = 0, threads = 0] = [values.seeds, values.seed, values.threads].map(
+    Number,
+  );
+  if (![count, threads, ...Object.values(options)].every((n) => n >= 0)) return usage();
   let failed = false;
-  for (let seed = first; seed < first + count; seed++) {
-    const startMs = performance.now();
-    const result = new Swarm(seed, options).run();
-    process.stdout.write(`${line(result, options, performance.now() - startMs)}\n`);
-    failed ||= result.unfinished > 0;
-  }
+  const seeds = Array.from({ length: count }, (_, i) => first + i);
+  const lanes = Array.from({ length: Math.min(threads, count) }, (_, lane) => {
+    const swarm: Job = { seeds: seeds.filter((_, i) => i % threads === lane), options };
+    const worker = new Worker(new URL(import.meta.url), {
+      workerData: { swarm },
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB, maxOldGenerationSizeMb: 8_192 },
+    });
+    worker.on("message", ({ result, tookMs }: { result: SwarmResult; tookMs: number }) => {
+      process.stdout.write(`${line(result, options, tookMs)}\n`);
+      failed ||= result.unfinished > 0;
+    });
+    return new Promise<void>((resolve, reject) => {
+      worker.on("error", reject);
+      worker.on("exit", () => resolve());
+    });
+  });
+  await Promise.all(lanes);
   return failed ? 1 : 0;
+}
+
+function usage(): number {
+  process.stderr.write(`numbers: --seeds --seed --threads --${Object.keys(FLAGS).join(" --")}\n`);
+  return 2;
 }
 
 export function runSoak(argv: string[]): number {

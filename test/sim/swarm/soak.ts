@@ -214,7 +214,8 @@ export class Soak {
       host.held.get(id)?.set(unit);
       for (const name of effect.hosts) {
         const to = this.#hosts.get(name);
-        if (to) this.#in(1, () => this.#step(to, { type: "have", host: host.name, id, unit }));
+        if (to)
+          this.#in(1, () => this.#step(to, { type: "have", host: host.name, id, units: [unit] }));
       }
     } else if (effect.type === "complete") {
       this.#result.completed++;

@@ -1,9 +1,11 @@
 /**
  * A fleet that wants one version: the real transfer core of every host over simulated links. What
  * hosts tell one another goes the way the agents tell it, with its delay and its bytes: on meeting,
- * all a host has; then every unit that is whole, to the neighbours that lack it.
+ * all a host has; then the units that are whole, some milliseconds' worth at once, to the neighbours
+ * that lack them.
  */
 import { Bitmap } from "../../../agent/mesh/bitmap.ts";
+import { SPACING_MS } from "../../../agent/mesh/haves.ts";
 import { Units } from "../../../agent/mesh/units.ts";
 import { type Answer, type Effect, ORIGIN, type TransferEvent } from "../../../agent/mesh/wants.ts";
 import { assert } from "../../../shared/runtime/assert.ts";
@@ -18,20 +20,24 @@ const KIND = {
   tick: 1,
   meet: 2,
   said: 3,
-  have: 4,
-  ask: 5,
-  sent: 6,
-  came: 7,
-  dies: 8,
-  gone: 9,
+  tell: 4,
+  told: 5,
+  ask: 6,
+  sent: 7,
+  came: 8,
+  dies: 9,
+  gone: 10,
 };
 const RESULTS: readonly Answer[] = ["ok", "bad", "busy"];
+type Told = { to: SwarmHost; units: number[] };
 const ID = "m".repeat(64);
 const TICK_MS = 100;
 const ASK_AROUND_MS = 3_000;
 /** On the wire, of one request, one told unit, one first word; with headers and TLS. */
 const REQUEST_BYTES = 96;
-const HAVE_BYTES = 90;
+const TOLD_BYTES = 86;
+const TOLD_UNIT_BYTES = 4;
+const REFUSAL_BYTES = 90;
 const SAID_BYTES = 200;
 /** Verified and stored, beside the transfers. */
 const STORE_MS_PER_MIB = 1;
@@ -156,7 +162,8 @@ export class Swarm {
   #happen({ kind, a, b, what }: Happening): void {
     const host = this.#host(a);
     if (!host.alive && kind !== KIND.gone) return;
-    if (kind === KIND.have) this.#tellHave(host, b, what as string[]);
+    if (kind === KIND.tell) this.#tell(host);
+    else if (kind === KIND.told) this.#told(host, what as Told[]);
     else if (kind === KIND.came) this.#came(host, what as Ask, b);
     else if (kind === KIND.sent) this.#sent(host, what as Ask);
     else if (kind === KIND.ask) this.#asked(host, what as Ask);
@@ -248,7 +255,8 @@ export class Swarm {
     else if (effect.type === "announce") this.#announce(host);
     else if (effect.type === "have") {
       host.have.set(effect.unit);
-      this.#events.add(now + host.latencyMs, KIND.have, host.index, effect.unit, effect.hosts);
+      if (host.telling.size === 0) this.#events.add(host.tellAgainMs, KIND.tell, host.index);
+      host.tell(effect.unit, effect.hosts);
     } else if (effect.type === "cancel") {
       const key = this.#key(this.#byName.get(effect.from)?.index ?? -1, effect.unit);
       const ask = host.asked.get(key);
@@ -277,14 +285,22 @@ export class Swarm {
     return (of + 1) * this.#units.count + unit;
   }
 
-  #tellHave(host: SwarmHost, unit: number, hosts: string[]): void {
-    const busy = host.waiting >= this.#o.waitingMax;
-    for (let i = 0; i < hosts.length; i++) {
-      const to = this.#byName.get(hosts[i] ?? "");
+  #tell(host: SwarmHost): void {
+    const told: Told[] = [];
+    for (const [name, units] of host.telling) {
+      const to = this.#byName.get(name);
       if (!to) continue;
-      this.#control(host, to, HAVE_BYTES);
-      this.#step(to, { type: "have", host: host.name, id: ID, unit, busy });
+      this.#control(host, to, TOLD_BYTES + TOLD_UNIT_BYTES * units.length);
+      told.push({ to, units });
     }
+    host.telling.clear();
+    host.tellAgainMs = this.#events.nowMs + SPACING_MS;
+    this.#events.add(this.#events.nowMs + host.latencyMs, KIND.told, host.index, 0, told);
+  }
+
+  #told(host: SwarmHost, told: Told[]): void {
+    for (const { to, units } of told)
+      this.#step(to, { type: "have", host: host.name, id: ID, units });
   }
 
   #ask(host: SwarmHost, effect: Extract<Effect, { type: "request" | "origin" }>): void {
@@ -312,7 +328,7 @@ export class Swarm {
   #asked(host: SwarmHost, ask: Ask): void {
     if (host.waiting >= this.#o.waitingMax) {
       this.#refusals++;
-      this.#control(host, this.#host(ask.by), HAVE_BYTES);
+      this.#control(host, this.#host(ask.by), REFUSAL_BYTES);
       this.#events.add(
         this.#events.nowMs + host.latencyMs,
         KIND.came,
