@@ -252,9 +252,17 @@ export class Agent {
       memoryTime: { ...this.#memoryTime },
       scrub: this.#rooms.scrubber.state(),
       liars: mesh.liars().slice(0, LIARS_MAX).map(toldLiar(this.#clock.monotonic())),
-      lease: lease && { id: lease.id, spentBytes: counters.stagingSpentBytes },
+      lease: lease && { id: lease.id, spentBytes: counters.stagingSpentBytes, gives: mesh.gives },
+      heldBy: this.#heldBy(),
       follows: this.#rooms.following.states(),
     });
+  }
+
+  /** What on this host itself holds staging back. */
+  #heldBy(): Report["heldBy"] {
+    const { gate, mesh } = this.#rooms;
+    if (gate.atPeak) return "peak";
+    return mesh.busy ? "request" : undefined;
   }
 
   /** Of a real time that has passed. */
@@ -328,7 +336,7 @@ export class Agent {
           logicalBytes: mesh.store.logicalBytes,
           ...config.store,
         },
-        staging: { bytesPerSecond: gate.bytesPerSecond, lease: gate.lease },
+        staging: { bytesPerSecond: gate.rates.total, heldBy: this.#heldBy(), lease: gate.lease },
         orders: [...mesh.orderStates(), ...pool.orderStates()],
         demandNowMs: this.#demandClock.now(),
       }),

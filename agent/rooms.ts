@@ -107,7 +107,7 @@ export function makeRooms(deps: AgentDeps, onOutcome: (outcome: Outcome) => void
   });
   const gate = new StagingGate({
     ...common,
-    setRate: (rate) => mesh.setRate(rate),
+    setRates: ({ total, ...site }) => mesh.setRate(total, site),
     cpuUsed: () => observer.latest().cpuUsed,
     peakCpu: config.peakCpu,
   });

@@ -1,13 +1,14 @@
 import { describe, expect, test } from "vitest";
 import type { Lease } from "../shared/domain.ts";
 import { SimulatedClock } from "../test/support/clock.ts";
-import { StagingGate, stagingRate } from "./staging.ts";
+import { StagingGate, stagingRates } from "./staging.ts";
 
 const lease: Lease = {
   id: "l1",
   stagingBytesPerSecond: 1000,
   expiresMs: 500,
   floorBytesPerSecond: 10,
+  incoming: { bytesPerSecond: 400, floorBytesPerSecond: 4 },
   classes: {},
 };
 
@@ -22,8 +23,15 @@ describe("staging gate: the rate", () => {
     ["host at its peak", free, true, 0, 0],
     ["expired, but at its peak", free, true, 900, 0],
   ])("%s", (_situation, orders, atPeak, now, rate) => {
-    expect(stagingRate(orders, atPeak, now)).toBe(rate);
+    expect(stagingRates(orders, atPeak, now).total).toBe(rate);
   });
+});
+
+test("staging gate: a site's part is the lease's, then its floor; no limit where it has no budget", () => {
+  const free = { lease, paused: false, throttled: false };
+  const unlimited = Number.POSITIVE_INFINITY;
+  expect(stagingRates(free, false, 0)).toMatchObject({ incoming: 400, outgoing: unlimited });
+  expect(stagingRates(free, false, 500)).toMatchObject({ incoming: 4, outgoing: unlimited });
 });
 
 test("staging gate: stops within a second of a peak and resumes by itself", async () => {
@@ -33,8 +41,8 @@ test("staging gate: stops within a second of a peak and resumes by itself", asyn
   const gate = new StagingGate({
     clock,
     demandClock: clock,
-    setRate: (r) => {
-      rate = r;
+    setRates: ({ total }) => {
+      rate = total;
     },
     cpuUsed: () => cpu,
     peakCpu: 0.95,

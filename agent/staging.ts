@@ -8,13 +8,30 @@ import { type Clock, every } from "../shared/runtime/clock.ts";
 
 export type StagingOrders = { lease: Lease | null; paused: boolean; throttled: boolean };
 
-/** Bytes per second of real time. An expired lease leaves the floor. */
-export function stagingRate(orders: StagingOrders, atPeak: boolean, demandNowMs: number): number {
-  if (orders.paused || orders.throttled || atPeak || orders.lease === null) return 0;
-  const { lease } = orders;
-  return demandNowMs < lease.expiresMs
-    ? Math.max(lease.stagingBytesPerSecond, 0)
-    : lease.floorBytesPerSecond;
+/**
+ * Bytes per second of real time: what may be staged here in all and from outside the site, and
+ * what hosts of other sites may stage from here; infinite where the site has no budget.
+ */
+export type StagingRates = { total: number; incoming: number; outgoing: number };
+
+/** An expired lease leaves the floors. */
+export function stagingRates(
+  { lease, paused, throttled }: StagingOrders,
+  atPeak: boolean,
+  demandNowMs: number,
+): StagingRates {
+  if (paused || throttled || lease === null) return { total: 0, incoming: 0, outgoing: 0 };
+  const { stagingBytesPerSecond: bytesPerSecond, floorBytesPerSecond } = lease;
+  const inForce = demandNowMs < lease.expiresMs;
+  const rate = (part: Lease["incoming"]) => {
+    if (!part) return Number.POSITIVE_INFINITY;
+    return inForce ? part.bytesPerSecond : part.floorBytesPerSecond;
+  };
+  return {
+    total: atPeak ? 0 : rate({ bytesPerSecond, floorBytesPerSecond }),
+    incoming: rate(lease.incoming),
+    outgoing: rate(lease.outgoing),
+  };
 }
 
 /** Resumes under this part of the peak. */
@@ -25,31 +42,35 @@ const PERIOD_MS = 500;
 export class StagingGate {
   readonly #clock: Clock;
   readonly #demandClock: Clock;
-  readonly #setRate: (bytesPerSecond: number) => void;
+  readonly #setRates: (rates: StagingRates) => void;
   readonly #cpuUsed: () => number;
   readonly #peakCpu: number;
   #orders: StagingOrders = { lease: null, paused: false, throttled: false };
   #atPeak = false;
-  #rate: number | null = null;
+  #rates: StagingRates | null = null;
 
   constructor(deps: {
     clock: Clock;
     demandClock: Clock;
-    setRate: (bytesPerSecond: number) => void;
+    setRates: (rates: StagingRates) => void;
     cpuUsed: () => number;
     /** 0..1 of all cores; 1 = never at peak. */
     peakCpu: number;
   }) {
     this.#clock = deps.clock;
     this.#demandClock = deps.demandClock;
-    this.#setRate = deps.setRate;
+    this.#setRates = deps.setRates;
     this.#cpuUsed = deps.cpuUsed;
     this.#peakCpu = deps.peakCpu;
   }
 
-  /** Bytes per second that may be staged now. */
-  get bytesPerSecond(): number {
-    return stagingRate(this.#orders, this.#atPeak, this.#demandClock.now());
+  /** This host's own load stops staging, whatever its lease allows. */
+  get atPeak(): boolean {
+    return this.#atPeak;
+  }
+
+  get rates(): StagingRates {
+    return stagingRates(this.#orders, this.#atPeak, this.#demandClock.now());
   }
 
   get lease(): Lease | null {
@@ -63,18 +84,19 @@ export class StagingGate {
 
   async run(signal: AbortSignal): Promise<void> {
     await every(this.#clock, PERIOD_MS, signal, () => this.check());
-    this.#apply(0);
+    this.#apply({ ...this.rates, total: 0 });
   }
 
   /** Sets the rate that is right now. Call when the load of the host was measured. */
   check(): void {
     this.#atPeak = this.#cpuUsed() > this.#peakCpu * (this.#atPeak ? CALM_RATIO : 1);
-    this.#apply(this.bytesPerSecond);
+    this.#apply(this.rates);
   }
 
-  #apply(rate: number): void {
-    if (rate === this.#rate) return;
-    this.#rate = rate;
-    this.#setRate(rate);
+  #apply(rates: StagingRates): void {
+    const { total, incoming, outgoing } = this.#rates ?? {};
+    if (rates.total === total && rates.incoming === incoming && rates.outgoing === outgoing) return;
+    this.#rates = rates;
+    this.#setRates(rates);
   }
 }

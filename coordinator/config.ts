@@ -4,6 +4,16 @@ import { Name } from "../shared/domain.ts";
 import { ReplaySettings } from "../shared/replay.ts";
 import { SignalSettings } from "./signals/settings.ts";
 
+const LinkBytesPerSecond = z.number().min(0).nullable().default(null);
+const SiteBudget = z.strictObject({
+  inBytesPerSecond: LinkBytesPerSecond.describe(
+    "What staging may bring into the site, from other sites and from origins; null: no budget.",
+  ),
+  outBytesPerSecond: LinkBytesPerSecond.describe(
+    "What staging of other sites may take out of it; null: no budget.",
+  ),
+});
+
 export const CoordinatorConfig = z.strictObject({
   dataDir: z.string().min(1).describe("Database, CA and keys; only the coordinator writes here."),
   fleet: Name.default("fleet").describe("Name of the fleet; stands in every certificate."),
@@ -52,13 +62,18 @@ export const CoordinatorConfig = z.strictObject({
         .number()
         .min(0)
         .default(50e6)
-        .describe("Fleet-wide budget of background transfers, real time."),
+        .describe("Fleet-wide budget of background transfers, bytes on the wire, real time."),
       perHostBytesPerSecond: z.number().min(0).default(25e6).describe("Cap of one host's lease."),
       floorBytesPerSecond: z
         .number()
         .min(0)
         .default(256e3)
         .describe("What a host may use when its lease ran out without a coordinator."),
+      eachSite: SiteBudget.prefault({}).describe("Budget of a site that `sites` does not name."),
+      sites: z
+        .record(Name, SiteBudget)
+        .default({})
+        .describe("Budgets of sites by name: what staging takes of a thin link."),
       leaseMs: z.number().int().min(1000).default(15_000).describe("Life of a lease, real time."),
       peakCpu: z
         .number()

@@ -171,6 +171,7 @@ function makeReading(deps: OperationsDeps, startedMs: number) {
     ledger: (query: LedgerQuery) => ({ rows: store.ledger.query(query) }),
     doctor: (): DoctorView => doctor(deps),
     workloads: () => ({ classes: catalog.classes, workloads: catalog.workloads }),
+    budgets: () => planning.budgets(),
     artifacts: () => ({
       artifacts: store.artifacts.list().map(({ name, version, hash, ...row }) => ({
         ...row,

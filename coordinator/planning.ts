@@ -2,7 +2,8 @@
  * The loop `demand → forecast → plan → desired states → routes`: each tick gathers what the pure
  * rooms need, lets them decide, and hands the results to the sessions.
  */
-import type { Forecast, HostId, Lease, Order, Plan, Reason, RouteTable } from "../shared/domain.ts";
+import type { BudgetList } from "../shared/api-budgets.ts";
+import type { Forecast, HostId, Order, Plan, Reason, RouteTable } from "../shared/domain.ts";
 import { categoryKey } from "../shared/domain.ts";
 import type { FollowOrder } from "../shared/follow.ts";
 import type { DesiredState as DesiredMessage, ModelRef } from "../shared/protocol/bodies.ts";
@@ -20,20 +21,13 @@ import {
   type ForesightDeps,
   type ForesightState,
 } from "./foresight.ts";
+import { Leasing } from "./leasing.ts";
 import type { MeasuredCosts } from "./measured.ts";
 import { STAGE_HORIZON_MS } from "./plan/candidate.ts";
 import type { Support } from "./plan/decide.ts";
 import { type DesiredState, desiredStates } from "./plan/desired.ts";
 import { hostBudget } from "./plan/host-budget.ts";
 import type { Aggressiveness, PlanInput, Prices } from "./plan/input.ts";
-import {
-  acknowledged,
-  committedBytesPerSecond,
-  EMPTY_BOOK,
-  grantLeases,
-  type LeaseBook,
-  type LeaseDemand,
-} from "./plan/leases.ts";
 import { plan } from "./plan/planner.ts";
 import { DEFAULT_THROTTLE, NO_THROTTLE, stepThrottle, type Throttle } from "./plan/throttle.ts";
 import { EMPTY_TABLE, routeTable } from "./route/table.ts";
@@ -64,9 +58,8 @@ export type PlanningDeps = ForesightDeps & {
   };
 };
 
-/** Times a lease is renewed in its life. */
-const RENEWALS = 3;
 const MINUTE_MS = 60_000;
+const HELD_BY = { peak: "host-peak", request: "host-request" } as const;
 
 export class Planning {
   readonly #deps: PlanningDeps;
@@ -78,14 +71,10 @@ export class Planning {
   readonly #ticks: Counter;
   readonly #foresight: Foresight;
   #desired: ReadonlyMap<HostId, DesiredState> = new Map();
-  #book: LeaseBook = EMPTY_BOOK;
-  #leases: ReadonlyMap<HostId, Lease> = new Map();
+  readonly #leasing: Leasing;
   #throttle: Throttle = NO_THROTTLE;
   #throttled: ReadonlySet<HostId> = new Set();
   #table: RouteTable;
-  /** Until then leases of an earlier start may still be in use. */
-  #inheritedUntilMs: number | null = null;
-  #granted = { need: "", atMs: 0 };
   #homes: ReadonlyMap<string, HostId[]> = new Map();
   #peaks = new Map<HostId, number>();
   #plan: Plan = { version: 0, madeMs: 0, orders: [] };
@@ -97,6 +86,7 @@ export class Planning {
     this.#deps = deps;
     this.#foresight = new Foresight(deps);
     this.#config = config;
+    this.#leasing = new Leasing(deps, config);
     this.#speed = config.replay?.speed ?? 1;
     // A number no earlier start has used: an agent that comes back must not take it for its own.
     this.#table = { ...EMPTY_TABLE, version: Math.floor(deps.demandClock.now()) };
@@ -124,6 +114,9 @@ export class Planning {
   get throttled(): ReadonlySet<HostId> {
     return this.#throttled;
   }
+  budgets(): BudgetList {
+    return this.#leasing.budgets(this.#deps.demandClock.now());
+  }
   views(): HostSummary[] {
     return this.#deps.fleet.views(this.#deps.demandClock.now(), this.#liveness);
   }
@@ -143,7 +136,14 @@ export class Planning {
     const result = plan(this.#input(views, now));
     this.#homes = result.homes;
     this.#plan = { version: this.#plan.version + 1, madeMs: now, orders: result.orders };
-    this.#grant(views, now);
+    this.#leasing.grant(
+      {
+        connected: views.flatMap((v) => (v.connected ? [v.id] : [])),
+        orders: result.orders,
+        stopped: (host) => this.paused || this.#throttled.has(host),
+      },
+      now,
+    );
     this.#sendDesired(views);
     this.publishRoutes(views);
     this.#deps.planned(result.orders, now);
@@ -295,50 +295,6 @@ export class Planning {
     return host ? this.#deps.affinity(workload, host) : 0;
   }
 
-  #grant(views: readonly HostSummary[], now: number): void {
-    const { catalog, fleet } = this.#deps;
-    const pending = Map.groupBy(
-      this.#plan.orders.filter((o) => o.taken && o.bytes > 0),
-      (o) => o.host,
-    );
-    const durationMs = this.#config.qos.leaseMs * this.#speed;
-    // The book is not kept: after a restart hosts get their floor until all old leases are over.
-    this.#inheritedUntilMs ??= fleet.all().length > 0 ? now + durationMs : now;
-    const inherited = now < this.#inheritedUntilMs;
-    const demands: LeaseDemand[] = views
-      .filter((v) => v.connected)
-      .map((v) => ({
-        host: v.id,
-        throttled: this.paused || this.#throttled.has(v.id),
-        pending: (inherited ? [] : (pending.get(v.id) ?? [])).map((o) => ({
-          class: catalog.workload(o.workload ?? "")?.class ?? "explicit",
-          priority: catalog.priority(o.workload),
-          bytes: o.bytes,
-        })),
-      }));
-    // New leases are news to every agent: only when needs changed, rates came free, or in good time.
-    const need = JSON.stringify(
-      demands.map((d) => [d.host, d.throttled, [...new Set(d.pending.map((p) => p.class))].sort()]),
-    );
-    const before = committedBytesPerSecond(this.#book, now);
-    this.#book = acknowledged(this.#book, heldLeases(fleet));
-    const freed = committedBytesPerSecond(this.#book, now) < before;
-    const fresh = now < this.#granted.atMs + durationMs / RENEWALS;
-    if (need === this.#granted.need && fresh && !freed) return;
-    this.#granted = { need, atMs: now };
-    const { qos } = this.#config;
-    const options = {
-      budgetBytesPerSecond: qos.stagingBytesPerSecond,
-      perHostBytesPerSecond: qos.perHostBytesPerSecond,
-      floorBytesPerSecond: qos.floorBytesPerSecond,
-      durationMs,
-    };
-    const enrolled = fleet.all().flatMap((h) => (h.revoked ? [] : [h.id]));
-    const granted = grantLeases(this.#book, { enrolled, demands }, options, now);
-    this.#book = granted.book;
-    this.#leases = granted.leases;
-  }
-
   /** How things stand, for what was asked for by hand. */
   stageView(): StageView {
     const explicit = this.#plan.orders.filter((o) => o.workload === null);
@@ -346,7 +302,9 @@ export class Planning {
     const stopped = (order: Order): Reason | null => {
       if (!order.taken) return order.reason;
       if (this.paused) return "paused";
-      return this.#throttled.has(order.host) ? "throttled" : null;
+      if (this.#throttled.has(order.host)) return "throttled";
+      const heldBy = this.#deps.fleet.get(order.host)?.report?.heldBy;
+      return heldBy ? HELD_BY[heldBy] : null;
     };
     return {
       record: (host) => this.#deps.fleet.get(host),
@@ -373,7 +331,7 @@ export class Planning {
         fingerprint: (host) =>
           [
             catalog.revision,
-            this.#leases.get(host)?.id,
+            this.#leasing.lease(host)?.id,
             this.paused,
             this.#throttled.has(host),
             model?.manifestHash,
@@ -388,7 +346,7 @@ export class Planning {
     );
     const shareOf = this.#demandShares();
     for (const [host, state] of next) {
-      const lease = this.#leases.get(host);
+      const lease = this.#leasing.lease(host);
       if (!lease || this.#desired.get(host)?.version === state.version) continue;
       send.desired(host, {
         version: state.version,
@@ -436,15 +394,6 @@ export class Planning {
     for (const kind of ["stage", "warm"] as const)
       this.#orders.set({ kind }, orders.filter((o) => o.taken && o.kind === kind).length);
   }
-}
-
-/** The lease each host said it goes by. */
-function heldLeases(fleet: Fleet): Map<HostId, string> {
-  return new Map(
-    fleet
-      .all()
-      .flatMap(({ id, report }) => (report?.lease ? [[id, report.lease.id] as const] : [])),
-  );
 }
 
 /** The version the agent last said it has, in its report or, before one, its hello. */

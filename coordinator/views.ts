@@ -155,6 +155,8 @@ const REASONS: Record<Order["reason"], string> = {
   mode: "the workload's mode does not act",
   paused: "pre-work is paused",
   throttled: "the host or its site is at peak",
+  "host-peak": "the host itself is at its peak (peakCpu in its agent.yaml)",
+  "host-request": "what a request on the host waits for is transferred first",
   "host-gone": "the host is not connected",
   "lower-score": "other hosts have a better affinity",
   "too-late": "its deadline has passed",

@@ -33,7 +33,9 @@ describe("prestage", async () => {
     const wanted = [
       ..."demo coordinator agent join apply publish stage get status hosts top doctor".split(" "),
       ..."plan why forecast backtest signals events models follow".split(" "),
-      ..."pause resume import join-token token audit publisher-key publishers stages".split(" "),
+      ..."pause resume budgets import join-token token audit publisher-key publishers stages".split(
+        " ",
+      ),
     ];
     expect(names.toSorted()).toEqual(wanted.toSorted());
   });

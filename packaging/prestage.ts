@@ -109,6 +109,13 @@ const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
     },
   },
   {
+    names: ["budgets"],
+    add: async (program, shell) => {
+      const { addBudgets } = await import("../coordinator/cli/budgets.ts");
+      addBudgets(program, shell, SEE);
+    },
+  },
+  {
     names: ["pause", "resume"],
     add: async (program, shell) => {
       const { addControl } = await import("../coordinator/cli/control.ts");

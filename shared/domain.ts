@@ -161,6 +161,8 @@ export const Reason = z.enum([
   "mode", // workload observes or advises only
   "paused", // an operator paused all pre-work
   "throttled", // host or site at peak
+  "host-peak", // the host's agent sees its own peak
+  "host-request", // what a request on the host waits for is transferred first
   "host-gone", // host not connected or revoked
   "lower-score", // other hosts have a better affinity
   "too-late", // deadline already passed
@@ -227,12 +229,25 @@ export const KeepEnvironment = z.object({
 });
 export type KeepEnvironment = z.infer<typeof KeepEnvironment>;
 
-/** A part of a budget, granted until a time; afterwards the holder falls to `floor`. */
+const BytesPerSecond = z.number().min(0);
+/** Of a budget of the holder's site; not there where the site has none. */
+const SitePart = z
+  .object({ bytesPerSecond: BytesPerSecond, floorBytesPerSecond: BytesPerSecond })
+  .optional();
+
+/**
+ * Parts of budgets, granted until a time; afterwards the holder falls to the floors. Bytes on the
+ * wire, of what is staged.
+ */
 export const Lease = z.object({
   id: z.string().max(64),
-  stagingBytesPerSecond: z.number().min(0),
+  stagingBytesPerSecond: BytesPerSecond,
   expiresMs: TimeMs,
-  floorBytesPerSecond: z.number().min(0),
+  floorBytesPerSecond: BytesPerSecond,
+  /** Of the above, from other sites and from origins. */
+  incoming: SitePart,
+  /** To hosts of other sites. */
+  outgoing: SitePart,
   /** Sub-limits per QoS class name, summing to at most the whole. */
   classes: z.record(z.string(), z.number().min(0)),
 });

@@ -26,6 +26,8 @@ export type ExchangeDeps = {
   isOutside: (host: string) => boolean;
 };
 const REDIAL_MS = 5_000;
+/** Longer than the time between two reports. */
+const GIVES_MS = 10_000;
 type Peer = { channel: Channel; client: PeerClient };
 
 export class Exchange {
@@ -73,6 +75,11 @@ export class Exchange {
     if (bytesPerSecond === PACE_MAX) this.#paces.delete(host);
     else this.#paces.set(host, bytesPerSecond);
     this.#own(host)?.channel.send(encodeFrame({ type: "pace", bytesPerSecond }));
+  }
+
+  /** Whether hosts of other sites wait for what may leave this one. */
+  get gives(): boolean {
+    return this.#deps.clock.monotonic() - this.leaving.waitedMs < GIVES_MS;
   }
 
   /** Takes a connection that was opened by either side. */

@@ -65,7 +65,7 @@ export class Fetcher {
   readonly #originPace: Pace;
   /** Bytes asked for in the background besides chunks, and still to come, by host. */
   readonly #besides = new Map<string, number>();
-  #outsideBytesPerSecond = Number.POSITIVE_INFINITY;
+  #incoming = Number.POSITIVE_INFINITY;
   #yields = false;
   readonly #rates = { peer: new Rate(), origin: new Rate() };
   readonly counters = {
@@ -115,10 +115,10 @@ export class Fetcher {
     this.dispatch({ type: "tick" });
   }
 
-  /** How fast what is staged may come from outside this host's site. */
-  setOutsideRate(bytesPerSecond: number): void {
-    this.#outsideBytesPerSecond = bytesPerSecond;
-    this.#updatePaces();
+  /** How fast what is staged may come, in all and from outside this host's site. */
+  setRate(bytesPerSecond: number, incoming: number): void {
+    this.#incoming = incoming;
+    this.dispatch({ type: "rate", bytesPerSecond });
   }
 
   /** A host goes by a rate it was told; null: the connection has ended. */
@@ -150,7 +150,7 @@ export class Fetcher {
     for (const [host, bytes] of this.#besides) open.set(host, (open.get(host) ?? 0) + bytes);
     this.#yields = transfer.yields(nowMs);
     const total = this.#yields ? 0 : rate;
-    this.#pacing.update({ total, outside: this.#outsideBytesPerSecond }, open, nowMs);
+    this.#pacing.update({ total, outside: this.#incoming }, open, nowMs);
   }
 
   #tellPace(host: string, bytesPerSecond: number): void {

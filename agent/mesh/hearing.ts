@@ -2,7 +2,9 @@
 import type { Member } from "../../shared/domain.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { Newest } from "./announcer.ts";
+import { askAround } from "./ask-around.ts";
 import { Bitmap } from "./bitmap.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Have } from "./frames.ts";
 import { decodeAnnouncement } from "./gossip.ts";
 import type { Store } from "./store.ts";
@@ -43,6 +45,20 @@ export class Hearing {
     const { site, members, dispatch } = this.#deps;
     if (members().get(host)?.site !== site) return;
     dispatch({ type: "have", host, id: manifest, units });
+  }
+
+  /** Asks beyond the site's gossip. */
+  async askAround(
+    version: { id: string; publisher: string | undefined },
+    exchange: Exchange,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { site, members, dispatch } = this.#deps;
+    const around = { members: members().values(), site, exchange };
+    for await (const { host, have } of askAround(version, around, signal)) {
+      const manifests = [{ id: version.id, have, wanting: false, urgent: false, claims: [] }];
+      dispatch({ type: "said", host, local: false, whole: false, manifests });
+    }
   }
 
   forget(host: string): void {

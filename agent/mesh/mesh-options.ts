@@ -30,3 +30,9 @@ export type MeshOptions = {
   bulk: { host: string; port: number; insist: boolean };
   announce?: string[];
 };
+
+/** Bytes per second from outside the site, and to hosts of other sites. */
+export const NO_SITE_BUDGET = {
+  incoming: Number.POSITIVE_INFINITY,
+  outgoing: Number.POSITIVE_INFINITY,
+};

@@ -8,7 +8,6 @@ import { HOSTS_PUBLISH, type Publisher } from "../../shared/publishers.ts";
 import { every } from "../../shared/runtime/clock.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
 import { Announcer } from "./announcer.ts";
-import { askAround } from "./ask-around.ts";
 import type { Channel } from "./channel.ts";
 import { nodeDisk } from "./disk.ts";
 import { Exchange } from "./exchange.ts";
@@ -26,7 +25,7 @@ import {
   Withdrawn,
 } from "./interest.ts";
 import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
-import type { MeshDeps, MeshOptions } from "./mesh-options.ts";
+import { type MeshDeps, type MeshOptions, NO_SITE_BUDGET } from "./mesh-options.ts";
 import { MeshNetwork } from "./network.ts";
 import { obtain } from "./obtain.ts";
 import { Provenance } from "./provenance.ts";
@@ -221,9 +220,10 @@ export class Mesh {
     for (const interest of [...this.#interests.values()]) this.#reconcile(interest);
   }
 
-  /** Staging budget on the real clock; 0 stops staging within a second. */
-  setRate(bytesPerSecond: number): void {
-    this.#fetcher.dispatch({ type: "rate", bytesPerSecond });
+  /** Staging budgets on the real clock, bytes on the wire; 0 stops staging at once. */
+  setRate(bytesPerSecond: number, site = NO_SITE_BUDGET): void {
+    this.#exchange.leaving.set(site.outgoing);
+    this.#fetcher.setRate(bytesPerSecond, site.incoming);
   }
 
   /**
@@ -295,6 +295,11 @@ export class Mesh {
     return { ...this.#fetcher.counters, ...own, corruptChunks, stagingSpentBytes };
   }
 
+  /** Whether hosts of other sites wait for what they stage from here. */
+  get gives(): boolean {
+    return this.#exchange.gives;
+  }
+
   rates(): { peerBytesPerSecond: number; originBytesPerSecond: number } {
     return this.#fetcher.rates();
   }
@@ -355,8 +360,12 @@ export class Mesh {
         );
     if (nowMs >= this.#nextAskMs) {
       this.#nextAskMs = nowMs + ASK_AROUND_MS;
-      for (const id of this.#transfer.sourceless(nowMs))
-        this.#group.start(`ask around ${id}`, (signal) => this.#askAround(id, signal));
+      for (const id of this.#transfer.sourceless(nowMs)) {
+        const version = { id, publisher: this.store.get(id)?.manifest.publisher };
+        this.#group.start(`ask around ${id}`, (signal) =>
+          this.#hearing.askAround(version, this.#exchange, signal),
+        );
+      }
     }
     const inUse = (hash: string) =>
       this.pins.has(hash) || this.#interests.get(hash)?.running != null;
@@ -486,15 +495,5 @@ export class Mesh {
     this.#hearing.forget(host);
     this.#fetcher.dispatch({ type: "gone", host });
     this.#exchange.drop(host);
-  }
-
-  async #askAround(id: string, signal: AbortSignal): Promise<void> {
-    const publisher = this.store.get(id)?.manifest.publisher;
-    const { site } = this.#deps.identity;
-    const around = { members: this.#members.values(), site, exchange: this.#exchange };
-    for await (const { host, have } of askAround({ id, publisher }, around, signal)) {
-      const manifests = [{ id, have, wanting: false, urgent: false, claims: [] }];
-      this.#fetcher.dispatch({ type: "said", host, local: false, whole: false, manifests });
-    }
   }
 }

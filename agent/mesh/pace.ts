@@ -11,6 +11,8 @@ export class Pace {
   #limit: RateLimit | null = null;
   #last: Promise<void> = Promise.resolve();
   #wake: () => void = () => {};
+  /** When somebody last had to wait. */
+  waitedMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -45,6 +47,7 @@ export class Pace {
       const nowMs = this.#clock.monotonic();
       const waitMs = this.#limit?.waitMs(bytes, nowMs) ?? 0;
       if (waitMs <= 0) break;
+      this.waitedMs = nowMs;
       await this.#sleep(waitMs);
     }
     this.#limit?.pass(bytes, this.#clock.monotonic());

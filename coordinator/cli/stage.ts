@@ -180,6 +180,9 @@ export function progressNote(status: StageStatus): string {
 const WAITING: Partial<Record<Reason, string>> = {
   paused: "paused (prestage resume)",
   throttled: "throttled: the host or its site is at peak",
+  "host-peak":
+    "the host itself is at its peak: goes on below 90 % of peakCpu in its agent.yaml (raise it?)",
+  "host-request": "a request's data comes first: goes on when it is there",
   "no-budget": "no budget: other orders use it up, or the disk is full",
   "host-gone": "not connected",
 };

@@ -45,7 +45,8 @@ export type HostReport = {
   routesVersion: number;
   orders: ReportedOrder[];
   stagedBytes: StagedBytes;
-  lease: { id: string; spentBytes: number } | null;
+  lease: { id: string; spentBytes: number; gives?: boolean | undefined } | null;
+  heldBy?: "peak" | "request" | undefined;
 };
 
 export type HostHello = {

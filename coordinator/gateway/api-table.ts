@@ -1,4 +1,5 @@
 /** The table of the HTTP API: every route there is. */
+
 import { z } from "zod";
 import {
   ApiTokenGiven,
@@ -32,6 +33,7 @@ import {
   WhyView,
   WorkloadList,
 } from "../../shared/api.ts";
+import { BudgetList } from "../../shared/api-budgets.ts";
 import { HostId, Name } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { WorkloadsFile } from "../../shared/workload.ts";
@@ -204,6 +206,13 @@ function reading(operations: Operations, metricsText: () => Promise<string>): Ro
       summary: "The declared workloads and QoS classes.",
       answer: WorkloadList,
       handle: () => operations.workloads(),
+    }),
+    route({
+      ...read,
+      path: "/api/v1/budgets",
+      summary: "Budgets of staging for fleet, sites and hosts, and what is granted of them.",
+      answer: BudgetList,
+      handle: () => operations.budgets(),
     }),
     route({
       ...read,

@@ -30,6 +30,7 @@ const SAMPLES: Record<string, Omit<Ask, "path"> & { path?: string }> = {
   "GET /api/v1/ledger": { path: "/api/v1/ledger?limit=5" },
   "GET /api/v1/doctor": {},
   "GET /api/v1/workloads": {},
+  "GET /api/v1/budgets": {},
   "GET /api/v1/artifacts": {},
   "GET /api/v1/stage/:id": { path: "/api/v1/stage/s1" },
   "GET /api/v1/signals": {},

@@ -1,4 +1,5 @@
 /** What the HTTP API can ask of the coordinator. The conductor carries it out. */
+
 import type {
   ApiTokenGiven,
   ApiTokenList,
@@ -31,6 +32,7 @@ import type {
   WhyView,
   WorkloadList,
 } from "../../shared/api.ts";
+import type { BudgetList } from "../../shared/api-budgets.ts";
 import type { FollowList, FollowRemoval, FollowRequest } from "../../shared/api-follows.ts";
 import type { ForecastModel, ForecastModelList, ModelAddition } from "../../shared/api-models.ts";
 import type { PublisherList, PublisherTrust } from "../../shared/api-publishers.ts";
@@ -71,6 +73,7 @@ export type Operations = {
   ledger(query: LedgerQuery): Promise<LedgerList> | LedgerList;
   doctor(): Promise<DoctorView> | DoctorView;
   workloads(): Promise<WorkloadList> | WorkloadList;
+  budgets(): BudgetList;
   artifacts(): Promise<ArtifactList> | ArtifactList;
 
   signals(): Promise<SignalsView> | SignalsView;

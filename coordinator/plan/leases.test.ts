@@ -3,27 +3,30 @@ import { describe, expect, test } from "vitest";
 import {
   acknowledged,
   classShares,
-  committedBytesPerSecond,
   EMPTY_BOOK,
   grantLeases,
   type LeaseDemand,
   type LeaseOptions,
 } from "./leases.ts";
+import { committedBytesPerSecond } from "./ledger.ts";
 
 const options: LeaseOptions = {
   budgetBytesPerSecond: 1000,
   perHostBytesPerSecond: 600,
   floorBytesPerSecond: 10,
   durationMs: 10_000,
+  site: () => ({ inBytesPerSecond: null, outBytesPerSecond: null }),
 };
+const home = (host: string) => ({ host, site: "lab" });
 const demand = (host: string, bytes: number, over: Partial<LeaseDemand> = {}): LeaseDemand => ({
   host,
   pending: [{ class: "default", priority: 100, bytes }],
+  gives: false,
   throttled: false,
   ...over,
 });
 const grant = (demands: LeaseDemand[], book = EMPTY_BOOK, now = 0) =>
-  grantLeases(book, { enrolled: demands.map((d) => d.host), demands }, options, now);
+  grantLeases(book, { enrolled: demands.map((d) => home(d.host)), demands }, options, now);
 
 describe("rates", () => {
   test("leases: one host gets its cap, not the whole budget (much pending)", () => {
@@ -44,10 +47,10 @@ describe("rates", () => {
     expect(rate(second.leases)).toBeLessThan(590);
     const held = new Map([...second.leases].map(([host, lease]) => [host, lease.id]));
     const book = acknowledged(second.book, held);
-    expect(committedBytesPerSecond(book, 100)).toBeLessThan(590);
+    expect(committedBytesPerSecond(book.fleet, 100)).toBeLessThan(590);
     const third = grant([demand("a", 0), demand("b", 1e9)], book, 200);
     expect(rate(third.leases)).toBeCloseTo(600, 3);
-    expect(committedBytesPerSecond(third.book, 200)).toBeLessThanOrEqual(1000);
+    expect(committedBytesPerSecond(third.book.fleet, 200)).toBeLessThanOrEqual(1000);
   });
 
   test("leases: an acknowledgement of a lease nobody granted changes nothing", () => {
@@ -87,7 +90,7 @@ describe("rates", () => {
 
   test("leases: what a vanished host held is free only after it expired (b disappears)", () => {
     const first = grant([demand("a", 1e9), demand("b", 1e9)]);
-    const input = { enrolled: ["a", "b"], demands: [demand("a", 1e9)] };
+    const input = { enrolled: ["a", "b"].map(home), demands: [demand("a", 1e9)] };
     const soon = grantLeases(first.book, input, options, 5_000);
     expect(soon.leases.get("a")?.stagingBytesPerSecond).toBeCloseTo(500, 0);
     const later = grantLeases(soon.book, input, options, 10_000);
@@ -102,6 +105,7 @@ const anyStep = fc.record({
   demands: fc.uniqueArray(
     fc.record({
       host: fc.integer({ min: 0, max: 14 }).map((n) => `h${n}`),
+      gives: fc.boolean(),
       throttled: fc.boolean(),
       pending: fc.array(
         fc.record({
@@ -115,51 +119,76 @@ const anyStep = fc.record({
     { selector: (d) => d.host, maxLength: 15 },
   ),
 });
+const anyLimit = fc.option(fc.integer({ min: 1, max: 1e6 }));
 const anyOptions = fc.record({
   budgetBytesPerSecond: fc.integer({ min: 1, max: 1e6 }),
   perHostBytesPerSecond: fc.integer({ min: 0, max: 1e6 }),
   floorBytesPerSecond: fc.integer({ min: 0, max: 1e5 }),
   durationMs: fc.integer({ min: 1_000, max: 20_000 }),
+  sites: fc.tuple(
+    fc.record({ inBytesPerSecond: anyLimit, outBytesPerSecond: anyLimit }),
+    fc.record({ inBytesPerSecond: anyLimit, outBytesPerSecond: anyLimit }),
+  ),
 });
+const siteOf = (host: string) => (Number(host.slice(1)) % 2 === 0 ? "even" : "odd");
 
-test("leases: what hosts may use never passes the budget (any fleet, at every moment)", () => {
+type Sent = { host: string; rate: number; floor: number; untilMs: number };
+/** Beside the book: all that was ever sent of one budget. */
+class Sums {
+  readonly #sent = new Map<string, Sent[]>();
+
+  add(budget: string, sent: Sent): void {
+    this.#sent.set(budget, [...(this.#sent.get(budget) ?? []), sent]);
+  }
+
+  /** The highest unexpired grant of each host, else its floor. */
+  of(budget: string, now: number): number {
+    let sum = 0;
+    for (const all of Map.groupBy(this.#sent.get(budget) ?? [], (s) => s.host).values())
+      sum += Math.max(...all.map((s) => (s.untilMs > now ? Math.max(s.rate, s.floor) : s.floor)));
+    return sum;
+  }
+}
+
+test("leases: what hosts may use never passes a budget (any fleet, any sites, at every moment)", () => {
   fc.assert(
-    fc.property(fc.array(anyStep, { maxLength: 12 }), anyOptions, (steps, limits) => {
+    fc.property(fc.array(anyStep, { maxLength: 12 }), anyOptions, (steps, { sites, ...limits }) => {
       let book = EMPTY_BOOK;
       let now = 0;
       const enrolled = new Set<string>();
-      // Beside the book: the highest unexpired grant ever sent to a host, else the last floor.
-      const sent = new Map<string, { rate: number; until: number; floor: number }[]>();
+      const sums = new Sums();
+      const site = (name: string) => sites[name === "even" ? 0 : 1];
       for (const step of steps) {
         now += step.wait;
         for (const d of step.demands) enrolled.add(d.host);
-        const result = grantLeases(
-          book,
-          { enrolled: [...enrolled], demands: step.demands },
-          limits,
-          now,
-        );
+        const all = [...enrolled].map((host) => ({ host, site: siteOf(host) }));
+        const input = { enrolled: all, demands: step.demands };
+        const result = grantLeases(book, input, { ...limits, site }, now);
         book = result.book;
         for (const [host, lease] of result.leases) {
-          const grants = sent.get(host) ?? [];
-          grants.push({
-            rate: lease.stagingBytesPerSecond,
-            until: lease.expiresMs,
-            floor: lease.floorBytesPerSecond,
-          });
-          sent.set(host, grants);
-          const classes = Object.values(lease.classes).reduce((a, b) => a + b, 0);
-          expect(classes).toBeLessThanOrEqual(lease.stagingBytesPerSecond + 1e-9);
-          expect(lease.stagingBytesPerSecond).toBeLessThanOrEqual(limits.perHostBytesPerSecond);
-        }
-        for (const at of [now, now + step.wait / 2]) {
-          let sum = 0;
-          for (const grants of sent.values()) {
-            const live = grants.filter((g) => g.until > at).map((g) => g.rate);
-            sum += Math.max(...live, ...grants.map((g) => g.floor));
+          const { stagingBytesPerSecond: rate, floorBytesPerSecond: floor } = lease;
+          const untilMs = lease.expiresMs;
+          sums.add("fleet", { host, rate, floor, untilMs });
+          for (const direction of ["incoming", "outgoing"] as const) {
+            const part = lease[direction];
+            if (!part) continue;
+            const { bytesPerSecond, floorBytesPerSecond } = part;
+            const sent = { host, rate: bytesPerSecond, floor: floorBytesPerSecond, untilMs };
+            sums.add(`${direction} ${siteOf(host)}`, sent);
           }
-          expect(sum).toBeLessThanOrEqual(limits.budgetBytesPerSecond * (1 + 1e-9));
-          expect(committedBytesPerSecond(book, at)).toBeLessThanOrEqual(
+          const classes = Object.values(lease.classes).reduce((x, y) => x + y, 0);
+          expect(classes).toBeLessThanOrEqual(rate + 1e-9);
+          expect(rate).toBeLessThanOrEqual(limits.perHostBytesPerSecond);
+        }
+        const within = (budget: string, limit: number | null, at: number) =>
+          expect(sums.of(budget, at)).toBeLessThanOrEqual((limit ?? 0) * (1 + 1e-9));
+        for (const at of [now, now + step.wait / 2]) {
+          within("fleet", limits.budgetBytesPerSecond, at);
+          for (const name of ["even", "odd"]) {
+            within(`incoming ${name}`, site(name).inBytesPerSecond, at);
+            within(`outgoing ${name}`, site(name).outBytesPerSecond, at);
+          }
+          expect(committedBytesPerSecond(book.fleet, at)).toBeLessThanOrEqual(
             limits.budgetBytesPerSecond * (1 + 1e-9),
           );
         }
@@ -169,12 +198,38 @@ test("leases: what hosts may use never passes the budget (any fleet, at every mo
   );
 });
 
+describe("sites", () => {
+  const site = (name: string) => ({
+    inBytesPerSecond: name === "thin" ? 100 : null,
+    outBytesPerSecond: name === "thin" ? 50 : null,
+  });
+  const enrolled = ["a", "b", "c"].map((host) => ({ host, site: host === "c" ? "wide" : "thin" }));
+
+  test("leases: hosts of a site share what may come into it, others go by the fleet's budget alone", () => {
+    const demands = ["a", "b", "c"].map((host) => demand(host, 1e9));
+    const { leases } = grantLeases(EMPTY_BOOK, { enrolled, demands }, { ...options, site }, 0);
+    const incoming = (host: string) => leases.get(host)?.incoming?.bytesPerSecond;
+    expect((incoming("a") ?? 0) + (incoming("b") ?? 0)).toBeCloseTo(100, 5);
+    expect(incoming("a")).toBeGreaterThan(45);
+    expect(incoming("b")).toBeGreaterThan(45);
+    expect(leases.get("a")?.stagingBytesPerSecond).toBeGreaterThan(300);
+    expect(incoming("c")).toBeUndefined();
+  });
+
+  test("leases: who is asked by other sites gets what may leave his", () => {
+    const demands = [demand("a", 0, { gives: true }), demand("b", 0), demand("c", 1e9)];
+    const { leases } = grantLeases(EMPTY_BOOK, { enrolled, demands }, { ...options, site }, 0);
+    expect(leases.get("a")?.outgoing?.bytesPerSecond).toBeGreaterThan(40);
+    expect(leases.get("b")?.outgoing?.bytesPerSecond).toBeLessThan(10);
+  });
+});
+
 test("leases: the book stays small (a thousand renewals at any rate)", () => {
   let book = EMPTY_BOOK;
   for (let i = 0; i < 1000; i++)
     ({ book } = grant([demand("a", (i * 7919) % 10_000), demand("b", 1e9)], book, i * 100));
-  expect(book.hosts.get("a")?.grants.length).toBeLessThan(100);
-  expect(book.hosts.get("b")?.grants.length).toBeLessThan(100);
+  expect(book.fleet.get("a")?.grants.length).toBeLessThan(100);
+  expect(book.fleet.get("b")?.grants.length).toBeLessThan(100);
 });
 
 test("leases: the order of hosts changes nothing (any order)", () => {

@@ -1,11 +1,17 @@
 /**
- * The fleet's staging bytes per second, split into leases. What a host may be using is the highest
- * of its unexpired grants, because a newer one may never have reached it, and its floor for ever,
- * because an unreachable host falls to that; the sum of these never passes the budget. A host that
- * vanished holds its part until its lease ends. Refused: taking a lease back at once; nobody can
- * take back what a partitioned host holds.
+ * Budgets of bytes per second, split into leases: what is staged by the whole fleet, and for each
+ * site that has a budget what comes into it and what leaves it. A ledger each; one lease carries a
+ * host's part of all.
  */
 import type { HostId, Lease } from "../../shared/domain.ts";
+import {
+  acknowledge,
+  committedBytesPerSecond,
+  type Demand,
+  type Granted,
+  grant,
+  type Ledger,
+} from "./ledger.ts";
 
 export type LeaseOptions = {
   /** Of the whole fleet. Raised: staging is faster and takes more of the links. */
@@ -15,193 +21,136 @@ export type LeaseOptions = {
   floorBytesPerSecond: number;
   /** Demand clock. Raised: fewer renewals, and a vanished host blocks its part longer. */
   durationMs: number;
+  /** What staging may bring into a site and take out of it; null: no budget. */
+  site: (site: string) => SiteBudget;
 };
+export type SiteBudget = { inBytesPerSecond: number | null; outBytesPerSecond: number | null };
 
 /** Bytes a host still has to stage, per QoS class. */
 export type LeaseDemand = {
   host: HostId;
   pending: { class: string; priority: number; bytes: number }[];
+  /** Hosts of other sites wait for what it sends. */
+  gives: boolean;
   /** At peak or paused: gets rate 0. */
   throttled: boolean;
 };
+export type LeaseInput = {
+  /** Each keeps its floor reserved. */
+  enrolled: readonly { host: HostId; site: string }[];
+  demands: readonly LeaseDemand[];
+};
 
-type HostGrants = { floor: number; grants: readonly Lease[] };
-
+/** The fleet's ledger, and by site of those that have a budget. */
 export type LeaseBook = {
-  hosts: ReadonlyMap<HostId, HostGrants>;
+  fleet: Ledger;
+  incoming: ReadonlyMap<string, Ledger>;
+  outgoing: ReadonlyMap<string, Ledger>;
   next: number;
 };
 
-export const EMPTY_BOOK: LeaseBook = { hosts: new Map(), next: 1 };
+export const EMPTY_BOOK: LeaseBook = {
+  fleet: new Map(),
+  incoming: new Map(),
+  outgoing: new Map(),
+  next: 1,
+};
 
-/**
- * What waits should be there in this time where the budget allows it; the seconds are those of the
- * rates, not of the demand clock. Raised: links are idle while something waits.
- */
-const SPEND_SECONDS = 1;
-/** Floors take at most this part of the budget… */
-const FLOORS_SHARE = 0.5;
-/** …and a new host's floor at most this part of what is left of it. */
-const FLOOR_OF_REST = 1 / 8;
 /** Of a host's lease, at least this part goes to every class that waits, together. */
 const CLASS_MIN_SHARE = 0.2;
 /** …and of the rest this part to the highest, the same of what is left to the next. */
 const CLASS_PART = 0.75;
 
-/** Leases for the connected hosts; every host of `enrolled` keeps its floor reserved. */
+/** Leases for the connected hosts; every enrolled host keeps its floors reserved. */
 export function grantLeases(
   book: LeaseBook,
-  input: { enrolled: readonly HostId[]; demands: readonly LeaseDemand[] },
+  input: LeaseInput,
   options: LeaseOptions,
   now: number,
 ): { book: LeaseBook; leases: Map<HostId, Lease> } {
-  const hosts = current(book, input, options, now);
-  const free = options.budgetBytesPerSecond - committed(hosts);
   const demands = input.demands.toSorted((a, b) => (a.host < b.host ? -1 : 1));
-  const rates = split(demands, hosts, free, options);
+  const { perHostBytesPerSecond, floorBytesPerSecond } = options;
+  const expiresMs = now + options.durationMs;
+  const ids = new Map(demands.map(({ host }, i) => [host, `l${book.next + i}`]));
+  const split = (
+    ledger: Ledger,
+    budget: Omit<Parameters<typeof grant>[1], "floorBytesPerSecond">,
+  ) => grant(ledger, { ...budget, floorBytesPerSecond }, ids, { expiresMs, now });
+  const fleet = split(book.fleet, {
+    bytesPerSecond: options.budgetBytesPerSecond,
+    perHostBytesPerSecond,
+    hosts: [...new Set([...input.enrolled.map((e) => e.host), ...ids.keys()])],
+    demands: demands.map(toStage),
+  });
+  const sites = Map.groupBy(input.enrolled, (e) => e.site);
+  const ofSites = (
+    ledgers: ReadonlyMap<string, Ledger>,
+    limit: (budget: SiteBudget) => number | null,
+    demandOf: (demand: LeaseDemand) => Demand,
+  ) => {
+    const [kept, granted] = [new Map<string, Ledger>(), new Map<HostId, Granted>()];
+    for (const [site, members] of sites) {
+      const bytesPerSecond = limit(options.site(site));
+      if (bytesPerSecond === null) continue;
+      const hosts = members.map((m) => m.host);
+      const own = demands.filter((d) => hosts.includes(d.host)).map(demandOf);
+      const budget = { bytesPerSecond, perHostBytesPerSecond: bytesPerSecond, hosts, demands: own };
+      const result = split(ledgers.get(site) ?? new Map(), budget);
+      kept.set(site, result.ledger);
+      for (const [host, part] of result.granted) granted.set(host, part);
+    }
+    return { ledgers: kept, granted };
+  };
+  const incoming = ofSites(book.incoming, (b) => b.inBytesPerSecond, toStage);
+  const outgoing = ofSites(book.outgoing, (b) => b.outBytesPerSecond, toGive);
   const leases = new Map<HostId, Lease>();
-  let next = book.next;
-  for (const demand of demands) {
-    const own = hosts.get(demand.host);
-    if (!own) continue;
-    const rate = demand.throttled ? 0 : (rates.get(demand.host) ?? own.floor);
-    const lease: Lease = {
-      id: `l${next++}`,
-      stagingBytesPerSecond: rate,
-      expiresMs: now + options.durationMs,
-      floorBytesPerSecond: own.floor,
-      classes: classShares(demand.pending, rate, options.durationMs),
-    };
-    hosts.set(demand.host, { floor: own.floor, grants: [...own.grants, lease] });
-    leases.set(demand.host, lease);
+  for (const { host, pending } of demands) {
+    const whole = fleet.granted.get(host) ?? { bytesPerSecond: 0, floorBytesPerSecond: 0 };
+    leases.set(host, {
+      id: ids.get(host) ?? "",
+      stagingBytesPerSecond: whole.bytesPerSecond,
+      expiresMs,
+      floorBytesPerSecond: whole.floorBytesPerSecond,
+      incoming: incoming.granted.get(host),
+      outgoing: outgoing.granted.get(host),
+      classes: classShares(pending, whole.bytesPerSecond, options.durationMs),
+    });
   }
-  return { book: { hosts, next }, leases };
+  const next = book.next + ids.size;
+  const ledgers = { incoming: incoming.ledgers, outgoing: outgoing.ledgers };
+  return { book: { fleet: fleet.ledger, ...ledgers, next }, leases };
 }
 
 /**
- * The host said it goes by this lease: the ones granted before it are of no use to it any more, so
- * that what they held is free for others at once and not only when they expire.
+ * The host said it goes by this lease: what the ones granted before it held is free for others at
+ * once and not only when they expire.
  */
 export function acknowledged(book: LeaseBook, held: ReadonlyMap<HostId, string>): LeaseBook {
-  const hosts = new Map(book.hosts);
-  for (const [id, lease] of held) {
-    const host = hosts.get(id);
-    const at = host?.grants.findIndex((grant) => grant.id === lease) ?? -1;
-    if (host && at > 0) hosts.set(id, { ...host, grants: host.grants.slice(at) });
-  }
-  return { ...book, hosts };
+  const all = (ledgers: ReadonlyMap<string, Ledger>) =>
+    new Map([...ledgers].map(([site, ledger]) => [site, acknowledge(ledger, held)]));
+  return {
+    ...book,
+    fleet: acknowledge(book.fleet, held),
+    incoming: all(book.incoming),
+    outgoing: all(book.outgoing),
+  };
 }
 
-/** What all hosts together may be using now, by the grants given out. */
-export function committedBytesPerSecond(book: LeaseBook, now: number): number {
-  let sum = 0;
-  for (const host of book.hosts.values()) {
-    const live = host.grants.filter((lease) => lease.expiresMs > now);
-    sum += Math.max(host.floor, ...live.map((lease) => lease.stagingBytesPerSecond));
-  }
-  return sum;
+/** What hosts may be using now of all budgets together: falls when some of one comes free. */
+export function committedInAll(book: LeaseBook, now: number): number {
+  const ledgers = [book.fleet, ...book.incoming.values(), ...book.outgoing.values()];
+  return ledgers.reduce((sum, ledger) => sum + committedBytesPerSecond(ledger, now), 0);
 }
 
-/** The book without what has expired, with a floor for hosts that are new. */
-function current(
-  book: LeaseBook,
-  input: { enrolled: readonly HostId[]; demands: readonly LeaseDemand[] },
-  options: LeaseOptions,
-  now: number,
-): Map<HostId, HostGrants> {
-  const hosts = new Map<HostId, HostGrants>();
-  const known = new Set([...input.enrolled, ...input.demands.map((d) => d.host)]);
-  for (const [id, host] of book.hosts) {
-    const grants = dominant(host.grants.filter((lease) => lease.expiresMs > now));
-    if (known.has(id) || grants.length > 0) hosts.set(id, { floor: host.floor, grants });
-  }
-  let reserve = options.budgetBytesPerSecond * FLOORS_SHARE;
-  for (const host of hosts.values()) reserve -= host.floor;
-  let free = options.budgetBytesPerSecond - committed(hosts);
-  for (const id of [...known].sort()) {
-    if (hosts.has(id)) continue;
-    const floor = Math.max(0, Math.min(options.floorBytesPerSecond, reserve * FLOOR_OF_REST, free));
-    reserve -= floor;
-    free -= floor;
-    hosts.set(id, { floor, grants: [] });
-  }
-  return hosts;
+function toStage({ host, pending, throttled }: LeaseDemand): Demand {
+  const bytes = pending.reduce((sum, p) => sum + p.bytes, 0);
+  const weight = pending.reduce((sum, p) => sum + p.bytes * (1 + p.priority), 1);
+  return { host, weight, bytes, throttled };
 }
 
-/** Grants that can still be the highest at some time: bounded, and falling over time. */
-function dominant(grants: readonly Lease[]): Lease[] {
-  const kept: Lease[] = [];
-  for (const lease of grants.toReversed())
-    if (kept.every((k) => k.stagingBytesPerSecond < lease.stagingBytesPerSecond)) kept.push(lease);
-  return kept.reverse();
-}
-
-function inUse(host: HostGrants): number {
-  return Math.max(host.floor, ...host.grants.map((lease) => lease.stagingBytesPerSecond));
-}
-
-function committed(hosts: ReadonlyMap<HostId, HostGrants>): number {
-  let sum = 0;
-  for (const host of hosts.values()) sum += inUse(host);
-  return sum;
-}
-
-/**
- * Rates by priority-weighted pending bytes, filled like water: a host never gets more than its cap
- * or its need, and what it leaves goes to the others. A renewal up to what the host may use anyway
- * costs nothing; only what is above comes out of `free`.
- */
-function split(
-  demands: readonly LeaseDemand[],
-  hosts: ReadonlyMap<HostId, HostGrants>,
-  free: number,
-  options: LeaseOptions,
-): Map<HostId, number> {
-  const rates = new Map<HostId, number>();
-  const open = demands.flatMap((demand) => {
-    const own = hosts.get(demand.host);
-    if (!own || demand.throttled) return [];
-    const weight = demand.pending.reduce((sum, p) => sum + p.bytes * (1 + p.priority), 1);
-    const bytes = demand.pending.reduce((sum, p) => sum + p.bytes, 0);
-    const need = bytes / SPEND_SECONDS;
-    const cap = Math.min(options.perHostBytesPerSecond, Math.max(own.floor, need));
-    return [{ host: demand.host, weight, cap, held: inUse(own), floor: own.floor }];
-  });
-  const held = open.reduce((sum, o) => sum + o.held, 0);
-  let pool = Math.max(0, held + Math.max(0, free));
-  for (const one of open) pool -= Math.min(one.floor, one.cap);
-  let weights = open.reduce((sum, one) => sum + one.weight, 0);
-  // Those that fill up first come first, so that one pass levels the water.
-  for (const one of open.toSorted((a, b) => room(a) / a.weight - room(b) / b.weight)) {
-    const share = weights > 0 ? (Math.max(0, pool) * one.weight) / weights : 0;
-    const extra = Math.min(room(one), share);
-    rates.set(one.host, Math.min(one.cap, one.floor + extra));
-    pool -= extra;
-    weights -= one.weight;
-  }
-  return limitGrowth(open, rates, free);
-}
-
-function room(one: { cap: number; floor: number }): number {
-  return Math.max(0, one.cap - one.floor);
-}
-
-/** What was given to others may not have reached its giver's loser: growth comes from `free`. */
-function limitGrowth(
-  open: readonly { host: HostId; held: number }[],
-  rates: Map<HostId, number>,
-  free: number,
-): Map<HostId, number> {
-  let growth = 0;
-  for (const one of open) growth += Math.max(0, (rates.get(one.host) ?? 0) - one.held);
-  const part = growth > free ? Math.max(0, free) / growth : 1;
-  // A hair less than everything, so that no rounding passes the budget.
-  const allowed = part < 1 ? part * (1 - 1e-9) : 1;
-  for (const one of open) {
-    const rate = rates.get(one.host) ?? 0;
-    if (rate > one.held) rates.set(one.host, one.held + (rate - one.held) * allowed);
-  }
-  return rates;
+/** Nobody knows how much others will fetch: who is asked now gets what there is. */
+function toGive({ host, gives, throttled }: LeaseDemand): Demand {
+  return { host, weight: 1, bytes: gives ? Number.POSITIVE_INFINITY : 0, throttled };
 }
 
 /**

@@ -138,7 +138,16 @@ export const Report = z.object({
   }),
   /** Memory environments have held, byte-milliseconds on the demand clock since the start. */
   memoryTime: z.object({ planned: z.number().min(0), unplanned: z.number().min(0) }),
-  lease: z.object({ id: z.string().max(64), spentBytes: Bytes }).nullable(),
+  lease: z
+    .object({
+      id: z.string().max(64),
+      spentBytes: Bytes,
+      /** Hosts of other sites wait for what this one sends. */
+      gives: z.boolean().optional(),
+    })
+    .nullable(),
+  /** What on the host itself holds staging back: its own peak, or a request's transfer. */
+  heldBy: z.enum(["peak", "request"]).optional(),
   /** Peers that gave something else than they were asked for. */
   liars: list(Liar, 100).default(() => []),
   /** Reading again what is stored; null: it never does. */

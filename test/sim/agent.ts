@@ -15,7 +15,7 @@ import {
   type SessionEvent,
   step,
 } from "../../agent/link/session.ts";
-import { stagingRate } from "../../agent/staging.ts";
+import { stagingRates } from "../../agent/staging.ts";
 import { WarmPool } from "../../agent/warm/pool.ts";
 import type { Lease, RouteEntry } from "../../shared/domain.ts";
 import { categoryKey } from "../../shared/domain.ts";
@@ -410,7 +410,7 @@ export class SimAgent {
   #applyRate(boot: Boot): void {
     this.#atPeak = this.cpuUsed > (this.#atPeak ? CALM_CPU : PEAK_CPU);
     const orders = { lease: boot.lease, ...boot.told };
-    const rate = stagingRate(orders, this.#atPeak, this.#run.queue.now());
+    const { total: rate } = stagingRates(orders, this.#atPeak, this.#run.queue.now());
     const deaf = this.#run.breaks.has("ignore-throttle");
     boot.mesh.setRate(deaf ? Math.max(rate, this.#run.world.budget.floor) : rate);
   }

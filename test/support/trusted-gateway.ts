@@ -132,6 +132,7 @@ function cannedOperations(trust: Trust, taken: string[]): Operations {
     ledger: ({ limit }) => canned("ledger", { rows: [], limit }),
     doctor: () => canned("doctor", { checks: [] }),
     workloads: () => canned("workloads", { classes: [], workloads: [] }),
+    budgets: () => canned("budgets", { budgets: [] }),
     artifacts: () => canned("artifacts", { artifacts: [] }),
     signals: () => canned("signals", { sources: [], effects: [] }),
     events: () => canned("events", { events: [] }),
