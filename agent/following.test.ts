@@ -36,7 +36,9 @@ async function started(options: { published?: string[]; connected?: boolean } = 
         const version = versionOf(revision);
         const none = { bytes: 0, chunks: 0 };
         const novelty = { all: none, toName: none, toHost: none };
-        return { name, version, manifestHash: "", tags, bytes: 1, files: 1, revision, novelty };
+        const store = { logicalBytes: 1, usedBytes: 1 };
+        const about = { name, version, manifestHash: "", tags, bytes: 1, files: 1, revision };
+        return { ...about, novelty, store };
       },
     },
     connected: () => world.connected,

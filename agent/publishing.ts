@@ -23,6 +23,8 @@ export type Published = {
   files: number;
   /** Against what this host has of other versions. */
   novelty: Novelty;
+  /** All versions here: their files, and what these take of the disk. */
+  store: { logicalBytes: number; usedBytes: number };
 };
 export type PublishingDeps = {
   mesh: Pick<Mesh, "publish" | "publishStream" | "store">;
@@ -60,7 +62,7 @@ export class Publishing {
     const what = { ...rest, sign: publicKey === null ? undefined : signer(publicKey, signature) };
     return "url" in from
       ? this.fromUrl(from.url, { ...what, keep: from.keep }, progress, signal)
-      : this.#directory(from.dir, from.originUrl, what);
+      : this.#directory(from, what, progress, signal);
   }
 
   /** Throws CONFLICT when it changed meanwhile; then nothing was announced. */
@@ -90,11 +92,17 @@ export class Publishing {
     return this.#announce(signed, tags, revision);
   }
 
-  async #directory(dir: string, originUrl: string | null, what: What): Promise<Published> {
+  async #directory(
+    { dir, originUrl }: { dir: string; originUrl: string | null },
+    what: What,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<Published> {
     const { name, version, tags, sign } = what;
     if (version === null) throw new PrestageError("USAGE", "a directory has no revision", NAME_IT);
     const origin = originUrl === null ? null : parseSourceUrl(originUrl).href;
-    const options = { name, version, originUrl: origin, keep: origin === null, sign };
+    const about = { name, version, originUrl: origin, keep: origin === null, sign };
+    const options = { ...about, progress, signal };
     return this.#announce(await this.#deps.mesh.publish(dir, options), tags, "");
   }
 
@@ -104,7 +112,9 @@ export class Publishing {
     const { manifestHash } = await this.#deps.announce(signed, tags);
     const { name, version, bytes } = manifest;
     const files = manifest.files.length;
-    return { name, version, manifestHash, tags, bytes, files, revision, novelty };
+    const { logicalBytes, usedBytes } = this.#deps.mesh.store;
+    const store = { logicalBytes, usedBytes };
+    return { name, version, manifestHash, tags, bytes, files, revision, novelty, store };
   }
 }
 

@@ -3,10 +3,12 @@ import { chmod, cp, mkdir, readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { addCommand, type Call, type Shell } from "../../shared/cli/command.ts";
+import { TransferText } from "../../shared/cli/rate.ts";
 import { parseVersion, parseWish } from "../../shared/cli/refs.ts";
 import { bytes } from "../../shared/cli/text.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { IMAGE_SCHEME, imageArtifactName, parseImage } from "../../shared/image.ts";
+import { terminalClock } from "../../shared/runtime/terminal.ts";
 import { parseSourceUrl, shownUrl } from "../../shared/source-url.ts";
 import { agentDataDir, callAgent } from "./local.ts";
 import { readKey } from "./publisher-key.ts";
@@ -20,6 +22,7 @@ export type Published = {
   bytes: number;
   files: number;
   novelty: { all: Amount; toName: Amount; toHost: Amount };
+  store: { logicalBytes: number; usedBytes: number };
 };
 
 const dataOption = [
@@ -200,7 +203,7 @@ async function sourceOf(call: Call<PublishOptions>): Promise<PublishWish["from"]
 }
 
 function publishedText(published: Published): string {
-  const { name, version, manifestHash, tags, files, novelty } = published;
+  const { name, version, manifestHash, tags, files, novelty, store } = published;
   const tagged = tags.map((tag) => `  ${name}:${tag}`).join("");
   const amount = (a: Amount) => `${bytes(a.bytes)} in ${a.chunks} chunks`;
   const { all, toName, toHost } = novelty;
@@ -208,7 +211,8 @@ function publishedText(published: Published): string {
   return (
     `${name}@${version}  ${manifestHash}${tagged}\n` +
     `${bytes(published.bytes)} in ${files} files; new: ${amount(toName)} ` +
-    `(${known} % is in older versions of ${name}), ${amount(toHost)} of it nowhere on this host\n`
+    `(${known} % is in older versions of ${name}), ${amount(toHost)} of it nowhere on this host\n` +
+    `versions on this host: ${bytes(store.logicalBytes)}, on its disk ${bytes(store.usedBytes)}\n`
   );
 }
 
@@ -273,9 +277,10 @@ async function withBar<T>(
   work: (progress: (bytesDone: number, size: number) => void) => Promise<T>,
 ): Promise<T> {
   const bar = call.progress(label);
+  const text = new TransferText();
   try {
     return await work((done, size) =>
-      bar.update(done, size, size > 0 ? `${bytes(done)} of ${bytes(size)}` : bytes(done)),
+      bar.update(done, size, text.at(terminalClock.monotonic(), done, size)),
     );
   } finally {
     bar.end();

@@ -3,12 +3,16 @@ import type { FileHandle } from "node:fs/promises";
 import { lstat, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { PrestageError } from "../../shared/errors.ts";
+import { MANIFEST_FILES_MAX } from "../../shared/manifest.ts";
 import { fillFromFile } from "./chunker.ts";
+import { everyLimit } from "./disk.ts";
 import type { OpenFile } from "./ingest.ts";
 
-/** Sorted by path. Throws USAGE on what no manifest can hold (links, devices). */
-export async function* openDirectory(dir: string): AsyncGenerator<OpenFile> {
-  for (const path of await filesUnder(dir)) {
+export type Listed = { dir: string; paths: string[]; bytes: number };
+
+/** One after the other, in order of their paths. */
+export async function* openDirectory({ dir, paths }: Listed): AsyncGenerator<OpenFile> {
+  for (const path of paths) {
     const original = join(dir, path);
     const file = await open(original, "r");
     try {
@@ -33,8 +37,11 @@ async function openFile(file: FileHandle, path: string, original: string): Promi
   return { path, executable, fill: fillFromFile(file), original, end };
 }
 
-/** Paths of all regular files, sorted. */
-async function filesUnder(dir: string): Promise<string[]> {
+/**
+ * All regular files. Throws USAGE on what no manifest can hold (links, devices), TOO_LARGE when it
+ * cannot hold so many.
+ */
+export async function listDirectory(dir: string): Promise<Listed> {
   const top = await lstat(dir).catch((cause: unknown) => {
     throw new PrestageError("NOT_FOUND", `no directory ${dir}`, { cause });
   });
@@ -51,5 +58,16 @@ async function filesUnder(dir: string): Promise<string[]> {
           details: { path },
         });
     }
-  return paths.sort();
+  if (paths.length > MANIFEST_FILES_MAX)
+    throw new PrestageError("TOO_LARGE", `${dir} has over ${MANIFEST_FILES_MAX} files`, {
+      details: { dir, files: paths.length },
+      remedy: "Publish its folders as artifacts of their own, or an archive of it.",
+    });
+  let bytes = 0;
+  await everyLimit(paths, 8, async (path) => {
+    const { size } = await lstat(join(dir, path));
+    bytes += size;
+    return true;
+  });
+  return { dir, paths: paths.sort(), bytes };
 }

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { verifyManifest } from "../../shared/manifest.ts";
 import { Cutter, fillFromFile, fillFromPieces } from "./chunker.ts";
 import type { IncomingFile } from "./ingest.ts";
-import { TestFleet } from "./mesh.fixture.ts";
+import { TestFleet, writeTree } from "./mesh.fixture.ts";
 
 const { signal } = new AbortController();
 
@@ -47,6 +47,29 @@ describe("ingest: a stream", () => {
       ),
       { numRuns: 15 },
     );
+  });
+});
+
+describe("ingest: a published directory", () => {
+  const fleet = new TestFleet();
+  afterEach(() => fleet.close());
+
+  test("tells how far it is of how much; equal files and versions are on the disk once", async () => {
+    const a = await fleet.start("a");
+    const dir = await fleet.folder();
+    const bytes = randomBytes(1 << 20);
+    await writeTree(dir, { "one/x": bytes, "two/y": randomBytes(1 << 19) });
+    const told: [number, number][] = [];
+    const about = { name: "thing", originUrl: null, keep: true };
+    const progress = (done: number, size: number) => told.push([done, size]);
+    await a.mesh.publish(dir, { ...about, version: "1", progress });
+    expect(told[0]?.[0]).toBeGreaterThan(0);
+    expect(told[0]?.[1]).toBe(3 << 19);
+    const used = a.mesh.store.usedBytes;
+    await writeTree(dir, { "two/z": bytes });
+    await a.mesh.publish(dir, { ...about, version: "2" });
+    expect(a.mesh.store.logicalBytes).toBe((3 << 19) + (5 << 19));
+    expect(a.mesh.store.usedBytes).toBeLessThan(used + (1 << 16));
   });
 });
 

@@ -17,7 +17,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { PrestageError } from "../../shared/errors.ts";
 import { signManifest } from "../../shared/manifest.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
-import { openDirectory } from "./directory.ts";
+import { listDirectory, openDirectory } from "./directory.ts";
 import { diskError, ignoreMissing, nodeDisk } from "./disk.ts";
 import { type Fault, FaultyDisk } from "./faulty-disk.fixture.ts";
 import { ingest } from "./ingest.ts";
@@ -85,7 +85,7 @@ class Life {
     const signal = new AbortController().signal;
     const about = { name: "three", version: "1", originUrl: null, keep: true };
     const what = { ...about, bytesMax: 1e9, signal, progress: () => {} };
-    const { hash: id } = await ingest(openDirectory(this.#source), what, {
+    const { hash: id } = await ingest(openDirectory(await listDirectory(this.#source)), what, {
       store: this.#store,
       sign: (manifest) => signManifest(manifest, key),
       note: () => {},

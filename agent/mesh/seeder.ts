@@ -2,7 +2,7 @@
 import type { SignedManifest } from "../../shared/domain.ts";
 import { keyFromSeed, signManifest } from "../../shared/manifest.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import { openDirectory } from "./directory.ts";
+import { listDirectory, openDirectory } from "./directory.ts";
 import {
   type IncomingFile,
   ingest,
@@ -23,6 +23,8 @@ export type SeederDeps = {
   pin(manifestHash: string): () => void;
   onComplete(manifestHash: string): void;
 };
+/** Progress is told so often: of small files there are thousands a second. */
+const TOLD_MS = 100;
 const NEVER = new AbortController().signal;
 
 /** `sign`: default is this host's key. */
@@ -37,13 +39,19 @@ export class Seeder {
   }
 
   /** Cuts, signs and, unless it lies at an origin and need not be kept, stores a directory. */
-  directory(
+  async directory(
     dir: string,
-    options: What & Partial<Pick<Version, "signal" | "progress">>,
+    {
+      signal = NEVER,
+      progress = () => {},
+      ...what
+    }: What & { signal?: AbortSignal; progress?: (bytesDone: number, bytes: number) => void },
   ): Promise<SignedManifest> {
-    const keep = options.keep || options.originUrl === null;
-    const unbounded = { bytesMax: Number.MAX_SAFE_INTEGER, signal: NEVER, progress: () => {} };
-    return this.#seed(openDirectory(dir), { ...unbounded, ...options, keep });
+    const keep = what.keep || what.originUrl === null;
+    const listed = await listDirectory(dir);
+    const bytesMax = Number.MAX_SAFE_INTEGER;
+    const told = (done: number) => progress(done, listed.bytes);
+    return this.#seed(openDirectory(listed), { ...what, bytesMax, signal, progress: told, keep });
   }
 
   /** The same of files that come as a stream. Throws what reading them throws. */
@@ -53,15 +61,25 @@ export class Seeder {
 
   async #seed(files: AsyncIterable<OpenFile>, what: Version & Signing): Promise<SignedManifest> {
     const { identity, clock, store, signers, pin, onComplete } = this.#deps;
+    let toldMs = Number.NEGATIVE_INFINITY;
+    const progress = (bytesDone: number) => {
+      if (clock.monotonic() - toldMs < TOLD_MS) return;
+      toldMs = clock.monotonic();
+      what.progress(bytesDone);
+    };
     const own: Sign = (manifest) => signManifest(manifest, keyFromSeed(identity.seed));
-    const signed = await ingest(files, what, {
-      store,
-      sign: what.sign ?? own,
-      note: (signed, manifest) => signers.note(signed, manifest),
-      publisher: identity.host,
-      createdMs: clock.now(),
-      pin,
-    });
+    const signed = await ingest(
+      files,
+      { ...what, progress },
+      {
+        store,
+        sign: what.sign ?? own,
+        note: (signed, manifest) => signers.note(signed, manifest),
+        publisher: identity.host,
+        createdMs: clock.now(),
+        pin,
+      },
+    );
     if (!what.keep) return signed;
     await store.noteUsed(signed.hash);
     onComplete(signed.hash);

@@ -8,7 +8,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openDirectory } from "../../../agent/mesh/directory.ts";
+import { listDirectory, openDirectory } from "../../../agent/mesh/directory.ts";
 import { nodeDisk } from "../../../agent/mesh/disk.ts";
 import { ingest } from "../../../agent/mesh/ingest.ts";
 import { Store } from "../../../agent/mesh/store.ts";
@@ -71,12 +71,12 @@ async function plainHash(path: string): Promise<void> {
 }
 
 let published = 0;
-function publish(dir: string, store: Store): Promise<unknown> {
+async function publish(dir: string, store: Store): Promise<unknown> {
   const version = String(published++);
   const about = { name: "bench", version, originUrl: null, keep: true };
   const signal = new AbortController().signal;
   return ingest(
-    openDirectory(dir),
+    openDirectory(await listDirectory(dir)),
     { ...about, bytesMax: Number.MAX_SAFE_INTEGER, signal, progress: () => {} },
     {
       store,
