@@ -1,5 +1,6 @@
 /** What moves data: the link, the sources, the mesh, and who obtains and offers artifacts by them. */
 import { join } from "node:path";
+import { packManifest, unpackManifest } from "../shared/packed-manifest.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { secret } from "../shared/runtime/random.ts";
 import { Artifacts } from "./artifacts.ts";
@@ -60,7 +61,8 @@ export function makeTransfers(deps: TransferDeps, lastKnown: LastKnown, routerUr
       onRefused: (peerId) => refusals.note(peerId),
       resolveManifest: async (hash) => {
         const timeoutMs = link.connected ? MANIFEST_MS_MAX : MANIFEST_AWAY_MS_MAX;
-        return (await link.request({ kind: "manifest", hash }, { timeoutMs })).manifest;
+        const reply = await link.request({ kind: "manifest", hash }, { timeoutMs });
+        return unpackManifest(reply.manifest);
       },
       source: sources,
     },
@@ -103,8 +105,10 @@ export function makeSupply(
     ...deps,
     mesh,
     sources,
-    announce: (manifest, tags) =>
-      link.request({ kind: "publish", manifest, tags }, { timeoutMs: PUBLISH_MS_MAX }),
+    announce: async (signed, tags) => {
+      const manifest = await packManifest(signed);
+      return link.request({ kind: "publish", manifest, tags }, { timeoutMs: PUBLISH_MS_MAX });
+    },
   });
   const mirroring = new Mirroring(
     {

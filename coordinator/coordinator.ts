@@ -6,6 +6,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { categoryKey, type HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
+import { packManifest } from "../shared/packed-manifest.ts";
 import type { Hello, ReplyBody, Report, RequestBody } from "../shared/protocol/bodies.ts";
 import { demandClock } from "../shared/replay.ts";
 import { type Clock, every } from "../shared/runtime/clock.ts";
@@ -405,7 +406,7 @@ export class Coordinator {
         const facts = artifacts.facts(body.hash);
         if (!manifest || !facts) throw new PrestageError("NOT_FOUND", `no manifest ${body.hash}`);
         this.#trust.publishers.require(facts);
-        return { kind: "manifest", manifest };
+        return { kind: "manifest", manifest: await packManifest(manifest) };
       }
       case "model":
         return { kind: "model", model: this.#affinities.model };

@@ -2,6 +2,7 @@
 import type { HostId } from "../shared/domain.ts";
 import { PrestageError } from "../shared/errors.ts";
 import { verifyManifest } from "../shared/manifest.ts";
+import { unpackManifest } from "../shared/packed-manifest.ts";
 import type { ReplyBody, RequestBody } from "../shared/protocol/bodies.ts";
 import { parseSourceUrl } from "../shared/source-url.ts";
 import type { Store } from "./store/store.ts";
@@ -26,9 +27,10 @@ export class Publications {
   /** A host publishes only as itself; a version never changes. */
   async publish(
     host: HostId,
-    { manifest: signed, tags }: Extract<RequestBody, { kind: "publish" }>,
+    { manifest: packed, tags }: Extract<RequestBody, { kind: "publish" }>,
   ): Promise<ReplyBody> {
     const { store, trust } = this.#deps;
+    const signed = await unpackManifest(packed);
     const manifest = verifyManifest(signed);
     const { name, version, bytes, createdMs, publisher, originUrl, files } = manifest;
     // The URL goes to every host and to whoever reads the API.

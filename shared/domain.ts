@@ -55,7 +55,7 @@ export const Manifest = z.object({
   name: Name,
   version: Version,
   createdMs: TimeMs,
-  files: z.array(ManifestFile).max(20_000),
+  files: z.array(ManifestFile).max(250_000),
   bytes: Bytes,
   /** Base URL where the files lie as they are, for ranges; null when only peers have the chunks. */
   originUrl: z.url().max(2048).nullable(),
@@ -66,7 +66,7 @@ export type Manifest = z.infer<typeof Manifest>;
 
 /** The manifest's exact bytes (canonical JSON), so that its hash and signature stay checkable. */
 export const SignedManifest = z.object({
-  body: z.string().max(8 << 20),
+  body: z.string().max(64 << 20),
   /** SHA-256 of `body`, hex: the identity of the version. */
   hash: Sha256,
   /** Ed25519 over `body` by the publisher's agent key, base64url. */

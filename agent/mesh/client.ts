@@ -25,7 +25,7 @@ type Pending = {
 };
 
 const CREDIT_AT_FIRST = 64;
-const HASH_ANSWER_BYTES_MAX = 12 << 20;
+const HASH_ANSWER_BYTES_MAX = 18 << 20;
 
 export class PeerClient {
   readonly #channel: Channel;

@@ -79,3 +79,13 @@ test("delta: a peer's answer cannot take more memory than the chunks it stands f
     "like this",
   );
 });
+
+test("delta: a long text costs little for who has one like it (24 MB, a line changed)", async () => {
+  const lines = Array.from({ length: 200_000 }, (_, i) => `${i} ${hash("sha256", `${i}`, "hex")}`);
+  const like = lines.map((line) => `${line} ${"x".repeat(50)}`).join("\n");
+  lines[3] = "another";
+  const text = lines.map((line) => `${line} ${"x".repeat(50)}`).join("\n");
+  const packed = await packText(text, like);
+  expect(packed.length).toBeLessThan(50_000);
+  expect(await unpackText(packed, like, text.length)).toBe(text);
+});

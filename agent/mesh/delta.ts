@@ -24,6 +24,15 @@ const OPTIONS = {
   // Of the dictionary's positions, as many as this are found again: 8 MiB need 22 bits.
   [constants.ZSTD_c_hashLog]: 22,
 };
+/** Of a longer dictionary the fast strategies know the end only. */
+const FAST_DICTIONARY_BYTES_MAX = (16 << 20) - 1024;
+/** For those, as far back as who unpacks goes by itself. */
+const FAR_OPTIONS = {
+  [constants.ZSTD_c_compressionLevel]: 1,
+  [constants.ZSTD_c_strategy]: constants.ZSTD_greedy,
+  [constants.ZSTD_c_windowLog]: 27,
+  [constants.ZSTD_c_hashLog]: 24,
+};
 const compressed = promisify(zstdCompress);
 const decompressed = promisify(zstdDecompress);
 
@@ -147,7 +156,8 @@ function expand(packed: Uint8Array, dictionary: Buffer, bytesMax: number): Promi
 /** A text, small for who has one like it; `like` is empty for who has none. */
 export function packText(text: string, like: string): Promise<Buffer> {
   const given = like === "" ? {} : { dictionary: Buffer.from(like) };
-  return compressed(text, { ...given, params: OPTIONS });
+  const params = like.length > FAST_DICTIONARY_BYTES_MAX ? FAR_OPTIONS : OPTIONS;
+  return compressed(text, { ...given, params });
 }
 
 /** Throws when it is no such text, or over `bytesMax`. */

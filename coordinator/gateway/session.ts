@@ -44,7 +44,7 @@ export const AGENT_SESSION_DEFAULTS: AgentSessionOptions = {
   pushAgainMs: 10_000,
   requestsMax: 32,
   bufferedBytesSoft: 256 << 10,
-  bufferedBytesMax: 16 << 20,
+  bufferedBytesMax: 48 << 20,
   bufferedMsMax: 15_000,
 };
 

@@ -20,11 +20,11 @@ import {
   Outcome,
   RouteEntry,
   Sha256,
-  SignedManifest,
   TimeMs,
   Version,
 } from "../domain.ts";
 import { FOLLOWS_MAX, FollowOrder, FollowState } from "../follow.ts";
+import { PackedManifest } from "../packed-manifest.ts";
 import { HOSTS_PUBLISH, Publisher } from "../publishers.ts";
 import { Workload } from "../workload.ts";
 
@@ -179,7 +179,7 @@ export const IMAGES_MAX = 100;
 export const RequestBody = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("publish"),
-    manifest: SignedManifest,
+    manifest: PackedManifest,
     tags: list(Name, 16),
   }),
   /** Exactly one of version and tag. */
@@ -269,7 +269,7 @@ export type Ack = z.infer<typeof Ack>;
 export const ReplyBody = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("publish"), manifestHash: Sha256 }),
   z.object({ kind: z.literal("resolve"), ref: ArtifactRef, manifestHash: Sha256 }),
-  z.object({ kind: z.literal("manifest"), manifest: SignedManifest }),
+  z.object({ kind: z.literal("manifest"), manifest: PackedManifest }),
   z.object({ kind: z.literal("model"), model: ModelRef.nullable() }),
   z.object({ kind: z.literal("refused") }),
   z.object({

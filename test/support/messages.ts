@@ -136,7 +136,7 @@ export const SAMPLES: Message[] = [
       id: 1,
       body: {
         kind: "publish",
-        manifest: { body: '{"name":"a"}', hash, signature: "c2ln", publicKey: "a2V5" },
+        manifest: { packed: "KLUv/QRA", hash, signature: "c2ln", publicKey: "a2V5" },
         tags: ["latest"],
       },
     },
