@@ -17,14 +17,21 @@ import type { Store } from "./store.ts";
 import type { Transfer } from "./transfer.ts";
 import { Units } from "./units.ts";
 import { type Answer, type Effect, ORIGIN, type TransferEvent } from "./wants.ts";
+import { wireBytes } from "./wire.ts";
 
 /** Where chunks come from when no peer has them; `agent/sources/http.ts` is one. */
 export type OriginSource = {
   fetchRange(
     range: { originUrl: string; path: string; offset: number; bytes: number },
-    /** `pace`: who waits for it before each piece is read; null: as fast as it comes. */
-    options: { signal: AbortSignal; pace: Pace | null },
+    options: { signal: AbortSignal; pace?: ReadingPace },
   ): Promise<Uint8Array>;
+};
+
+/** How fast may be read what is not urgent. */
+export type ReadingPace = {
+  readonly bytesPerSecond: number;
+  /** Resolves when so many bytes more may come. */
+  wait(bytes: number, signal: AbortSignal): Promise<void>;
 };
 
 export type FetcherDeps = {
@@ -63,6 +70,7 @@ export class Fetcher {
   readonly #pacing: Pacing;
   /** Of what the origin sends in the background. */
   readonly #originPace: Pace;
+  readonly #reading: ReadingPace;
   /** Bytes asked for in the background besides chunks, and still to come, by host. */
   readonly #besides = new Map<string, number>();
   #incoming = Number.POSITIVE_INFINITY;
@@ -81,7 +89,14 @@ export class Fetcher {
   constructor(deps: FetcherDeps, group: TaskGroup) {
     this.#deps = deps;
     this.#group = group;
-    this.#originPace = new Pace(deps.clock);
+    const pace = new Pace(deps.clock);
+    this.#originPace = pace;
+    this.#reading = {
+      get bytesPerSecond() {
+        return pace.bytesPerSecond;
+      },
+      wait: (bytes, signal) => pace.wait(wireBytes(bytes), signal),
+    };
     this.#pacing = new Pacing({
       tell: (host, rate) => this.#tellPace(host, rate),
       isOutside: (host) => host === ORIGIN || deps.isOutside(host),
@@ -232,8 +247,10 @@ export class Fetcher {
     if (!tree || !originUrl) return "failed";
     try {
       const range = { originUrl, ...tree.range(position) };
-      const pace = foreground ? null : this.#originPace;
-      return await this.#deps.source.fetchRange(range, { signal, pace });
+      return await this.#deps.source.fetchRange(range, {
+        signal,
+        ...(foreground ? {} : { pace: this.#reading }),
+      });
     } catch (cause) {
       if (!signal.aborted) this.#deps.log.warn({ cause, originUrl }, "origin fetch failed");
       return "failed";

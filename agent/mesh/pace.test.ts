@@ -39,3 +39,20 @@ test("pace: who waits goes by the rate that is set meanwhile (held, then let go)
   await clock.advance(100);
   expect(gone).toEqual([0, 1, 2]);
 });
+
+test("pace: who is called back while he waits takes nothing, and holds nobody up", async () => {
+  const clock = new SimulatedClock();
+  const pace = new Pace(clock);
+  pace.set(0);
+  const stop = new AbortController();
+  const first = pace.wait(1_000, stop.signal);
+  let second = false;
+  void pace.wait(1_000).then(() => {
+    second = true;
+  });
+  stop.abort(new Error("not needed"));
+  await expect(first).rejects.toThrow("not needed");
+  pace.set(100_000);
+  await clock.advance(25);
+  expect(second).toBe(true);
+});

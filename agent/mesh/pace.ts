@@ -36,29 +36,42 @@ export class Pace {
     return Math.min(max, Math.max(SLICE_BYTES_MIN, Math.floor(slice)));
   }
 
-  /** Resolves when so many bytes may pass. */
-  async wait(bytes: number): Promise<void> {
-    if (!this.#limit) return;
-    const before = this.#last;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#last = promise;
-    await before;
-    for (;;) {
-      const nowMs = this.#clock.monotonic();
-      const waitMs = this.#limit?.waitMs(bytes, nowMs) ?? 0;
-      if (waitMs <= 0) break;
-      this.waitedMs = nowMs;
-      await this.#sleep(waitMs);
-    }
-    this.#limit?.pass(bytes, this.#clock.monotonic());
-    resolve();
+  /** Bytes per second that may pass. */
+  get bytesPerSecond(): number {
+    return this.#limit?.bytesPerSecond ?? Number.POSITIVE_INFINITY;
   }
 
-  async #sleep(ms: number): Promise<void> {
+  /** Resolves when so many bytes may pass; rejects with the signal's reason, and nothing passed. */
+  async wait(bytes: number, signal?: AbortSignal): Promise<void> {
+    if (!this.#limit) return;
+    const before = this.#last;
+    const turn = Promise.withResolvers<void>();
+    this.#last = turn.promise;
+    const aborted = Promise.withResolvers<void>();
+    const onAbort = () => aborted.resolve();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      await Promise.race([before, aborted.promise]);
+      for (;;) {
+        signal?.throwIfAborted();
+        const nowMs = this.#clock.monotonic();
+        const waitMs = this.#limit?.waitMs(bytes, nowMs) ?? 0;
+        if (waitMs <= 0) break;
+        this.waitedMs = nowMs;
+        await this.#sleep(waitMs, aborted.promise);
+      }
+      this.#limit?.pass(bytes, this.#clock.monotonic());
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+      before.then(turn.resolve);
+    }
+  }
+
+  async #sleep(ms: number, aborted: Promise<void>): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
     const cancel = ms < Number.POSITIVE_INFINITY ? this.#clock.after(ms, resolve) : null;
-    await promise;
+    await Promise.race([promise, aborted]);
     cancel?.();
   }
 }

@@ -9,7 +9,7 @@ import { PrestageError } from "../../shared/errors.ts";
 import { MANIFEST_FILES_MAX } from "../../shared/manifest.ts";
 import { decodedPath, shownUrl } from "../../shared/source-url.ts";
 import { readRange, refusal, streamFile, type Validator, validatorOf } from "./ranges.ts";
-import type { RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
+import type { Fetching, RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
 import { bodyText, type WebRequest } from "./web.ts";
 
 type Listed = { path: string; bytes: number | null; sha256: string | null; state: string | null };
@@ -34,9 +34,9 @@ export class HttpSource implements Source {
     this.#deps = deps;
   }
 
-  fetchRange(range: RangeRequest, { signal }: Reading): Promise<Uint8Array> {
+  fetchRange(range: RangeRequest, { signal, pace }: Fetching): Promise<Uint8Array> {
     const url = below(new URL(range.originUrl), range.path);
-    return readRange(this.#deps.web, this.#asked(url, signal), range);
+    return readRange(this.#deps.web, { ...this.#asked(url, signal), pace }, range);
   }
 
   async snapshot(url: URL, { signal }: Reading): Promise<Snapshot> {

@@ -19,7 +19,7 @@ import { Recent } from "../../shared/runtime/recent.ts";
 import { shownUrl } from "../../shared/source-url.ts";
 import { choose, type Platforms, parsePlatforms } from "./platforms.ts";
 import { Registry, type RegistryManifest } from "./registry.ts";
-import type { RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
+import type { Fetching, RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
 
 type Reading = { signal: AbortSignal };
 /** What an image is made of; `blobs` are not read yet. */
@@ -38,11 +38,12 @@ export class OciSource implements Source {
     this.#registry = new Registry(deps);
   }
 
-  async fetchRange(range: RangeRequest, { signal }: Reading): Promise<Uint8Array> {
+  async fetchRange(range: RangeRequest, options: Fetching): Promise<Uint8Array> {
+    const { signal } = options;
     const image = parseImage(range.originUrl);
     const { offset, bytes } = range;
     const digest = digestAt(range.path);
-    if (digest !== null) return this.#registry.range(image, digest, { offset, bytes }, { signal });
+    if (digest !== null) return this.#registry.range(image, digest, { offset, bytes }, options);
     const { bytes: root, ...described } = await this.#root(image, range.originUrl, signal);
     const file = layoutFile(range.path, { ...described, size: root.length }, image.tag);
     if (file && offset + bytes <= file.length) return file.slice(offset, offset + bytes);

@@ -2,24 +2,31 @@
 import { PrestageError } from "../../shared/errors.ts";
 import { shownUrl } from "../../shared/source-url.ts";
 import { refusedAccess } from "./credentials.ts";
+import type { ReadingPace } from "./source.ts";
 import { bodyText, type Web, type WebAnswer, type WebBody, type WebRequest } from "./web.ts";
 
 /** Which state of a file an answer was of; null when the server does not say. */
 export type Validator = string | null;
 
+/** So much comes before who reads can hold it back: the windows of the connection. */
+const AHEAD_BYTES = 128 << 10;
+
 /** `bytes` bytes from `offset` on, in memory of its own. Knows servers without ranges. */
-export function readRange(
+export async function readRange(
   web: Web,
   asked: WebRequest,
   { offset, bytes }: { offset: number; bytes: number },
 ): Promise<Uint8Array> {
   const headers = { ...asked.headers, range: `bytes=${offset}-${offset + bytes - 1}` };
+  const ahead = Math.min(bytes, AHEAD_BYTES);
+  await asked.pace?.wait(ahead, asked.signal);
   return web.ask({ ...asked, headers }, async (answer) => {
-    const { status, body } = answer;
+    const { status } = answer;
+    const body = asked.pace ? paced(answer.body, ahead, asked.pace, asked.signal) : answer.body;
     if (status === 206) {
       const got = contentRange(answer);
       if (got?.from === offset && got.to === offset + bytes - 1) return take(body, 0, bytes);
-      await body.dump({ limit: 16_384 });
+      await answer.body.dump({ limit: 16_384 });
       throw new PrestageError("CORRUPT", `${asked.url.host} answered another range`);
     }
     // A server that knows no ranges sends the whole file: read up to the end of ours.
@@ -123,8 +130,25 @@ function contentRange(answer: WebAnswer): { from: number; to: number } | null {
   return from === undefined ? null : { from: Number(from), to: Number(to) };
 }
 
+/** The body as fast as it may be read; `paid`: bytes that were waited for already. */
+async function* paced(
+  body: WebBody,
+  paid: number,
+  pace: ReadingPace,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  let passed = 0;
+  for await (const piece of body) {
+    passed += piece.length;
+    const more = passed - paid;
+    if (more > 0) await pace.wait(more, signal);
+    paid = Math.max(paid, passed);
+    yield piece;
+  }
+}
+
 /** `bytes` bytes of the body after the first `skip`. */
-async function take(body: WebBody, skip: number, bytes: number): Promise<Uint8Array> {
+async function take(body: AsyncIterable<Buffer>, skip: number, bytes: number): Promise<Uint8Array> {
   const result = Buffer.allocUnsafeSlow(bytes);
   let passed = 0;
   let held = 0;

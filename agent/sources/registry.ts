@@ -10,6 +10,7 @@ import {
 import { type Credentials, refusedAccess } from "./credentials.ts";
 import { readRange, refusal, streamFile } from "./ranges.ts";
 import { RegistryAuth, type RegistryDeps } from "./registry-auth.ts";
+import type { Fetching } from "./source.ts";
 import type { Web, WebAnswer, WebRequest } from "./web.ts";
 
 type Reading = { signal: AbortSignal };
@@ -70,9 +71,9 @@ export class Registry {
     image: Repository,
     digest: string,
     part: { offset: number; bytes: number },
-    { signal }: Reading,
+    { signal, pace }: Fetching,
   ): Promise<Uint8Array> {
-    const asked = this.#request(image, `blobs/${digest}`, signal);
+    const asked = { ...this.#request(image, `blobs/${digest}`, signal), pace };
     try {
       return await this.#authorized(image, () => readRange(this.#web, asked, part));
     } catch (cause) {

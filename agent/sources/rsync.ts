@@ -11,7 +11,15 @@ import { checkPath, MANIFEST_FILES_MAX } from "../../shared/manifest.ts";
 import { decodedPath, shownUrl } from "../../shared/source-url.ts";
 import { FileCache } from "./cache.ts";
 import { refusedAccess } from "./credentials.ts";
-import type { RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
+import type {
+  Fetching,
+  RangeRequest,
+  ReadingPace,
+  Snapshot,
+  Source,
+  SourceDeps,
+  SourceFile,
+} from "./source.ts";
 
 type Reading = { signal: AbortSignal };
 type Found = { path: string; bytes: number; executable: boolean; line: string };
@@ -38,12 +46,12 @@ export class RsyncSource implements Source {
     });
   }
 
-  fetchRange(range: RangeRequest, { signal }: Reading): Promise<Uint8Array> {
+  fetchRange(range: RangeRequest, { signal, pace }: Fetching): Promise<Uint8Array> {
     const origin = new URL(range.originUrl);
     checkPath(range.path);
     const key = `${origin.href} ${range.path}`;
     return this.#cache.range(key, range, async (path) => {
-      const limit = [`--max-size=${this.#deps.limits.cacheBytes}`];
+      const limit = [`--max-size=${this.#deps.limits.cacheBytes}`, ...bandwidth(pace)];
       await this.#rsync(origin, [...limit, `${sourceOf(origin)}${range.path}`, path], signal);
     });
   }
@@ -150,6 +158,12 @@ export class RsyncSource implements Source {
       throw new PrestageError("UNREACHABLE", `${shownUrl(url)}: ${reason}`, { details });
     throw new PrestageError("NOT_FOUND", `${shownUrl(url)}: ${reason}`, { details });
   }
+}
+
+/** As fast as may be read now; it takes whole KiB, and 0 for no limit. */
+function bandwidth(pace: ReadingPace | undefined): string[] {
+  const kib = Math.max(1, Math.floor((pace?.bytesPerSecond ?? Number.POSITIVE_INFINITY) / 1024));
+  return Number.isFinite(kib) ? [`--bwlimit=${kib}`] : [];
 }
 
 /** Runs of files that together stay below a limit; a larger one is a run of its own. */

@@ -9,7 +9,7 @@ import { PrestageError } from "../../shared/errors.ts";
 import { MANIFEST_FILES_MAX } from "../../shared/manifest.ts";
 import { decodedPath, shownUrl } from "../../shared/source-url.ts";
 import { readRange, refusal, streamFile, validatorOf } from "./ranges.ts";
-import type { RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
+import type { Fetching, RangeRequest, Snapshot, Source, SourceDeps, SourceFile } from "./source.ts";
 import { bodyText, type WebAnswer, type WebRequest } from "./web.ts";
 
 type Reading = { signal: AbortSignal };
@@ -43,10 +43,10 @@ export class S3Source implements Source {
     this.#deps = deps;
   }
 
-  fetchRange(range: RangeRequest, { signal }: Reading): Promise<Uint8Array> {
+  fetchRange(range: RangeRequest, { signal, pace }: Fetching): Promise<Uint8Array> {
     const origin = new URL(range.originUrl);
     const asked = this.#asked(origin, keyOf(origin) + range.path, signal);
-    return readRange(this.#deps.web, asked, range);
+    return readRange(this.#deps.web, { ...asked, pace }, range);
   }
 
   async snapshot(url: URL, { signal }: Reading): Promise<Snapshot> {

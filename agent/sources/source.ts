@@ -15,6 +15,14 @@ import type { Web } from "./web.ts";
 /** Bytes `offset` to `offset + bytes` of the file `path` of a version whose origin is that. */
 export type RangeRequest = { originUrl: string; path: string; offset: number; bytes: number };
 
+/** How fast may be read what nobody waits for. */
+export type ReadingPace = {
+  readonly bytesPerSecond: number;
+  /** Resolves when so many bytes more may come. */
+  wait(bytes: number, signal: AbortSignal): Promise<void>;
+};
+export type Fetching = { signal: AbortSignal; pace?: ReadingPace | undefined };
+
 export type SourceFile = {
   /** Relative, `/`-separated. */
   path: string;
@@ -37,7 +45,7 @@ export type Snapshot = {
 };
 
 export type Source = {
-  fetchRange(range: RangeRequest, options: { signal: AbortSignal }): Promise<Uint8Array>;
+  fetchRange(range: RangeRequest, options: Fetching): Promise<Uint8Array>;
   snapshot(url: URL, options: { signal: AbortSignal }): Promise<Snapshot>;
   /** What the URL points to now, short and cheap: equal only while the content is. */
   revision(url: URL, options: { signal: AbortSignal }): Promise<string>;

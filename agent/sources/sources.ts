@@ -14,42 +14,56 @@ import { Credentials } from "./credentials.ts";
 import { FLEET_SCHEME, type FleetOrigin, fetchFromFleet } from "./fleet.ts";
 import { Programs } from "./program.ts";
 import type { SourceLimits, SourceSettings } from "./settings.ts";
-import type { RangeRequest, Snapshot, Source, SourceDeps } from "./source.ts";
+import type { Fetching, RangeRequest, Snapshot, Source, SourceDeps } from "./source.ts";
 import { Web } from "./web.ts";
 
 type Reading = { signal: AbortSignal };
 type Make = (deps: SourceDeps) => Promise<Source>;
 
+type Kind = {
+  name: string;
+  schemes: readonly SourceScheme[];
+  /** It reads ranges, each at the pace it is given. */
+  ranges: boolean;
+  make: Make;
+};
+
 /** Each kind of source by the schemes it stands for. */
-const KINDS: readonly { name: string; schemes: readonly SourceScheme[]; make: Make }[] = [
+const KINDS: readonly Kind[] = [
   {
     name: "http",
     schemes: ["http", "https"],
+    ranges: true,
     make: async (deps) => new (await import("./http.ts")).HttpSource(deps),
   },
   {
     name: "s3",
     schemes: ["s3"],
+    ranges: true,
     make: async (deps) => new (await import("./s3.ts")).S3Source(deps),
   },
   {
     name: "git",
     schemes: ["git", "git+http", "git+https", "git+ssh", "git+file"],
+    ranges: false,
     make: async (deps) => new (await import("./git.ts")).GitSource(deps),
   },
   {
     name: "rsync",
     schemes: ["rsync"],
+    ranges: false,
     make: async (deps) => new (await import("./rsync.ts")).RsyncSource(deps),
   },
   {
     name: "file",
     schemes: ["file"],
+    ranges: false,
     make: async (deps) => new (await import("./directory.ts")).DirectorySource(deps),
   },
   {
     name: "oci",
     schemes: ["oci"],
+    ranges: true,
     make: async (deps) => new (await import("./oci.ts")).OciSource(deps),
   },
 ];
@@ -97,9 +111,11 @@ export class Sources {
     this.#fleet = options.fleet;
   }
 
-  async fetchRange(range: RangeRequest, options: Reading): Promise<Uint8Array> {
+  async fetchRange(range: RangeRequest, options: Fetching): Promise<Uint8Array> {
     const scheme = schemeOf(new URL(range.originUrl));
     if (scheme === FLEET_SCHEME) return fetchFromFleet(this.#deps.web, this.#fleet, range, options);
+    // What is fetched by files keeps the pace on the whole.
+    if (!kindOf(scheme).ranges) await options.pace?.wait(range.bytes, options.signal);
     return this.#timed(scheme, "range", options, (source) => source.fetchRange(range, options));
   }
 
@@ -130,8 +146,7 @@ export class Sources {
     { signal }: Reading,
     work: (source: Source) => Promise<T>,
   ): Promise<T> {
-    const kind = KINDS.find((k) => k.schemes.some((s) => s === scheme));
-    if (!kind) throw new PrestageError("USAGE", `${scheme}:// is no source of artifacts here`);
+    const kind = kindOf(scheme);
     const fromMs = this.#deps.clock.monotonic();
     const ended = (result: "ok" | "failed") => {
       const seconds = (this.#deps.clock.monotonic() - fromMs) / 1000;
@@ -147,7 +162,7 @@ export class Sources {
     }
   }
 
-  #source({ name, make }: (typeof KINDS)[number]): Promise<Source> {
+  #source({ name, make }: Kind): Promise<Source> {
     let source = this.#made.get(name);
     if (!source) {
       source = make({ ...this.#deps, cacheDir: join(this.#cacheDir, name) });
@@ -155,6 +170,12 @@ export class Sources {
     }
     return source;
   }
+}
+
+function kindOf(scheme: string): Kind {
+  const kind = KINDS.find((k) => k.schemes.some((s) => s === scheme));
+  if (!kind) throw new PrestageError("USAGE", `${scheme}:// is no source of artifacts here`);
+  return kind;
 }
 
 /** A server may say what it likes, at any length. */

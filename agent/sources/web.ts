@@ -11,6 +11,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { backoffMs } from "../../shared/runtime/retry.ts";
 import { shownUrl } from "../../shared/source-url.ts";
+import type { ReadingPace } from "./source.ts";
 
 export type WebBody = Awaited<ReturnType<typeof request>>["body"];
 /** Headers to send with a request: its own, signed or with a token. */
@@ -29,6 +30,8 @@ export type WebRequest = {
   authorize?: Authorize;
   /** PEM file of who is trusted there, besides the system's. */
   caFile?: string | undefined;
+  /** Goes before each piece that is read of a range. */
+  pace?: ReadingPace | undefined;
   /** Of the whole fleet, by mutual TLS. */
   tls?: { ca: string; cert: string; key: string };
   signal: AbortSignal;

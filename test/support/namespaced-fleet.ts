@@ -73,6 +73,14 @@ export class NamespacedFleet {
     return this.#network.shape(host, megabitsPerSecond);
   }
 
+  counterOf(host: string, which: "sent" | "received"): string {
+    return this.#network.counterOf(host, which);
+  }
+
+  everyFrame(): Promise<void> {
+    return this.#network.everyFrame();
+  }
+
   receivedBytes(host: string): Promise<number> {
     return this.#network.receivedBytes(host);
   }
@@ -114,10 +122,10 @@ export class NamespacedFleet {
   }
 
   /** As `host`, from the namespace `at`. */
-  join(host: string, token: string, at = host): Promise<Finished> {
+  join(host: string, token: string, at = host, more: string[] = []): Promise<Finished> {
     const args = ["join", "--coordinator", this.url, "--token-file", "-", "--host", host];
     const where = ["--data", this.dataDir(host), "--json"];
-    return this.command([...args, ...where], { host: at, stdin: `${token}\n` });
+    return this.command([...args, ...more, ...where], { host: at, stdin: `${token}\n` });
   }
 
   /** A bare request to the coordinator: its status, and the code it refuses with. */

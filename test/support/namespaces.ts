@@ -88,9 +88,22 @@ export class TestNetwork {
 
   /** Bytes that came to the host over its link so far, all headers included. */
   async receivedBytes(name: string): Promise<number> {
+    return Number(await readFile(this.counterOf(name, "received"), "utf8"));
+  }
+
+  /** Where the counter stands of bytes that the host sent or received. */
+  counterOf(name: string, which: "sent" | "received"): string {
     // What the bridge's end sends is what the host gets.
-    const file = `/sys/class/net/${linkOf(name)}/statistics/tx_bytes`;
-    return Number(await readFile(file, "utf8"));
+    const counter = which === "received" ? "tx_bytes" : "rx_bytes";
+    return `/sys/class/net/${linkOf(name)}/statistics/${counter}`;
+  }
+
+  /** Hosts send frame by frame as on a cable from now on; else one header stands for up to 64 KiB. */
+  async everyFrame(): Promise<void> {
+    for (const name of this.#addresses.keys()) {
+      const link = ["dev", `${linkOf(name)}i`, "gso_max_segs", "1"];
+      await run("ip", ["-n", namespaceOf(name), "link", "set", ...link]);
+    }
   }
 
   /** A process of that host; its output goes to the file. */

@@ -16,6 +16,8 @@ export type BenchOptions = {
   /** Megabits per second of each host's link, in both directions; null: as the machine gives. */
   linkMbit: number | null;
   qos?: object;
+  /** By host; default: one site. */
+  sites?: (host: string) => string;
 };
 
 export class BenchFleet {
@@ -30,7 +32,7 @@ export class BenchFleet {
   }
 
   /** All enrolled, started, connected and shaped. */
-  static async open({ hosts, linkMbit, qos = {} }: BenchOptions): Promise<BenchFleet> {
+  static async open({ hosts, linkMbit, qos = {}, sites }: BenchOptions): Promise<BenchFleet> {
     const dir = await mkdtemp(join(tmpdir(), "prestage-bench-"));
     const fleet = await NamespacedFleet.open({
       dir,
@@ -44,7 +46,8 @@ export class BenchFleet {
     try {
       await fleet.startCoordinator();
       for (const host of hosts) {
-        const { exit, stderr } = await fleet.join(host, await fleet.joinToken());
+        const site = sites ? ["--site", sites(host)] : [];
+        const { exit, stderr } = await fleet.join(host, await fleet.joinToken(), host, site);
         if (exit !== 0) throw new Error(`join: ${stderr}`);
         await fleet.startAgent(host);
       }

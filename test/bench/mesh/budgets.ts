@@ -1,0 +1,92 @@
+/**
+ * Budgets on the wire, with real agents: node test/bench/mesh/budgets.ts [MB_PER_S] [HOSTS] [MBIT]
+ * The most that an interface's counter rose by in any second, all headers of all frames included:
+ * into each of HOSTS hosts that swap a version, each with a budget; and out of a seed that all hosts
+ * of another site stage from, which that site's budget bounds, then its own site's.
+ */
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { systemClock } from "../../../shared/runtime/clock.ts";
+import { until } from "../../support/namespaced-fleet.ts";
+import { BenchFleet } from "./bench-fleet.ts";
+
+const [megabytes = 5, count = 3, linkMbit = 200] = process.argv.slice(2).map(Number);
+const BUDGET = megabytes * 1e6;
+const STAGE_MS = 14_000;
+const IDLE_MS = 3_000;
+const SECOND_MS = 1_000;
+const UNLIMITED = 1e9;
+const say = (line: string) => process.stdout.write(`${line}\n`);
+const names = Array.from({ length: count }, (_, i) => `h${i + 1}`);
+const share = (bytes: number) => `${((100 * bytes) / BUDGET).toFixed(1)} %`;
+
+type Seen = { max: number; mean: number };
+
+/** Of each counter: the most in any second, and the mean of a second. */
+async function watch(files: readonly string[], forMs: number): Promise<Seen[]> {
+  const program = new URL("counters.ts", import.meta.url).pathname;
+  const child = spawn("nice", ["-n", "-10", process.execPath, program, ...files], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const lines = createInterface({ input: child.stdout });
+  const samples: number[][] = [];
+  lines.on("line", (line) => samples.push(line.split(" ").map(Number)));
+  await systemClock.sleep(forMs);
+  child.kill();
+  return files.map((_, i) => {
+    const of = (s: number[] | undefined) => ({ atMs: s?.[0] ?? 0, bytes: s?.[i + 1] ?? 0 });
+    let [max, first] = [0, 0];
+    for (const sample of samples) {
+      const last = of(sample);
+      while (last.atMs - of(samples[first]).atMs > SECOND_MS) first++;
+      max = Math.max(max, last.bytes - of(samples[first]).bytes);
+    }
+    const [begin, end] = [of(samples[0]), of(samples.at(-1))];
+    return { max, mean: ((end.bytes - begin.bytes) * SECOND_MS) / (end.atMs - begin.atMs) };
+  });
+}
+
+async function stagedWithin(
+  what: string,
+  { qos, sites, watched }: { qos: object; sites: (host: string) => string; watched: string[] },
+): Promise<void> {
+  const bench = await BenchFleet.open({ hosts: ["seed", ...names], linkMbit, qos, sites });
+  try {
+    await bench.fleet.everyFrame();
+    await bench.publish("payload", Math.ceil((megabytes * count * STAGE_MS) / 1e3) + 64);
+    const files = watched.map((host) =>
+      bench.fleet.counterOf(host, host === "seed" ? "sent" : "received"),
+    );
+    const idle = await watch(files, IDLE_MS);
+    await bench.fleet.json(["stage", "payload@1", "--hosts", names.join()]);
+    await until("staging runs", async () => {
+      const { transfers } = await bench.fleet.agent(names[0] ?? "");
+      return transfers.peerBytes > 0;
+    });
+    const seen = await watch(files, STAGE_MS);
+    say(`${what}, ${megabytes} MB/s: most in any second, mean (idle)`);
+    watched.forEach((host, i) => {
+      const { max, mean } = seen[i] ?? { max: 0, mean: 0 };
+      say(`  ${host}: ${share(max)}, ${share(mean)} (${share(idle[i]?.mean ?? 0)})`);
+    });
+  } finally {
+    await bench.close();
+  }
+}
+
+await stagedWithin("each host's budget", {
+  qos: { perHostBytesPerSecond: BUDGET, stagingBytesPerSecond: count * BUDGET },
+  sites: () => "lab",
+  watched: names,
+});
+const thin = (host: string) => (host === "seed" ? "core" : "thin");
+await stagedWithin("into a site", {
+  qos: { stagingBytesPerSecond: UNLIMITED, sites: { thin: { inBytesPerSecond: BUDGET } } },
+  sites: thin,
+  watched: ["seed"],
+});
+await stagedWithin("out of a site", {
+  qos: { stagingBytesPerSecond: UNLIMITED, sites: { core: { outBytesPerSecond: BUDGET } } },
+  sites: thin,
+  watched: ["seed"],
+});
