@@ -6,7 +6,7 @@ import { holdOf, TestFleet } from "./mesh.fixture.ts";
 const { dir, seed, seeder, self, signed, rate, talkative } = JSON.parse(process.argv[2] ?? "{}");
 const fleet = new TestFleet();
 fleet.manifests.set(signed.hash, signed);
-const { mesh } = await fleet.start("child", { dir, seed: Buffer.from(seed, "hex") });
+const { mesh } = await fleet.start(self.host, { dir, seed: Buffer.from(seed, "hex") });
 mesh.setMembers([seeder, self]);
 const say = (what: string) => {
   const held = mesh.holdings()[0];

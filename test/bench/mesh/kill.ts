@@ -1,7 +1,7 @@
 /**
- * `kill.ts [TIMES] [HOSTS] [MIB]`: HOSTS agents' meshes, each a process of its own, fetch from a
- * seed on loopback while one of them at random is killed with SIGKILL and started again, TIMES in
- * all. After each kill the disk is hashed: a start has to know every whole chunk that lies there.
+ * `kill.ts [TIMES] [HOSTS] [MIB] [MBYTES]`: HOSTS agents' meshes, each a process of its own, fetch
+ * from a seed on loopback at MBYTES a second while one of them at random is killed with SIGKILL and
+ * started again, TIMES in all; one that has all begins anew, with an empty disk. After each kill the disk is hashed: a start has to know every whole chunk that lies there.
  * Prints what it did not know (nothing may be), what was sent twice (it was in flight at a kill),
  * and how long it took from the start of the process until it served, with the CPU time of it.
  */
@@ -12,8 +12,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
 import { peerIdFromPrivateKey } from "@libp2p/peer-id";
+import { nodeDisk, removeFolder } from "../../../agent/mesh/disk.ts";
 import { TestFleet, until, writeTree } from "../../../agent/mesh/mesh.fixture.ts";
-import type { Member } from "../../../shared/domain.ts";
+import type { Member, SignedManifest } from "../../../shared/domain.ts";
 import { systemClock } from "../../../shared/runtime/clock.ts";
 import { seededRandom } from "../../../shared/runtime/random.ts";
 import { bytesOnDisk } from "../../support/bytes-on-disk.ts";
@@ -21,7 +22,7 @@ import { bytesOnDisk } from "../../support/bytes-on-disk.ts";
 const TIMES = Number(process.argv[2] ?? 100);
 const HOSTS = Number(process.argv[3] ?? 3);
 const MIB = Number(process.argv[4] ?? 64);
-const RATE = 4e6;
+const RATE = Number(process.argv[5] ?? 20) * 1e6;
 /** As `prestage` itself does. */
 const CACHE = join(import.meta.dirname, "../../../node_modules/.cache/prestage");
 const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -39,6 +40,7 @@ class Host {
   readonly #config: object;
   #child: ChildProcess | null = null;
   readonly #onDisk: () => Promise<number>;
+  readonly #wipe: () => Promise<void>;
   #last: Line = NONE;
   startMs = 0;
   startCpuMs = 0;
@@ -46,9 +48,18 @@ class Host {
   lostBytes = 0;
   refetched = 0;
   done = false;
+  /** Of the artifact, that it has got or will get. */
+  copies = 1;
 
-  constructor(config: object, onDisk: () => Promise<number>) {
-    this.#onDisk = onDisk;
+  constructor(config: object, dir: string, signed: SignedManifest) {
+    this.#onDisk = async () => {
+      const roots = ["partial", "trees"].map((folder) => join(dir, folder, signed.hash));
+      return Math.max(...(await Promise.all(roots.map((root) => bytesOnDisk(root, signed)))));
+    };
+    this.#wipe = async () => {
+      await removeFolder(nodeDisk, dir);
+      await mkdir(dir);
+    };
     this.#config = config;
   }
 
@@ -86,8 +97,17 @@ class Host {
     await ended;
   }
 
+  /** Once more, from nothing. */
+  async renew(): Promise<void> {
+    await this.kill();
+    await this.#wipe();
+    this.done = false;
+    this.copies++;
+    await this.start(RATE);
+  }
+
   get moving(): boolean {
-    return this.#last.peerBytes > 0;
+    return this.done || this.#last.peerBytes > 0;
   }
 }
 
@@ -110,26 +130,26 @@ async function kills(): Promise<void> {
       const seed = randomBytes(32);
       const key = await generateKeyPairFromSeed("Ed25519", seed);
       const peerId = peerIdFromPrivateKey(key).toString();
-      const self = { host: "child", site: "lab", peerId, meshAddresses: [], routerUrl: null };
-      members.push({ ...self, host: `child-${i}` });
+      const host = `child-${i}`;
+      const self = { host, site: "lab", peerId, meshAddresses: [], routerUrl: null };
+      members.push(self);
       const dir = join(await fleet.folder(), "store");
       await mkdir(dir);
       const config = { dir, seed: seed.toString("hex"), seeder: seeder.member, self, signed };
-      const root = join(dir, "partial", signed.hash);
-      hosts.push(new Host(config, () => bytesOnDisk(root, signed)));
+      hosts.push(new Host(config, dir, signed));
     }
     seeder.mesh.setMembers(members);
-    const rate = Math.min(RATE, ((MIB << 20) * HOSTS) / (TIMES * 1.5));
-    for (const host of hosts) await host.start(rate);
+    for (const host of hosts) await host.start(RATE);
     const startsMs: number[] = [];
     const startsCpuMs: number[] = [];
     for (let i = 0; i < TIMES; i++) {
       const host = hosts[random.int(HOSTS)];
       if (!host) throw new Error("no host");
-      await until(() => host.moving);
+      if (host.done) await host.renew();
+      await until(() => host.moving, 60_000);
       await systemClock.sleep(random.next() * 300);
       await host.kill();
-      await host.start(rate);
+      await host.start(RATE);
       startsMs.push(host.startMs);
       startsCpuMs.push(host.startCpuMs);
     }
@@ -137,7 +157,7 @@ async function kills(): Promise<void> {
     for (const host of hosts) await host.start(1e9);
     await until(() => hosts.every((h) => h.done), 120_000);
     const sum = (of: (host: Host) => number) => hosts.reduce((total, h) => total + of(h), 0);
-    const sent = seeder.mesh.counters().sentBytes - HOSTS * (MIB << 20);
+    const sent = seeder.mesh.counters().sentBytes - sum((h) => h.copies) * (MIB << 20);
     say(
       `${TIMES} kills of ${HOSTS} hosts at ${MIB} MiB: ${sum((h) => h.lostBytes)} bytes on the ` +
         `disk not known at a start, ${sum((h) => h.refetched)} chunks again`,
