@@ -16,13 +16,14 @@ export type Content = Record<string, string[]>;
 export function version(
   content: Content,
   name: string,
+  createdMs = 0,
 ): { signed: SignedManifest; manifest: Manifest } {
   const files = Object.entries(content).map(([path, texts]) => {
     const chunks = texts.map((t) => ({ hash: hash("sha256", t, "hex"), bytes: t.length }));
     return { path, mode: 0o644 as const, bytes: texts.join("").length, chunks };
   });
   const bytes = files.reduce((sum, f) => sum + f.bytes, 0);
-  const about = { name, version: "1", createdMs: 0, originUrl: null, publisher: "h" };
+  const about = { name, version: "1", createdMs, originUrl: null, publisher: "h" };
   const manifest = { ...about, files, bytes };
   return { signed: signManifest(manifest, key), manifest };
 }

@@ -4,14 +4,12 @@
  * Knows where every chunk lies, keeps the quota by dropping whole versions nobody needs, those of
  * the least worth first.
  */
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { type Manifest, SignedManifest } from "../../shared/domain.ts";
-import { manifestHash, parseTrustedBody } from "../../shared/manifest.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { copyEqual, linkEqual, type Place } from "./adopt.ts";
 import {
-  codeOf,
   type Disk,
   diskError,
   ignoreMissing,
@@ -21,13 +19,14 @@ import {
 } from "./disk.ts";
 import { FileHandles } from "./handles.ts";
 import { Intake } from "./intake.ts";
-import { type Meta, newMeta, parseMeta } from "./meta.ts";
+import { type Meta, newMeta } from "./meta.ts";
 import { type Novelty, noveltyOf } from "./novelty.ts";
 import { Room, type Wish } from "./room.ts";
+import { takeOver } from "./take-over.ts";
+import { Trash } from "./trash.ts";
 import { Tree } from "./trees.ts";
 import { countUse, type Elsewhere } from "./worth.ts";
 
-const HASH = /^[0-9a-f]{64}$/;
 const PROBE_BYTES = 64 << 10;
 /** A version that workloads use all the time is not written down each time. */
 const NOTED_AGAIN_MS = 10_000;
@@ -49,6 +48,7 @@ export class Store {
   readonly dir: string;
   readonly #deps: StoreDeps;
   readonly #handles: FileHandles;
+  readonly #trash: Trash;
   readonly #trees = new Map<string, Tree>();
   readonly #meta = new Map<string, Meta>();
   readonly #places = new Map<string, Place[]>();
@@ -63,6 +63,7 @@ export class Store {
   constructor(deps: StoreDeps, options: StoreOptions) {
     this.#deps = deps;
     this.dir = options.dir;
+    this.#trash = new Trash(deps.disk, join(options.dir, "trash"));
     this.#handles = new FileHandles(deps.disk, { capacity: 48 });
     this.room = new Room(
       {
@@ -88,42 +89,19 @@ export class Store {
    * DISK_FULL when the disk fails.
    */
   async open(): Promise<void> {
+    const { disk, log, clock } = this.#deps;
+    const tree = (hash: string, manifest: Manifest, placed: boolean) =>
+      this.#tree(hash, manifest, placed);
     try {
-      await this.#open();
+      const found = await takeOver(this.dir, { disk, log, clock, trash: this.#trash, tree });
+      for (const { tree: one, meta } of found) {
+        this.#meta.set(one.hash, meta);
+        this.#register(one);
+      }
     } catch (cause) {
       throw this.#fault(cause);
     }
     this.#surveyed = this.#survey();
-  }
-
-  async #open(): Promise<void> {
-    const { disk } = this.#deps;
-    for (const folder of ["trash", "intake"]) await removeFolder(disk, this.#path(folder));
-    for (const folder of ["manifests", "partial", "trees", "meta", "trash", "intake"])
-      await disk.mkdir(this.#path(folder), { recursive: true });
-    // Synced once, before `state` is made: on a busy disk it takes seconds.
-    if (!(await disk.readdir(this.dir)).includes("state"))
-      for (const folder of [this.dir, dirname(this.dir)]) await syncFolder(disk, folder);
-    await disk.mkdir(this.#path("state"), { recursive: true });
-    const [partial, trees, names] = await Promise.all(
-      ["partial", "trees", "manifests"].map((folder) => disk.readdir(this.#path(folder))),
-    );
-    const found = { partial: new Set(partial), trees: new Set(trees) };
-    const unread = new Set<string>();
-    for (const name of names ?? [])
-      await this.#recover(name, found).catch((cause: unknown) => {
-        if (codeOf(cause) !== "EIO") throw cause;
-        const manifestHash = name.replace(/\.json$/, "");
-        this.#deps.log.error({ cause, manifestHash }, "version cannot be read, left as it is");
-        unread.add(manifestHash);
-      });
-    for (const [folder, present] of Object.entries(found))
-      for (const name of present)
-        if (!unread.has(name) && this.#trees.get(name)?.root !== this.#path(folder, name))
-          await removeFolder(disk, this.#path(folder, name));
-    for (const name of await disk.readdir(this.#path("state")))
-      if (!unread.has(name) && this.#trees.get(name)?.placed !== false)
-        await disk.rm(this.#path("state", name), { force: true });
   }
 
   async close(): Promise<void> {
@@ -434,30 +412,13 @@ export class Store {
   }
 
   async #survey(): Promise<void> {
+    await this.#trash.empty().catch((cause: unknown) => {
+      this.#deps.log.warn({ cause }, "left-overs could not be removed");
+    });
     for (const tree of this.#trees.values())
       await tree.survey().catch((cause: unknown) => {
         this.#deps.log.warn({ cause, manifestHash: tree.hash }, "version could not be looked at");
       });
-  }
-
-  async #recover(name: string, found: { partial: Set<string>; trees: Set<string> }): Promise<void> {
-    const { disk, log, clock } = this.#deps;
-    const manifestHash = name.replace(/\.json$/, "");
-    const placed = found.trees.has(manifestHash);
-    const here = HASH.test(manifestHash) && (placed || found.partial.has(manifestHash));
-    const text = here && (await disk.readFile(this.#path("manifests", name), "utf8"));
-    const manifest = text ? readManifest(text, manifestHash) : null;
-    if (!manifest) {
-      log.info({ name }, "left-over manifest dropped");
-      await disk.rm(this.#path("manifests", name), { force: true });
-      return;
-    }
-    const tree = this.#tree(manifestHash, manifest, placed);
-    await tree.recover();
-    const path = this.#path("meta", `${manifestHash}.json`);
-    const meta = await disk.readFile(path, "utf8").catch(ignoreMissing);
-    this.#meta.set(manifestHash, parseMeta(meta) ?? newMeta(clock.now(), 0));
-    this.#register(tree);
   }
 
   #tree(hash: string, manifest: Manifest, placed: boolean): Tree {
@@ -485,15 +446,5 @@ export class Store {
 
   #manifestPath(manifestHash: string): string {
     return this.#path("manifests", `${manifestHash}.json`);
-  }
-}
-
-/** It was verified before it was written: the same bytes need no second look. */
-function readManifest(text: string, hash: string): Manifest | null {
-  try {
-    const { body } = SignedManifest.parse(JSON.parse(text));
-    return manifestHash(body) === hash ? parseTrustedBody(body) : null;
-  } catch {
-    return null; // torn or foreign: the caller drops it and says so
   }
 }
