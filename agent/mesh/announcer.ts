@@ -5,6 +5,7 @@
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { ANNOUNCEMENT_BYTES_MAX, type Announcement, encodeAnnouncement } from "./gossip.ts";
+import { risingStart } from "./starts.ts";
 import type { Said } from "./wants.ts";
 
 const WHOLE_EVERY_MS = 30_000;
@@ -25,7 +26,7 @@ export type AnnouncerDeps = {
 
 export class Announcer {
   readonly #deps: AnnouncerDeps;
-  readonly #startedMs: number;
+  #startedMs: number;
   readonly #changed = new Set<string>();
   readonly #progressed = new Set<string>();
   #progressAtMs = 0;
@@ -36,6 +37,11 @@ export class Announcer {
   constructor(deps: AnnouncerDeps) {
     this.#deps = deps;
     this.#startedMs = deps.clock.now();
+  }
+
+  /** Learns of the starts before this one. Call first. */
+  async load(dir: string): Promise<void> {
+    this.#startedMs = await risingStart(dir, this.#deps);
   }
 
   changed(manifestHash: string): void {

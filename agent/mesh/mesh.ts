@@ -165,6 +165,7 @@ export class Mesh {
       await this.store.open();
       await this.#signers.load(this.store);
       await this.#provenance.load();
+      await this.#announcer.load(this.store.dir);
       await this.#network.start();
       this.#ready = true;
       this.#group.start("node", (inner) => this.#network.run(inner));

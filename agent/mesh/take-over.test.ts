@@ -27,10 +27,14 @@ test("store: a start does not wait until left-overs are removed, staging does", 
   const lost = "ab".repeat(32);
   for (const folder of ["trees", "trash", "partial"]) await leave(join(folder, lost));
   await leave("trash/left-0");
+  for (const folder of ["meta", "state"]) await mkdir(join(dir, folder));
+  await writeFile(join(dir, "meta", `${lost}.json`), "{}");
+  await writeFile(join(dir, "state", lost), "x");
   const store = storeAt(dir, Object.assign({ ...nodeDisk }, { rm }));
   await store.open();
   expect(await readdir(join(dir, "trees"))).toEqual([]);
-  expect(await readdir(join(dir, "partial"))).toEqual([]);
+  for (const folder of ["partial", "meta", "state"])
+    expect(await readdir(join(dir, folder))).toEqual([]);
   expect(await readdir(join(dir, "trash"))).toHaveLength(4);
   const { signed, manifest } = version({ x: ["one"] }, "one");
   const added = store.add(signed, manifest, WISH);

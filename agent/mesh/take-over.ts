@@ -53,9 +53,15 @@ export async function takeOver(dir: string, deps: TakeOverDeps): Promise<Version
       const root = join(dir, folder, id);
       if (!unread.has(id) && versions.get(id)?.tree.root !== root) await trash.put(root);
     }
-  for (const id of await disk.readdir(join(dir, "state")))
-    if (!unread.has(id) && versions.get(id)?.tree.placed !== false)
-      await disk.rm(join(dir, "state", id), { force: true });
+  const dropUnless = async (folder: string, isOf: (version: Version | undefined) => boolean) => {
+    for (const name of await disk.readdir(join(dir, folder))) {
+      const id = name.replace(/\.json$/, "");
+      if (!unread.has(id) && !isOf(versions.get(id)))
+        await disk.rm(join(dir, folder, name), { force: true });
+    }
+  };
+  await dropUnless("state", (version) => version?.tree.placed === false);
+  await dropUnless("meta", (version) => version !== undefined);
   return [...versions.values()].sort(
     (a, b) => a.tree.manifest.createdMs - b.tree.manifest.createdMs,
   );
