@@ -429,6 +429,7 @@ export class Mesh {
     return {
       clock: this.#deps.clock,
       store: this.store,
+      hot: this.#hot,
       transfer: this.#transfer,
       fetcher: this.#fetcher,
       exchange: this.#exchange,

@@ -68,12 +68,13 @@ export class Reader {
     const fetching = new Fetching(ensure, signal);
     try {
       let offset = 0;
-      for (const chunk of file.chunks) {
+      for (const [index, chunk] of file.chunks.entries()) {
         const end = offset + chunk.bytes;
         if (offset > to) return;
         if (end > from) {
           const small = file.bytes <= AHEAD_BYTES_MAX;
-          const bytes = await this.#chunk(manifestHash, chunk, small, fetching, signal);
+          const what = { manifestHash, path, index, chunk, small };
+          const bytes = await this.#chunk(what, fetching, signal);
           yield bytes.subarray(Math.max(0, from - offset), Math.min(chunk.bytes, to + 1 - offset));
         }
         offset = end;
@@ -84,18 +85,20 @@ export class Reader {
   }
 
   async #chunk(
-    manifestHash: string,
-    chunk: Chunk,
-    small: boolean,
+    what: { manifestHash: string; path: string; index: number; chunk: Chunk; small: boolean },
     fetching: Fetching,
     signal: AbortSignal,
   ): Promise<Uint8Array> {
     const { clock } = this.#deps;
+    const { manifestHash, chunk, small } = what;
     for (let look = 0; ; look++) {
       signal.throwIfAborted();
-      const bytes = await this.#obtaining.store.readChunk(chunk.hash);
+      const { hot, store, fetcher } = this.#obtaining;
+      const bytes = hot.get(chunk.hash) ?? (await store.readChunk(chunk.hash));
       if (bytes) return bytes;
       fetching.start();
+      const position = store.get(manifestHash)?.positionIn(what.path, what.index);
+      if (position !== undefined) fetcher.dispatch({ type: "read", id: manifestHash, position });
       const ahead = look === 0 && small ? await this.#ahead(manifestHash, chunk, signal) : null;
       if (ahead) return ahead;
       await Promise.race([fetching.arrived(), clock.sleep(LOOK_MS, { signal })]);

@@ -95,6 +95,20 @@ test("transfer: background waits for what a host offers, a request asks it at on
   expect(effects).toContainEqual(expect.objectContaining({ type: "request", host: "p", unit: 0 }));
 });
 
+test("transfer: what somebody reads as it comes is asked for first, in order", () => {
+  const t = core();
+  t.step(has("p", Bitmap.full(200)), 0);
+  const unitsOf = (effects: Effect[]) =>
+    effects.flatMap((e) => (e.type === "request" ? [e.unit] : []));
+  const before = unitsOf(t.step({ type: "want", want: want(200, { foreground: true }) }, 0));
+  expect(before.length).toBeGreaterThan(0);
+  t.step({ type: "read", id: "m", position: 90 }, 1);
+  const asked = before.flatMap((unit, i) => unitsOf(t.step(answered(unit, "p", "ok"), 2 + i)));
+  const wanted = all(200).filter((unit) => unit >= 90 && !before.includes(unit));
+  expect(asked.length).toBeGreaterThan(5);
+  expect(asked).toEqual(wanted.slice(0, asked.length));
+});
+
 test("transfer: background yields while a foreground want moves", () => {
   const t = core();
   t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);

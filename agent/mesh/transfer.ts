@@ -180,6 +180,8 @@ export class Transfer {
       case "unwant":
         this.#unwant(event.id);
         return true;
+      case "read":
+        return this.#wants.get(event.id)?.readAt(event.position) === true;
       case "rate":
         this.#rate(event.bytesPerSecond, nowMs);
         return true;
@@ -439,12 +441,15 @@ export class Transfer {
     if (rarity.size === rarity.orphans) return;
     want.share = this.#flights.share(Math.max(1, want.holders.hosts));
     let misses = 0;
+    let read = 0;
     for (let i = rarity.orphans; i < rarity.size && misses < MISSES_MAX; ) {
-      const unit = rarity.at(i);
+      const next = want.aboutToBeRead(read);
+      const unit = next ?? rarity.at(i);
       if (this.#full || !this.#allowed(want, unit, nowMs)) return;
       const source = this.#sources.soonest(want, unit, nowMs);
       if (source && this.#launch(want, unit, source.host, nowMs)) continue;
-      i++;
+      if (next === null) i++;
+      else read = next + 1;
       misses++;
     }
   }

@@ -116,6 +116,12 @@ export class Tree {
     return this.#fileOf[position] ?? -1;
   }
 
+  /** Where a chunk of a file stands; undefined when there is no such file. */
+  positionIn(path: string, chunk: number): number | undefined {
+    const index = this.manifest.files.findIndex((f) => f.path === path);
+    return index < 0 ? undefined : this.firstOf(index) + chunk;
+  }
+
   /** The position of a file's first chunk. */
   firstOf(file: number): number {
     return this.#firstOf[file] ?? 0;

@@ -37,6 +37,8 @@ export type Said = {
 export type TransferEvent =
   | { type: "want"; want: Want }
   | { type: "unwant"; id: string }
+  /** Somebody reads a version as it comes, and is at that position. */
+  | { type: "read"; id: string; position: number }
   /** All of a version is here, so many units; none: no longer. */
   | { type: "hold"; id: string; units: number }
   | { type: "rate"; bytesPerSecond: number }
@@ -109,6 +111,9 @@ export type Listeners = {
   all: { number: number; host: string; spreads: boolean }[];
 };
 
+/** Raised: the rare ones wait longer for what is read; lowered: who reads waits for each unit. */
+const READ_AHEAD_UNITS = 24;
+
 export class WantState {
   readonly id: string;
   readonly units: Units;
@@ -132,6 +137,8 @@ export class WantState {
   restUntilMs: number;
   readonly startedMs: number;
   progressMs: number;
+  /** The unit that somebody reads now who reads on as it comes. */
+  #reading: number | null = null;
   originFailures = 0;
   originBackoffUntilMs = 0;
 
@@ -180,6 +187,23 @@ export class WantState {
       if (has && !had) this.gained(unit, host);
       else if (had && !has) this.lost(unit, host);
     }
+  }
+
+  /** True when that is another unit than before. */
+  readAt(position: number): boolean {
+    const unit = this.units.unitOf(position);
+    const moved = unit !== this.#reading;
+    this.#reading = unit;
+    return moved;
+  }
+
+  /** From `unit` on, the next of those about to be read that a neighbour may be asked for. */
+  aboutToBeRead(unit: number): number | null {
+    if (this.#reading === null) return null;
+    const end = Math.min(this.units.count, this.#reading + READ_AHEAD_UNITS);
+    for (let next = Math.max(unit, this.#reading); next < end; next++)
+      if (this.rarity.has(next) && this.rarity.count(next) > 0) return next;
+    return null;
   }
 
   missingIn(unit: number): number {

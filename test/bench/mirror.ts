@@ -34,20 +34,33 @@ async function layerOf(name: string, seed: number): Promise<string> {
   return made.images[0]?.layers[0] ?? "";
 }
 
-function drained(url: string): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+type Pull = { seconds: number; firstMs: number; halfMs: number };
+
+/** When the first byte came, and when half of them were there. */
+function drained(url: string): Promise<Pull> {
+  const { promise, resolve, reject } = Promise.withResolvers<Pull>();
+  const beginMs = systemClock.monotonic();
+  const sinceMs = () => systemClock.monotonic() - beginMs;
   get(url, { headers: { accept: MANIFEST_TYPES.join(", ") } }, (answer) => {
     if (answer.statusCode !== 200) reject(new Error(`${url}: ${answer.statusCode}`));
-    answer.on("end", resolve).on("error", reject).resume();
+    const half = Number(answer.headers["content-length"]) / 2;
+    const pull = { seconds: 0, firstMs: 0, halfMs: 0 };
+    let got = 0;
+    answer.on("data", (piece: Buffer) => {
+      pull.firstMs ||= sinceMs();
+      got += piece.length;
+      if (got >= half) pull.halfMs ||= sinceMs();
+    });
+    answer.on("end", () => resolve({ ...pull, seconds: sinceMs() / 1000 })).on("error", reject);
   }).on("error", reject);
   return promise;
 }
 
-async function seconds(base: string, name: string, layer: string): Promise<number> {
-  const beginMs = systemClock.monotonic();
-  for (const path of ["manifests/v1", `blobs/${layer}`])
-    await drained(`http://${base}/v2/bench/${name}/${path}?ns=${registry.host}`);
-  return (systemClock.monotonic() - beginMs) / 1000;
+async function pull(base: string, name: string, layer: string): Promise<Pull> {
+  const at = (path: string) => `http://${base}/v2/bench/${name}/${path}?ns=${registry.host}`;
+  const manifest = await drained(at("manifests/v1"));
+  const blob = await drained(at(`blobs/${layer}`));
+  return { ...blob, seconds: manifest.seconds + blob.seconds };
 }
 
 const at = async (host: string) => (await daemons.status<{ mirror: string }>(host)).mirror;
@@ -57,19 +70,22 @@ try {
   const url = `oci://${registry.host}/bench/published:v1`;
   await daemons.json(["publish", url, "--data", daemons.dataDir("a")]);
   const publishing = (systemClock.monotonic() - begunMs) / 1000;
-  const direct = await seconds(registry.host, "published", layer);
-  const cold = await seconds(await at("b"), "published", layer);
-  const warm = await seconds(await at("b"), "published", layer);
+  const direct = await pull(registry.host, "published", layer);
+  const cold = await pull(await at("b"), "published", layer);
+  const warm = await pull(await at("b"), "published", layer);
   const other = await layerOf("new", 2);
-  const brought = await seconds(await at("c"), "new", other);
+  const brought = await pull(await at("c"), "new", other);
   const line = (what: string, took: number) =>
     `${what.padEnd(34)} ${took.toFixed(2).padStart(7)} s ${(mib / took).toFixed(0).padStart(6)} MiB/s ` +
-    `${(took / direct).toFixed(2).padStart(6)} × the registry\n`;
+    `${(took / direct.seconds).toFixed(2).padStart(6)} × the registry\n`;
+  const pulled = (what: string, { seconds, firstMs, halfMs }: Pull) =>
+    `${line(what, seconds).trimEnd()}; of the layer the first byte after ` +
+    `${firstMs.toFixed(0)} ms, half after ${halfMs.toFixed(0)} ms\n`;
   process.stdout.write(
-    line("registry itself", direct) +
-      line("mirror, from this host's store", warm) +
-      line("mirror, from a peer (cold)", cold) +
-      line("mirror, upstream's first pull", brought) +
+    pulled("registry itself", direct) +
+      pulled("mirror, from this host's store", warm) +
+      pulled("mirror, from a peer (cold)", cold) +
+      pulled("mirror, upstream's first pull", brought) +
       line("publish (read, cut, hash, keep)", publishing),
   );
 } finally {

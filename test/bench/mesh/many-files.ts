@@ -5,7 +5,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { randomFillSync } from "node:crypto";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TestFleet, until } from "../../../agent/mesh/mesh.fixture.ts";
 
@@ -52,7 +52,6 @@ try {
     spawnSync("cp", ["-r", dir, copy]);
     spawnSync("sync", ["-f", copy]);
   });
-  rmSync(copy, { recursive: true });
   const [a, b] = [await fleet.start("a"), await fleet.start("b")];
   fleet.enrol([a, b]);
   await until(() => b.mesh.connectedHosts().length === 1);
