@@ -22,6 +22,8 @@ const Entry = z.strictObject({
   /** It has all, and is to be asked only for what it says directly. */
   spreading: z.boolean().default(false),
   claims: z.array(z.number().int().min(0).max(CHUNKS_MAX)).max(256),
+  /** Its way to the origin works. */
+  reaches: z.boolean().default(true),
 });
 const Announcement = z.strictObject({
   host: HostId,
@@ -45,6 +47,7 @@ export function encodeAnnouncement(a: Announcement): Uint8Array {
     urgent: m.urgent,
     spreading: m.spreading ?? false,
     claims: [...m.claims].slice(0, 256),
+    reaches: m.reaches ?? true,
   }));
   return Buffer.from(JSON.stringify({ ...a, manifests }));
 }
@@ -64,8 +67,8 @@ export function decodeAnnouncement(bytes: Uint8Array): Announcement | null {
   for (const entry of parsed.data.manifests) {
     const have = decodeBits(entry.have, entry.size);
     if (!have) return null;
-    const { id, wanting, urgent, spreading, claims } = entry;
-    manifests.push({ id, have, wanting, urgent, spreading, claims });
+    const { id, wanting, urgent, spreading, claims, reaches } = entry;
+    manifests.push({ id, have, wanting, urgent, spreading, claims, reaches });
   }
   return { ...parsed.data, manifests };
 }

@@ -16,6 +16,7 @@ export type HearingDeps = {
   log: Log;
   site: string;
   members: () => ReadonlyMap<string, Member>;
+  connected: (host: string) => boolean;
   dispatch: (event: TransferEvent) => void;
 };
 
@@ -27,9 +28,15 @@ export class Hearing {
     this.#deps = deps;
   }
 
+  membersChanged(): void {
+    const { site, members, dispatch } = this.#deps;
+    const local = [...members().values()].filter((m) => m.site === site);
+    dispatch({ type: "members", hosts: local.map((m) => m.host) });
+  }
+
   /** By gossip of the site. */
   announcement(bytes: Uint8Array, from: string): void {
-    const { log, members, dispatch } = this.#deps;
+    const { log, members, connected, dispatch } = this.#deps;
     const said = decodeAnnouncement(bytes);
     if (!said || said.host !== from || !members().has(from)) {
       log.warn({ from }, "announcement refused");
@@ -37,7 +44,8 @@ export class Hearing {
     }
     if (!this.#newest.accepts(said)) return;
     const { whole, manifests } = said;
-    dispatch({ type: "said", host: from, local: true, whole, manifests });
+    const near = connected(from);
+    dispatch({ type: "said", host: from, local: true, near, whole, manifests });
   }
 
   /** On a connection for chunks. */

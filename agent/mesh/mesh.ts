@@ -101,6 +101,7 @@ export class Mesh {
       log,
       site: identity.site,
       members: () => this.#members,
+      connected: (host) => this.#network.connectedHosts.includes(host),
       dispatch: (event) => this.#fetcher.dispatch(event),
     });
     this.#haves = new Haves({ clock, exchange: this.#exchange });
@@ -197,7 +198,7 @@ export class Mesh {
 
   /** The allow-list, and whose signatures count; who is no longer on it is cut off at once. */
   setMembers(members: Member[], publishers: readonly Publisher[] = HOSTS_PUBLISH): void {
-    const { host, site } = this.#deps.identity;
+    const { host } = this.#deps.identity;
     const peers = members.map((m) => m.peerId);
     if (this.#signers.setPolicy(publishers, peers))
       for (const i of this.#interests.values()) i.retry();
@@ -205,8 +206,7 @@ export class Mesh {
     this.#members = new Map(members.filter((m) => m.host !== host).map((m) => [m.host, m]));
     this.#network.setMembers([...this.#members.values()]);
     for (const old of before.keys()) if (!this.#members.has(old)) this.#lost(old);
-    const count = [...this.#members.values()].filter((m) => m.site === site).length;
-    this.#fetcher.dispatch({ type: "neighbours", count });
+    this.#hearing.membersChanged();
   }
 
   /** What to have here, whole; fetched in the background, within the rate. */
@@ -323,6 +323,7 @@ export class Mesh {
     const handlers = {
       opened: (channel: Channel) => this.#exchange.opened(channel),
       gossip: (bytes: Uint8Array, host: string) => this.#hearing.announcement(bytes, host),
+      connected: (host: string) => this.#fetcher.dispatch({ type: "near", host, near: true }),
       disconnected: (host: string) => this.#lost(host),
       listener: () => this.#announcer.whole(),
       refused: (peerId: string) => {

@@ -22,9 +22,8 @@ import type { Random } from "../../shared/runtime/random.ts";
 import { backoffMs } from "../../shared/runtime/retry.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
 import { isBulkAddress } from "./channels.ts";
+import { neighboursOf } from "./neighbours.ts";
 
-/** So many neighbours are kept connected; the others are reached on demand and by gossip. */
-const NEIGHBOURS_MAX = 32;
 const NOTHING = new Uint8Array();
 const DIAL_EVERY_MS = 500;
 const DIAL_TIMEOUT_MS = 5_000;
@@ -34,6 +33,7 @@ const SECOND_DIALLER_MS = 3_000;
 
 export type NodeHandlers = {
   gossip(bytes: Uint8Array, host: string): void;
+  connected(host: string): void;
   disconnected(host: string): void;
   /** Somebody listens to our topic who did not before. */
   listener(host: string): void;
@@ -61,6 +61,8 @@ export class MeshNode {
   #libp2p: Libp2p<Services> | null = null;
   #byHost = new Map<string, Member>();
   #byPeer = new Map<string, Member>();
+  /** Members of the site to keep connected to. */
+  #neighbours: Member[] = [];
   readonly #dials = new Map<string, Dial>();
   #dialNow: () => void = () => {};
 
@@ -78,7 +80,9 @@ export class MeshNode {
     this.#libp2p = libp2p;
     libp2p.addEventListener("peer:connect", ({ detail }) => {
       const member = this.#byPeer.get(detail.toString());
-      if (member) this.#deps.log.debug({ host: member.host }, "peer connected");
+      if (!member) return;
+      this.#deps.log.debug({ host: member.host }, "peer connected");
+      this.#deps.handlers.connected(member.host);
     });
     libp2p.addEventListener("peer:disconnect", ({ detail }) => {
       const member = this.#byPeer.get(detail.toString());
@@ -133,6 +137,9 @@ export class MeshNode {
   setMembers(members: Member[]): void {
     this.#byHost = new Map(members.map((m) => [m.host, m]));
     this.#byPeer = new Map(members.map((m) => [m.peerId, m]));
+    const { host: self, site } = this.#deps.identity;
+    const others = members.filter((m) => m.site === site && m.host !== self).map((m) => m.host);
+    this.#neighbours = neighboursOf(self, others).flatMap((h) => this.#byHost.get(h) ?? []);
     for (const host of this.#dials.keys()) if (!this.#byHost.has(host)) this.#dials.delete(host);
     for (const connection of this.#libp2p?.getConnections() ?? []) {
       if (this.#byPeer.has(connection.remotePeer.toString())) continue;
@@ -219,7 +226,7 @@ export class MeshNode {
     const { clock, identity } = this.#deps;
     const connected = new Set(this.connectedHosts);
     const nowMs = clock.monotonic();
-    for (const member of this.#neighbours()) {
+    for (const member of this.#neighbours) {
       if (connected.has(member.host)) {
         this.#dials.delete(member.host);
         continue;
@@ -233,19 +240,6 @@ export class MeshNode {
       if (!dial.busy && nowMs >= dial.notBeforeMs && member.meshAddresses.length > 0)
         group.start(`dial ${member.host}`, () => this.#dial(member.host, dial));
     }
-  }
-
-  /** The members of the site, at most so many: those after this host in the ring of names. */
-  #neighbours(): Member[] {
-    const { host, site } = this.#deps.identity;
-    const others = [...this.#byHost.values()].filter((m) => m.site === site && m.host !== host);
-    if (others.length <= NEIGHBOURS_MAX) return others;
-    const sorted = others.sort((a, b) => (a.host < b.host ? -1 : 1));
-    const start = sorted.findIndex((m) => m.host > host);
-    return [...sorted.slice(start), ...sorted.slice(0, Math.max(0, start))].slice(
-      0,
-      NEIGHBOURS_MAX,
-    );
   }
 
   async #dial(host: string, dial: Dial): Promise<void> {

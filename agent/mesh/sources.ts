@@ -11,13 +11,22 @@ export type Known = {
   holds: Bitmap | null;
   /** It fetches this manifest now, so it may be elected to go outside. */
   wanting: boolean;
+  /** It gets, or got, some of it from outside: it wants to know who followed. */
+  fetches: boolean;
+  /** Its way outside works, as far as it knows. */
+  reaches: boolean;
   /** A request waits there for what comes from outside the site. */
   urgent: boolean;
   /** Units it is fetching from outside, and since when we know. */
   claims: Map<number, number>;
   /** When it last had more than before, or began. */
   progressMs: number;
+  /** When it last said anything of it. */
+  heardMs: number;
+  /** Since when it is one of those elected to go outside; null: it is not. */
+  electedMs: number | null;
 };
+export type Candidate = { host: string; known: Known };
 /** Tells what a near host, by its number, had of a manifest before and has now. */
 type Changed = (id: string, host: number, before: Bitmap | null, after: Bitmap | null) => void;
 
@@ -26,6 +35,11 @@ const FLIGHT_BYTES_MAX = 16 << 20;
 /** A request should be answered within this; the window follows it. */
 const ANSWER_MS = 1500;
 const MISSING_STREAK_MAX = 16;
+/** Failures in a row after which what a host said counts no more, until it says it again. */
+const FAILED_STREAK_MAX = 4;
+/** All hosts say what they have every 30 s, and those that fetch from outside every second. */
+const DISTANT_SILENT_MS = 65_000;
+const FETCHER_SILENT_MS = 4_000;
 
 export class Source {
   readonly host: string;
@@ -109,6 +123,13 @@ export class Source {
     this.flightBytes -= flight.bytes;
   }
 
+  /** It is no neighbour and was not heard for so long that it may be gone: nobody would tell. */
+  silent(id: string, nowMs: number): boolean {
+    const known = this.manifests.get(id);
+    if (!known || this.near || !this.local) return false;
+    return nowMs - known.heardMs > (known.fetches ? FETCHER_SILENT_MS : DISTANT_SILENT_MS);
+  }
+
   /** Lower is sooner done. */
   costMs(bytes: number): number {
     return (this.flightBytes + bytes) / this.#bytesPerMs;
@@ -123,9 +144,11 @@ export class Source {
     else this.#window = Math.min(WINDOW_MAX, this.#window + 1);
   }
 
-  noteFailed(nowMs: number): void {
+  /** True when it has failed for so long that it had better be forgotten. */
+  noteFailed(nowMs: number): boolean {
     this.backoffUntilMs = nowMs + Math.min(30_000, 500 * 2 ** Math.min(this.#failures++, 6));
     this.#window = Math.max(2, this.#window >> 1);
+    return this.#failures >= FAILED_STREAK_MAX;
   }
 
   /** It has so much to do for others that a request would only wait there. */
@@ -195,12 +218,14 @@ export class Sources {
       for (const u of said.claims) claims.set(u, old?.claims.get(u) ?? nowMs);
       const moved = !old?.wanting || said.have.count > old.have.count;
       const progressMs = moved ? nowMs : old.progressMs;
-      const { wanting, urgent, spreading } = said;
+      const { wanting, urgent, spreading, reaches = true } = said;
+      const fetches = wanting && (old?.fetches === true || claims.size > 0);
       const have = spreading ? offered(old, said.have.size) : said.have;
       const holds = spreading ? said.have : null;
       if (source.near && !source.shunned)
         this.#changed(said.id, source.number, old?.have ?? null, have);
-      const known = { have, holds, wanting, urgent, claims, progressMs };
+      const role = { fetches, reaches, electedMs: old?.electedMs ?? null, heardMs: nowMs };
+      const known = { have, holds, wanting, urgent, claims, progressMs, ...role };
       source.know(said.id, said.have.count === 0 && !wanting ? null : known);
       this.#changes++;
     }
@@ -215,10 +240,13 @@ export class Sources {
   /** What is known of a manifest of so many units at a host that tells of one. */
   telling(source: Source, id: string, units: number, nowMs: number): Known {
     const known = source.known(id);
+    if (known) known.heardMs = nowMs;
     if (known?.have.size === units) return known;
     if (known) this.#drop(source, id);
     const unknown = { holds: null, wanting: true, urgent: false, progressMs: nowMs };
-    const made = { ...unknown, claims: new Map(), ...known, have: new Bitmap(units) };
+    const role = { fetches: false, reaches: true, electedMs: null, heardMs: nowMs };
+    const have = new Bitmap(units);
+    const made = { ...unknown, ...role, claims: new Map(), ...known, have };
     source.know(id, made);
     this.#changes++;
     return made;
@@ -229,9 +257,20 @@ export class Sources {
     return source.manifests.get(id)?.have.clear(unit) === true && source.near;
   }
 
+  /** It failed, or was `silent`: what it said counts no more when that is no single mishap. */
+  failed(source: Source, nowMs: number, { silent = false } = {}): void {
+    if (source.noteFailed(nowMs) || silent || !source.near) this.#dropAll(source);
+  }
+
+  /** From now on it is asked freely, or no longer. */
+  meets(host: string, near: boolean): void {
+    const source = this.#all.get(host);
+    if (source?.local) this.#met({ host, local: true, near });
+  }
+
   /** Forgets all it said; who was shunned is remembered. */
   forget(source: Source): void {
-    for (const id of [...source.manifests.keys()]) this.#drop(source, id);
+    this.#dropAll(source);
     this.#part(source);
     if (!source.shunned) this.#all.delete(source.host);
   }
@@ -259,7 +298,7 @@ export class Sources {
 
   /** Is asked no more. */
   shun(source: Source): void {
-    for (const id of [...source.manifests.keys()]) this.#drop(source, id);
+    this.#dropAll(source);
     source.shunned = true;
   }
 
@@ -301,12 +340,15 @@ export class Sources {
     return [...whole.map((s) => s.host)];
   }
 
-  /** Whom it concerns that a unit is here: who lacks it, and who offers it one by one. */
-  concerned(want: WantState, unit: number): string[] {
+  /**
+   * Whom it concerns that a unit is here: who lacks it, who offers it one by one, and who brings
+   * units in from outside and waits for others to follow, as `from` may.
+   */
+  concerned(want: WantState, unit: number, from: string | null): string[] {
     if (want.listeners?.changes !== this.#changes) want.listeners = this.#listeners(want.id);
     const hosts: string[] = [];
-    for (const { number, host, spreads } of want.listeners.all)
-      if (spreads || !want.holders.has(unit, number)) hosts.push(host);
+    for (const { number, host, always } of want.listeners.all)
+      if (always || host === from || !want.holders.has(unit, number)) hosts.push(host);
     return hosts;
   }
 
@@ -314,15 +356,15 @@ export class Sources {
     const all: Listeners["all"] = [];
     for (const { number, host, manifests } of this.#near) {
       const known = manifests.get(id);
-      const spreads = known !== undefined && known.holds !== null;
-      if (spreads || known?.wanting) all.push({ number, host, spreads });
+      const always = known !== undefined && (known.holds !== null || known.fetches);
+      if (always || known?.wanting) all.push({ number, host, always });
     }
     return { changes: this.#changes, all };
   }
 
   /** Who fits, has the unit and will be done with it soonest. */
   pick(id: string, unit: number, nowMs: number, fits: (s: Source) => boolean): Source | null {
-    return this.#soonest(nowMs, (s) => fits(s) && s.has(id, unit));
+    return this.#soonest(nowMs, (s) => fits(s) && s.has(id, unit) && !s.silent(id, nowMs));
   }
 
   /** The same of the site's hosts that hold it, whether they offered it or not. */
@@ -343,7 +385,8 @@ export class Sources {
   siteHas(id: string, unit: number, nowMs: number, foreground: boolean): boolean {
     for (const source of this.#all.values()) {
       if (!source.local || source.shunned || !source.holds(id, unit)) continue;
-      if (!foreground || source.usable(nowMs)) return true;
+      const awaited = source.near && !foreground;
+      if (awaited || (source.usable(nowMs) && !source.silent(id, nowMs))) return true;
     }
     return false;
   }
@@ -352,14 +395,31 @@ export class Sources {
     return this.#all.values().some((s) => fits(s) && s.free(nowMs));
   }
 
-  /** Whether a host of the site said lately that it gets the unit from outside. */
-  claimed(id: string, unit: number, patienceMs: number, nowMs: number): boolean {
-    for (const source of this.#all.values()) {
-      if (source.shunned) continue;
-      const sinceMs = source.local ? source.manifests.get(id)?.claims.get(unit) : undefined;
-      if (sinceMs !== undefined && nowMs - sinceMs < patienceMs) return true;
+  /**
+   * Whether a host of the site gets the unit from outside: it said so within `patienceMs`, and
+   * either a request waits there or it began within `idleMs`.
+   */
+  claimed(
+    id: string,
+    unit: number,
+    { patienceMs, idleMs }: { patienceMs: number; idleMs: number },
+    nowMs: number,
+  ): boolean {
+    for (const { local, shunned, manifests } of this.#all.values()) {
+      const known = local && !shunned ? manifests.get(id) : undefined;
+      const sinceMs = known?.claims.get(unit);
+      if (!known || sinceMs === undefined || nowMs - known.heardMs >= patienceMs) continue;
+      if (known.urgent || nowMs - sinceMs < idleMs) return true;
     }
     return false;
+  }
+
+  /** Whether a host of the site gets anything of it from outside, as said within `patienceMs`. */
+  claimedAny(id: string, patienceMs: number, nowMs: number): boolean {
+    return this.#all.values().some(({ local, shunned, manifests }) => {
+      const known = local && !shunned ? manifests.get(id) : undefined;
+      return known !== undefined && known.claims.size > 0 && nowMs - known.heardMs < patienceMs;
+    });
   }
 
   /** Whether a request waits at another host of the site for what comes over the same thin link. */
@@ -372,14 +432,12 @@ export class Sources {
     return false;
   }
 
-  /** Hosts of the site that fetch the same and get on with it. */
-  fetching(id: string, takeoverMs: number, nowMs: number): string[] {
-    const hosts: string[] = [];
-    for (const source of this.#all.values()) {
-      const known = source.local && !source.shunned ? source.manifests.get(id) : undefined;
-      if (known?.wanting && nowMs - known.progressMs < takeoverMs) hosts.push(source.host);
+  /** Hosts of the site that fetch the same, can go outside for it and were heard since. */
+  *candidates(id: string, sinceMs: number): Iterable<Candidate> {
+    for (const { host, local, shunned, manifests } of this.#all.values()) {
+      const known = local && !shunned ? manifests.get(id) : undefined;
+      if (known?.wanting && known.reaches && known.heardMs >= sinceMs) yield { host, known };
     }
-    return hosts;
   }
 
   /** The host, which is of the site and near if it was not heard before. */
@@ -402,6 +460,7 @@ export class Sources {
     source.number = this.#freeNumbers.pop() ?? this.#numbered.length;
     this.#numbered[source.number] = source;
     this.#near.add(source);
+    this.#changes++;
   }
 
   /** It is no longer near. */
@@ -410,6 +469,10 @@ export class Sources {
     this.#changes++;
     this.#freeNumbers.push(source.number);
     source.number = -1;
+  }
+
+  #dropAll(source: Source): void {
+    for (const id of [...source.manifests.keys()]) this.#drop(source, id);
   }
 
   #drop(source: Source, id: string): void {

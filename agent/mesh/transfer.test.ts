@@ -125,7 +125,7 @@ test("transfer: background yields while a foreground want moves", () => {
 test("transfer: background leaves the way from outside to a request waiting at a neighbour", () => {
   const t = core();
   t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
-  t.step({ type: "neighbours", count: 1 }, 0);
+  t.step({ type: "members", hosts: ["p"] }, 0);
   const waiting = (urgent: boolean) => ({
     ...has("p", new Bitmap(1)),
     manifests: [{ id: "f", have: new Bitmap(1), wanting: urgent, urgent, claims: [] }],
@@ -159,7 +159,7 @@ test("transfer: a second peer is asked when the first falls silent, not while it
 
 test("transfer: higher priority, then the earlier deadline, goes first", () => {
   const t = core();
-  t.step({ type: "neighbours", count: 0 }, 0);
+  t.step({ type: "members", hosts: [] }, 0);
   const named = (id: string, over: Partial<Want>) =>
     want(1, { id, chunks: [{ hash: id.repeat(64), bytes: 1e6 }], hasOrigin: true, ...over });
   t.step({ type: "want", want: named("a", { priority: 1, deadlineMs: 5 }) }, 0);
@@ -243,47 +243,12 @@ test("transfer: rate 0 cancels what is under way within a second", () => {
 
 test("transfer: foreground goes to the origin at once for what no host of the site has", () => {
   const t = core();
-  t.step({ type: "neighbours", count: 3 }, 0);
+  t.step({ type: "members", hosts: ["p", "q", "r"] }, 0);
   const some = new Bitmap(2);
   some.set(0);
   t.step(has("p", some), 0);
   const effects = t.step({ type: "want", want: want(2, { foreground: true, hasOrigin: true }) }, 1);
   expect(kinds(effects)).toEqual(["request", "origin"]);
-});
-
-test("transfer: a unit is fetched from outside by one host; another takes over when it stalls", () => {
-  const hosts = ["a", "b", "c"].map((name) => ({ name, t: core(name) }));
-  const asked = new Map<number, string[]>();
-  for (const { name, t } of hosts) {
-    t.step({ type: "neighbours", count: 2 }, 0);
-    t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
-    t.step({ type: "want", want: want(30, { hasOrigin: true }) }, 0);
-    for (const other of hosts)
-      if (other.name !== name) {
-        const manifests = [
-          { id: "m", have: new Bitmap(30), wanting: true, urgent: false, claims: [] },
-        ];
-        t.step({ type: "said", host: other.name, local: true, whole: true, manifests }, 5);
-      }
-  }
-  const perform = (name: string, t: Transfer, effects: Effect[], ms: number) => {
-    for (const e of effects) {
-      if (e.type !== "origin") continue;
-      asked.set(e.unit, [...(asked.get(e.unit) ?? []), name]);
-      perform(name, t, t.step(answered(e.unit, ORIGIN, "ok"), ms), ms);
-    }
-  };
-  const run = (fromMs: number, toMs: number, silent: string[]) => {
-    for (let ms = fromMs; ms < toMs; ms += 100)
-      for (const { name, t } of hosts)
-        if (!silent.includes(name)) perform(name, t, t.step({ type: "tick" }, ms), ms);
-  };
-  run(0, 3_500, ["c"]);
-  expect([...asked.values()].every((names) => names.length === 1)).toBe(true);
-  expect(asked.size).toBeGreaterThan(10);
-  expect(asked.size).toBeLessThan(30);
-  run(3_500, 12_000, ["c"]);
-  expect(asked.size).toBe(30);
 });
 
 /** A link to hosts that drop, refuse, corrupt, answer twice or late, and go. */

@@ -6,8 +6,7 @@
  * each to the neighbour that will be done with it soonest. Foreground is never limited; background
  * obeys the byte budget and makes way while a foreground want moves here, and on the way from
  * outside while one moves anywhere in the site. Only a unit that no neighbour has is fetched from
- * outside (a host of the site that is no neighbour, the origin, hosts of other sites), by one host
- * per unit that all elect alike; who makes no progress is no candidate.
+ * outside (`outside.ts`), by one host per unit that all elect alike.
  *
  * Refused: a central tracker that hands out units (it would have to be up for every swap).
  */
@@ -63,8 +62,6 @@ const MISSES_MAX = 12;
 const BUSY_FACTOR = 2;
 /** The same when it only said so while it told of a unit. */
 const TOLD_BUSY_FACTOR = 0.3;
-const ORPHANS_MAX = 2_048;
-const ORPHAN_REST_MS = 50;
 
 export class Transfer {
   readonly #o: TransferOptions;
@@ -93,7 +90,7 @@ export class Transfer {
   }
 
   step(event: TransferEvent, nowMs: number): Effect[] {
-    this.#outside.bornMs ??= nowMs;
+    this.#outside.at(nowMs);
     if (this.#apply(event, nowMs)) this.#schedule(nowMs);
     const effects = this.#effects;
     if (effects.length > 0) this.#effects = [];
@@ -137,19 +134,21 @@ export class Transfer {
     return what === "whole" ? this.#sources.whole(id) : this.#sources.hostsWith(id);
   }
 
-  /** Units under way from outside the neighbours, and whether a request waits for one of them. */
-  outside(id: string): { urgent: boolean; claims: number[] } {
+  /**
+   * Units under way from outside the neighbours, whether a request waits for what comes from there,
+   * and whether the way there works.
+   */
+  outside(id: string): { urgent: boolean; claims: number[]; reaches: boolean } {
     const want = this.#wants.get(id);
-    const claims: number[] = [];
-    for (const [unit, flights] of want?.flights ?? [])
-      if (flights.some((f) => this.#isOutside(f.from))) claims.push(unit);
-    return { urgent: claims.length > 0 && want?.foreground === true, claims };
+    return want ? this.#outside.said(want) : { urgent: false, claims: [], reaches: true };
   }
 
-  /** Milliseconds in which nothing of it came and nothing is under way. */
+  /** Milliseconds in which nothing of it came and nothing is under way, here or to here. */
   stuckMs(id: string, nowMs: number): number {
     const want = this.#wants.get(id);
-    return want && want.flights.size === 0 ? nowMs - want.progressMs : 0;
+    if (!want || want.flights.size > 0) return 0;
+    if (this.#sources.claimedAny(id, this.#o.takeoverMs, nowMs)) return 0;
+    return nowMs - want.progressMs;
   }
 
   /** Wants of which no neighbour has some unit and that have no origin that works. */
@@ -185,15 +184,21 @@ export class Transfer {
       case "rate":
         this.#rate(event.bytesPerSecond, nowMs);
         return true;
-      case "neighbours":
-        this.#outside.neighbours = event.count;
-        this.#offers.neighbours(event.count, nowMs, this.#effects);
+      case "members":
+        this.#outside.members = event.hosts;
+        this.#offers.neighbours(event.hosts.length, nowMs, this.#effects);
+        return true;
+      case "near":
+        this.#sources.meets(event.host, event.near);
         return true;
       case "hold":
         this.#offers.hold(event, this.#sources, nowMs, this.#effects);
         return false;
       case "said":
         this.#sources.said(event, nowMs);
+        for (const { id } of event.manifests)
+          for (const doubled of this.#outside.heard(event.host, this.#wants.get(id), nowMs))
+            this.#callBack(doubled);
         this.#offers.said(event, nowMs, this.#effects);
         return this.#wants.size > 0;
       case "have":
@@ -227,6 +232,7 @@ export class Transfer {
     this.#stoppedMs = bytesPerSecond > 0 ? null : (this.#stoppedMs ?? nowMs);
     // Others wait for a host that fetches, so they are told when it stops and when it resumes.
     if (fetched === this.#budget.rate > 0) return;
+    if (!fetched) this.#outside.begins(nowMs);
     for (const id of this.#wants.keys()) this.#effects.push({ type: "announce", id });
   }
 
@@ -289,6 +295,7 @@ export class Transfer {
     const single = this.#ordered.length === 1;
     let news = false;
     for (const unit of units) {
+      want.lead.followed(unit, nowMs);
       if (!known.have.set(unit)) continue;
       known.progressMs = nowMs;
       if (known.claims.size > 0) known.claims.delete(unit);
@@ -313,7 +320,8 @@ export class Transfer {
   /** Books a flight out; what did not come may be asked for again. */
   #land(flight: Flight): void {
     this.#flights.land(flight);
-    if (this.#isOutside(flight.from)) this.#effects.push({ type: "announce", id: flight.want.id });
+    if (this.#outside.isOutside(flight.from))
+      this.#effects.push({ type: "announce", id: flight.want.id });
   }
 
   #part(event: Extract<TransferEvent, { type: "part" }>, nowMs: number): void {
@@ -323,7 +331,7 @@ export class Transfer {
     if (hash !== undefined) this.#found(hash, nowMs, event.from);
   }
 
-  /** A chunk is held now, in every version that wants it. `from` still has to answer for it. */
+  /** A chunk is held now, in every version that wants it. `from` may still have to answer for it. */
   #found(hash: string, nowMs: number, from: string | null): void {
     for (const want of [...this.#wants.values()])
       for (const position of want.units.positionsOf(hash))
@@ -332,13 +340,12 @@ export class Transfer {
 
   #progress(want: WantState, position: number, nowMs: number, from: string | null): void {
     want.progressMs = nowMs;
-    want.originFailures = 0;
     const unit = want.units.unitOf(position);
     if (want.missingIn(unit) > 0) return;
     want.rarity.remove(unit);
     this.#recall(want, unit, from ?? undefined);
     const { id } = want;
-    const hosts = this.#sources.concerned(want, unit);
+    const hosts = this.#sources.concerned(want, unit, from);
     this.#effects.push({ type: "have", id, unit, hosts });
     if (want.missing.count === 0) this.#complete(want);
   }
@@ -352,13 +359,14 @@ export class Transfer {
       if (result === "ok") {
         if (source) this.#sources.delivered(source, flight.bytes, nowMs - flight.sinceMs);
         this.#flights.note(flight.bytes, nowMs - flight.sinceMs);
+        this.#outside.came(flight, nowMs);
       }
       this.#land(flight);
     }
     if (result === "ok") {
       const { units, missing } = flight?.want ?? this.#wants.get(id) ?? {};
       for (const position of event.positions)
-        if (missing?.has(position)) this.#found(units?.chunks[position]?.hash ?? "", nowMs, null);
+        if (missing?.has(position)) this.#found(units?.chunks[position]?.hash ?? "", nowMs, from);
       return;
     }
     if (!flight) return;
@@ -376,7 +384,7 @@ export class Transfer {
       if (this.#sources.lacks(source, want.id, unit)) want.lost(unit, source.number);
     if (result === "missing" && this.#sources.refused(source, nowMs)) this.#shun(source);
     if (result === "busy") source.noteBusy(nowMs, BUSY_FACTOR * this.#flights.typicalMs);
-    if (result === "failed") source.noteFailed(nowMs);
+    if (result === "failed") this.#sources.failed(source, nowMs);
     if (result === "bad") this.#lied(source, lies, nowMs);
   }
 
@@ -401,8 +409,10 @@ export class Transfer {
         source !== undefined && this.#flights.silentMs(flight, nowMs) > this.#o.peerTimeoutMs;
       if (!late && !(stop && flight.background && !flight.want.foreground)) continue;
       this.#callBack(flight);
-      if (late && source.usable(nowMs)) source.noteFailed(nowMs);
+      if (late && source.usable(nowMs)) this.#sources.failed(source, nowMs, { silent: true });
     }
+    for (const id of this.#outside.tick(this.#ordered, nowMs))
+      this.#effects.push({ type: "announce", id });
     if (!this.#ordered.some((w) => w.rarity.size > 0)) this.#endgame(nowMs);
     this.#offers.tick(nowMs, this.#effects);
   }
@@ -456,19 +466,10 @@ export class Transfer {
 
   /** Asks beyond the neighbours for what none of them has, and for what a request cannot wait. */
   #askOutside(want: WantState, nowMs: number): void {
-    const { rarity } = want;
-    const end = want.foreground ? rarity.size : rarity.orphans;
-    if (end === 0 || nowMs < want.restUntilMs) return;
-    const candidates = this.#outside.candidates(want.id, nowMs);
-    let launched = false;
-    for (let i = Math.min(end, ORPHANS_MAX) - 1; i >= 0; i--) {
-      const unit = rarity.at(i);
-      if (this.#full || !this.#allowed(want, unit, nowMs)) break;
-      if (!this.#outside.anyFree(want, nowMs)) break;
-      const from = this.#outside.whom(want, unit, candidates, nowMs);
-      if (from !== null && this.#launch(want, unit, from, nowMs)) launched = true;
+    for (const { unit, from } of this.#outside.choices(want, nowMs)) {
+      if (this.#full || !this.#allowed(want, unit, nowMs)) return;
+      this.#launch(want, unit, from, nowMs);
     }
-    if (!launched) want.restUntilMs = nowMs + ORPHAN_REST_MS;
   }
 
   #allowed(want: WantState, unit: number, nowMs: number): boolean {
@@ -488,11 +489,7 @@ export class Transfer {
     const asked = { id: want.id, unit, positions, bytes, foreground: !background };
     if (from === ORIGIN) this.#effects.push({ type: "origin", ...asked });
     else this.#effects.push({ type: "request", host: from, ...asked });
-    if (this.#isOutside(from)) this.#effects.push({ type: "announce", id: want.id });
+    if (this.#outside.isOutside(from)) this.#effects.push({ type: "announce", id: want.id });
     return true;
-  }
-
-  #isOutside(from: string): boolean {
-    return this.#sources.get(from)?.near !== true;
   }
 }

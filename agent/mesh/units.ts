@@ -23,6 +23,7 @@ const known = new WeakMap<readonly ChunkOf[], Units>();
 export class Units {
   readonly chunks: readonly ChunkOf[];
   readonly count: number;
+  readonly totalBytes: number;
   /** First position by unit, and the end. */
   readonly #first: Uint32Array;
   readonly #bytes: Float64Array;
@@ -31,9 +32,9 @@ export class Units {
 
   private constructor(chunks: readonly ChunkOf[]) {
     this.chunks = chunks;
-    const total = chunks.reduce((sum, c) => sum + c.bytes, 0);
-    const least = clamp(SMALL_UNIT_BYTES_MIN, total / UNITS_FEW, UNIT_BYTES_MIN);
-    const aim = clamp(least, total / UNITS_AIM, UNIT_BYTES_MAX);
+    this.totalBytes = chunks.reduce((sum, c) => sum + c.bytes, 0);
+    const least = clamp(SMALL_UNIT_BYTES_MIN, this.totalBytes / UNITS_FEW, UNIT_BYTES_MIN);
+    const aim = clamp(least, this.totalBytes / UNITS_AIM, UNIT_BYTES_MAX);
     const first: number[] = [];
     const bytes: number[] = [];
     this.#unitOf = new Uint32Array(chunks.length);

@@ -2,6 +2,7 @@
 import type { Random } from "../../shared/runtime/random.ts";
 import { Bitmap } from "./bitmap.ts";
 import { Holders } from "./holders.ts";
+import { Lead } from "./lead.ts";
 import { Rarity } from "./rarity.ts";
 import { type ChunkOf, Units } from "./units.ts";
 
@@ -32,6 +33,8 @@ export type Said = {
   claims: Iterable<number>;
   /** It is to be asked only for units of which it said `have` here. */
   spreading?: boolean;
+  /** Its way outside works, as far as it knows; so if not given. */
+  reaches?: boolean;
 };
 
 export type TransferEvent =
@@ -42,8 +45,10 @@ export type TransferEvent =
   /** All of a version is here, so many units; none: no longer. */
   | { type: "hold"; id: string; units: number }
   | { type: "rate"; bytesPerSecond: number }
-  /** How many other hosts the site has, connected or not. */
-  | { type: "neighbours"; count: number }
+  /** The other hosts of the site, connected or not. */
+  | { type: "members"; hosts: readonly string[] }
+  /** A host of the site is a neighbour now, asked freely, or no longer. */
+  | { type: "near"; host: string; near: boolean }
   /**
    * Replaces what was known of these manifests; `whole` of all its manifests. `local`: of this
    * site. `near`: asked freely; else only by who was elected. As `local` when not given.
@@ -108,7 +113,7 @@ export type Flight = {
 /** Near hosts that are told of units, as of so many changes. */
 export type Listeners = {
   changes: number;
-  all: { number: number; host: string; spreads: boolean }[];
+  all: { number: number; host: string; always: boolean }[];
 };
 
 /** Raised: the rare ones wait longer for what is read; lowered: who reads waits for each unit. */
@@ -141,6 +146,11 @@ export class WantState {
   #reading: number | null = null;
   originFailures = 0;
   originBackoffUntilMs = 0;
+  /** Nobody else of the site is known to fetch it. */
+  alone = true;
+  /** When the others were last told that this host sees to it that it comes from outside. */
+  beatMs = Number.NEGATIVE_INFINITY;
+  readonly lead: Lead;
 
   constructor(want: Want, random: Random, nowMs: number) {
     this.id = want.id;
@@ -152,6 +162,7 @@ export class WantState {
     this.restUntilMs = nowMs;
     this.startedMs = nowMs;
     this.progressMs = nowMs;
+    this.lead = new Lead(this.units.totalBytes, nowMs);
   }
 
   /** Takes over how it is wanted now, and what more is missing. */

@@ -72,8 +72,8 @@ export class SimMesh {
       self: spec.id,
       random: run.random.fork(`transfer ${spec.id}`),
     });
-    const neighbours = run.site(spec.site).length - 1;
-    this.step({ type: "neighbours", count: neighbours });
+    const others = run.site(spec.site).filter((other) => other.id !== spec.id);
+    this.step({ type: "members", hosts: others.map((other) => other.id) });
     this.#gossipWhole(true);
   }
 

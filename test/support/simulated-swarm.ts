@@ -97,7 +97,7 @@ export function runSwarm(o: SwarmOptions): { lastMs: number; wrong: number; cutO
   const all = { id: ID, wanting: false, urgent: false, claims: [] };
   for (const host of hosts) {
     if (!host.core) continue;
-    step(host, { type: "neighbours", count: hosts.length - 1 });
+    step(host, { type: "members", hosts: hosts.map((h) => h.name) });
     step(host, { type: "rate", bytesPerSecond: 1e12 });
     for (const other of hosts) {
       if (other === host) continue;

@@ -34,6 +34,8 @@ export class SwarmHost {
   sending = false;
   spreading = false;
   startMs = 0;
+  /** When it told, or will tell, the whole site. */
+  gossipMs = Number.NEGATIVE_INFINITY;
   askAgainMs = 0;
   doneMs = Number.NaN;
   alive = true;

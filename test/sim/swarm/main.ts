@@ -25,6 +25,7 @@ const FLAGS = {
   dying: "dying",
   lying: "lying",
   slow: "slow",
+  kill: "killAt",
 } as const satisfies Record<string, keyof SwarmOptions>;
 
 type Job = { seeds: number[]; options: SwarmOptions };

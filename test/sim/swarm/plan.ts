@@ -21,6 +21,8 @@ export type SwarmOptions = {
   dying: number;
   lying: number;
   slow: number;
+  /** Who brings this share of it in from the origin dies at once; 0: nobody. */
+  killAt: number;
   /** A run ends there, done or not. */
   untilMs: number;
 };
@@ -39,6 +41,7 @@ export const SWARM_DEFAULTS: SwarmOptions = {
   dying: 0,
   lying: 0,
   slow: 0,
+  killAt: 0,
   untilMs: 600_000,
 };
 

@@ -120,7 +120,7 @@ export class Soak {
     this.#hosts.set(name, host);
     this.#result.joined++;
     this.#step(host, { type: "rate", bytesPerSecond: 1e12 });
-    this.#step(host, { type: "neighbours", count: this.#o.hosts - 1 });
+    this.#step(host, { type: "members", hosts: [...this.#hosts.keys()] });
     for (const other of this.#hosts.values()) {
       if (other === host) continue;
       const ids = new Set([...other.held.keys(), ...other.wants]);

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { SWARM_DEFAULTS, type SwarmOptions } from "./plan.ts";
 import { Soak } from "./soak.ts";
@@ -61,10 +62,29 @@ describe("a version to many hosts from one", () => {
     expect(r.doneMs.at(-1)).toBeLessThan(1_500);
   });
 
-  test("comes from the origin once (16 cold hosts)", () => {
-    const r = ratios({ hosts: 16, seeders: 0, bytes: 100e6 });
+  test.each([
+    { hosts: 4, bytes: 30e6 },
+    { hosts: 16, spreadMs: 2_000 },
+    { hosts: 60, neighbours: 24 },
+    { hosts: 60, neighbours: 24, originBytesPerSecond: 5e6 },
+    { hosts: 100, neighbours: 8, spreadMs: 500 },
+  ])("comes from the origin once (cold hosts: %j)", (options) => {
+    const r = ratios({ seeders: 0, bytes: 100e6, ...options });
     expect(r.unfinished).toBe(0);
     expect(r.origin).toBeLessThan(1.05);
+  });
+
+  test("comes from the origin little more than once when a fetching host dies (any)", () => {
+    const hosts = fc.integer({ min: 3, max: 50 });
+    const killAt = fc.double({ min: 0.05, max: 0.95, noNaN: true });
+    fc.assert(
+      fc.property(hosts, killAt, fc.nat(100), (n, share, seed) => {
+        const r = ratios({ hosts: n, seeders: 0, killAt: share, bytes: 60e6 }, seed);
+        expect(r).toMatchObject({ hosts: n - 1, unfinished: 0 });
+        expect(r.origin).toBeLessThan(1.15);
+      }),
+      { numRuns: 15 },
+    );
   });
 
   test("the same seed gives the same run", () => {

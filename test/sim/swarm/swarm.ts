@@ -27,12 +27,16 @@ const KIND = {
   came: 8,
   dies: 9,
   gone: 10,
+  gossip: 11,
 };
 const RESULTS: readonly Answer[] = ["ok", "bad", "busy"];
 type Told = { to: SwarmHost; units: number[] };
 const ID = "m".repeat(64);
 const TICK_MS = 100;
 const ASK_AROUND_MS = 3_000;
+/** From a change until gossip tells it: to the next tick, and not too often. */
+const GOSSIP_SPACING_MS = 300;
+const GOSSIP_HOPS = 3;
 /** On the wire, of one request, one told unit, one first word; with headers and TLS. */
 const REQUEST_BYTES = 96;
 const TOLD_BYTES = 86;
@@ -72,6 +76,8 @@ export class Swarm {
   #refusals = 0;
   #seedBytes = 0;
   #originBytes = 0;
+  /** From the origin, before a fetcher was killed. */
+  #cameBytes = 0;
   #thinBytes = 0;
   #twiceBytes = 0;
   #controlBytes = 0;
@@ -172,13 +178,13 @@ export class Swarm {
     else if (kind === KIND.meet) this.#meet(host, this.#host(b));
     else if (kind === KIND.said) this.#step(host, what as TransferEvent);
     else if (kind === KIND.dies) this.#dies(host);
+    else if (kind === KIND.gossip) this.#gossip(host);
     else if (kind === KIND.gone) this.#step(this.#host(b), { type: "gone", host: host.name });
   }
 
   #start(host: SwarmHost): void {
     const now = this.#events.nowMs;
-    const siteHosts = Math.ceil(this.#hosts.length / this.#o.sites) - 1;
-    this.#step(host, { type: "neighbours", count: siteHosts });
+    this.#step(host, { type: "members", hosts: this.#othersOf(host).map((h) => h.name) });
     for (const other of host.neighbours)
       this.#events.add(now + host.latencyMs, KIND.meet, other, host.index);
     if (host.have.complete) {
@@ -204,12 +210,12 @@ export class Swarm {
     this.#events.add(now + host.latencyMs, KIND.said, who.index, 0, this.#said(host));
   }
 
-  #said(who: SwarmHost): TransferEvent {
+  #said(who: SwarmHost, near = true): TransferEvent {
     const have = new Bitmap(this.#units.count, who.have.toBytes());
     const wanting = !have.complete;
     const spreading = who.core.spreading(ID);
-    const manifests = [{ id: ID, have, wanting, urgent: false, claims: [], spreading }];
-    return { type: "said", host: who.name, local: true, whole: false, manifests };
+    const manifests = [{ id: ID, have, wanting, ...who.core.outside(ID), spreading }];
+    return { type: "said", host: who.name, local: true, near, whole: false, manifests };
   }
 
   #control(from: SwarmHost, to: SwarmHost, bytes: number): void {
@@ -268,8 +274,31 @@ export class Swarm {
     }
   }
 
-  /** Says anew how it may be asked, when that changed. */
+  #othersOf(host: SwarmHost): SwarmHost[] {
+    return this.#hosts.filter((h) => h !== host && h.site === host.site);
+  }
+
+  /** Tells the whole site, neighbours or not, what this host has and fetches. */
+  #gossip(host: SwarmHost): void {
+    const now = this.#events.nowMs;
+    host.gossipMs = now;
+    for (const other of this.#othersOf(host)) {
+      if (other.startMs > now) continue;
+      const said = this.#said(host, other.neighbours.includes(host.index));
+      this.#control(host, other, SAID_BYTES + this.#units.count / 8);
+      this.#events.add(now + GOSSIP_HOPS * host.latencyMs, KIND.said, other.index, 0, said);
+    }
+  }
+
+  /** Says anew how it may be asked and, where that matters, what it gets from outside. */
   #announce(host: SwarmHost): void {
+    const now = this.#events.nowMs;
+    // Nobody goes outside for what a host of the site has.
+    if ((this.#o.seeders === 0 || this.#o.sites > 1) && host.gossipMs <= now) {
+      const atMs = Math.max(host.gossipMs + GOSSIP_SPACING_MS, now + this.#random.next() * TICK_MS);
+      host.gossipMs = atMs;
+      this.#events.add(atMs, KIND.gossip, host.index);
+    }
     const spreading = host.core.spreading(ID);
     if (spreading === host.spreading) return;
     host.spreading = spreading;
@@ -382,6 +411,11 @@ export class Swarm {
     host.asked.delete(this.#key(ask.of, unit));
     const result = RESULTS[how] ?? "failed";
     if (result === "ok" && host.have.has(unit)) this.#twiceBytes += bytes;
+    const killBytes = this.#o.killAt * this.#o.bytes;
+    if (from === ORIGIN && killBytes > 0 && this.#cameBytes < killBytes) {
+      this.#cameBytes += bytes;
+      if (this.#cameBytes >= killBytes) this.#dies(host);
+    }
     this.#step(host, { type: "answer", id, unit, positions, from, result });
   }
 
