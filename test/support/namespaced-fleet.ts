@@ -61,6 +61,21 @@ export class NamespacedFleet {
     return `https://${this.#network.address(COORDINATOR)}:${PORT}`;
   }
 
+  address(host: string): string {
+    return this.#network.address(host);
+  }
+
+  /** Another program on a host; what it prints goes to a log of that name. */
+  startProgram(host: string, name: string, command: readonly string[]): void {
+    const log = join(this.#dir, `${name}.log`);
+    this.#processes.set(name, this.#network.start(host, command, log));
+  }
+
+  /** Runs a program on a host to its end. */
+  run(host: string, command: readonly string[]): Promise<Finished> {
+    return this.#network.run(host, command);
+  }
+
   dataDir(host: string): string {
     return join(this.#dir, host);
   }

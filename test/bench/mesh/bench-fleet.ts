@@ -18,6 +18,8 @@ export type BenchOptions = {
   qos?: object;
   /** By host; default: one site. */
   sites?: (host: string) => string;
+  /** Further hosts on the network, without an agent and a limit. */
+  others?: readonly string[];
 };
 
 export class BenchFleet {
@@ -32,11 +34,12 @@ export class BenchFleet {
   }
 
   /** All enrolled, started, connected and shaped. */
-  static async open({ hosts, linkMbit, qos = {}, sites }: BenchOptions): Promise<BenchFleet> {
+  static async open(options: BenchOptions): Promise<BenchFleet> {
+    const { hosts, linkMbit, qos = {}, sites, others = [] } = options;
     const dir = await mkdtemp(join(tmpdir(), "prestage-bench-"));
     const fleet = await NamespacedFleet.open({
       dir,
-      hosts,
+      hosts: [...hosts, ...others],
       coordinator: {
         plan: { tickMs: 500 },
         qos: { peakCpu: 1, stagingBytesPerSecond: 100e9, perHostBytesPerSecond: 10e9, ...qos },
@@ -136,7 +139,7 @@ function cpuSecondsOf(pid: number): number {
   }
 }
 
-function writeRandom(file: string, mib: number): void {
+export function writeRandom(file: string, mib: number): void {
   const fd = openSync(file, "w");
   for (let i = 0; i < mib; i++) writeSync(fd, randomBytes(MIB));
   closeSync(fd);
