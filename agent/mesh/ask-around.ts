@@ -5,6 +5,8 @@ import type { Exchange } from "./exchange.ts";
 import { decodeHoldings } from "./gossip.ts";
 
 const ASKED_MAX = 4;
+/** Asked again after as long. */
+const ANSWER_MS = 3_000;
 
 export async function* askAround(
   version: { id: string; publisher: string | undefined },
@@ -16,10 +18,14 @@ export async function* askAround(
     .filter((m) => m.site !== site || m.host === publisher)
     .sort((a, b) => Number(b.host === publisher) - Number(a.host === publisher))
     .slice(0, ASKED_MAX);
-  for (const { host, site: theirs } of others) {
-    const what = { kind: "holdings" as const, hash: id, bytes: null, foreground: false };
-    const reply = await exchange.ask(host, what, { signal });
-    const have = reply.ok ? decodeHoldings(reply.bytes) : null;
-    if (have && theirs !== site) yield { host, have };
+  const until = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+  const what = { kind: "holdings" as const, hash: id, bytes: null, foreground: false };
+  const asked = others.map(async ({ host, site: theirs }) => {
+    const reply = await exchange.ask(host, what, { signal: until });
+    return { host, have: reply.ok && theirs !== site ? decodeHoldings(reply.bytes) : null };
+  });
+  for (const answer of asked) {
+    const { host, have } = await answer;
+    if (have) yield { host, have };
   }
 }

@@ -132,14 +132,11 @@ export class Completions {
   }
 }
 
+const WITHDRAWN_MAX = 200;
+
 /** The last orders that were taken back before they were done; the oldest are forgotten. */
 export class Withdrawn {
   readonly #states = new Map<string, OrderState>();
-  readonly #capacity: number;
-
-  constructor(options: { capacity: number }) {
-    this.#capacity = options.capacity;
-  }
 
   get states(): OrderState[] {
     return [...this.#states.values()];
@@ -148,7 +145,7 @@ export class Withdrawn {
   add(state: OrderState): void {
     this.#states.set(state.orderId, state);
     const oldest = this.#states.keys().next();
-    if (this.#states.size > this.#capacity && !oldest.done) this.#states.delete(oldest.value);
+    if (this.#states.size > WITHDRAWN_MAX && !oldest.done) this.#states.delete(oldest.value);
   }
 
   delete(orderId: string): void {

@@ -42,7 +42,7 @@ const RECONCILE_MS = 500;
 const ASK_AROUND_MS = 3_000;
 /** A caller that waits gives up when nothing came and nothing is under way for so long. */
 const UNAVAILABLE_MS = 10_000;
-const WITHDRAWN_MAX = 200;
+
 export class Mesh {
   readonly #deps: MeshDeps;
   readonly #group = new TaskGroup();
@@ -62,7 +62,7 @@ export class Mesh {
   readonly pins = new Pins();
   readonly #provenance: Provenance;
   readonly #completions = new Completions();
-  readonly #withdrawn = new Withdrawn({ capacity: WITHDRAWN_MAX });
+  readonly #withdrawn = new Withdrawn();
   readonly #started = Promise.withResolvers<void>();
   #members = new Map<string, Member>();
   #ready = false;
