@@ -4,6 +4,7 @@
  */
 import { categoryKey } from "../../shared/domain.ts";
 import { HazardModel, type HazardState } from "./hazard.ts";
+import { taughtHazard } from "./hazard-prior.ts";
 import type { DemandSource } from "./source.ts";
 import { Track, type TrackState } from "./track.ts";
 
@@ -58,6 +59,7 @@ export class Arrivals {
   constructor(binMs: number, options: ArrivalOptions) {
     this.#binMs = binMs;
     this.#options = options;
+    this.#model.restore(taughtHazard());
   }
 
   /** Learns what has settled by `nowMs` and takes in what has not. */

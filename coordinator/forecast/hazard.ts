@@ -164,6 +164,11 @@ export class HazardModel {
     }
   }
 
+  /** What is pooled counts like no more than so many minutes of each context. */
+  fade(trialsMax: number): void {
+    for (const name of TABLES) this.#tables[name].fade(trialsMax);
+  }
+
   state(): HazardState {
     const table = (name: keyof Contexts) => this.#tables[name].state();
     return {

@@ -33,6 +33,15 @@ export class PooledTable {
     this.#hits[context] = this.hits(context) * keep + (hit ? 1 : 0);
   }
 
+  /** What was seen of a context counts like no more than so many minutes. */
+  fade(trialsMax: number): void {
+    for (let c = 0; c < this.#hits.length; c++) {
+      const keep = Math.min(1, trialsMax / Math.max(1, this.trials(c)));
+      this.#hits[c] = this.hits(c) * keep;
+      this.#trials[c] = this.trials(c) * keep;
+    }
+  }
+
   /** Alternating context, hits, trials of the contexts that were seen. */
   state(): number[] {
     const rows: number[] = [];
