@@ -7,8 +7,8 @@ const L = LEVELS.length;
 
 /** What each of three experts weighs at the median, of those that are awake. */
 function weightsOf(combination: Combination, awake = [1, 1, 1]): number[] {
-  combination.weighNow(Uint8Array.from(awake));
-  return awake.map((_, e) => combination.now[e * L + 4] ?? Number.NaN);
+  const weights = combination.weighNow(Uint8Array.from(awake));
+  return awake.map((_, e) => weights[e * L + 4] ?? Number.NaN);
 }
 
 /** Rounds in which expert e forecasts `forecasts[e]` and 10 comes; mean absolute loss. */

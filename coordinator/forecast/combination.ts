@@ -16,11 +16,17 @@ const RATE_SQUARE = 2;
 const SIZE_MIN = 1e-280;
 const GRADIENT_KEEP = 0.98;
 
+/** Of whoever computes, which is done before it returns: a thousand of these are kept. */
+const KEEPS = new Float64Array(L);
+const GAINS = new Float64Array(L);
+const BEST = new Float64Array(L);
+const SUMS = new Float64Array(L);
+let asked = new Float64Array(0);
+let askedRates = new Float64Array(0);
+
 /** Rows of `L` levels for each expert, group after group: so lie weights and what they rest on. */
 export class Combination {
-  /** Of each group, expert and level; asleep is 0. As of the last `weighNow`, for those who ask. */
-  readonly now: Float64Array;
-  /** As of the last `weigh`: what is learned from, so that asking changes nothing. */
+  /** Of each group, expert and level; asleep is 0. As of the last `weigh`: asking changes nothing. */
   readonly learning: Float64Array;
   readonly #groups: number;
   readonly #experts: number;
@@ -28,12 +34,7 @@ export class Combination {
   readonly #regret: Float64Array;
   readonly #square: Float64Array;
   readonly #rates: Float64Array;
-  readonly #scratch: Float64Array;
   readonly #scale: Float64Array;
-  readonly #keep = new Float64Array(L);
-  readonly #gain = new Float64Array(L);
-  readonly #best = new Float64Array(L);
-  readonly #sum = new Float64Array(L);
   readonly #fade: number;
   readonly #logExperts: number;
 
@@ -47,9 +48,7 @@ export class Combination {
     this.#groups = groups;
     this.#experts = prior.length;
     this.#prior = Float64Array.from(prior);
-    this.now = new Float64Array(size);
     this.learning = new Float64Array(size);
-    this.#scratch = new Float64Array(size);
     this.#regret = new Float64Array(size);
     this.#square = new Float64Array(size);
     this.#scale = new Float64Array(groups * L);
@@ -70,16 +69,22 @@ export class Combination {
       this.#weighGroup(group, awake, this.learning, this.#rates);
   }
 
-  weighNow(awake: Uint8Array): void {
+  /** The weights now, for those who ask; the array is reused by the next who does. */
+  weighNow(awake: Uint8Array): Float64Array {
+    if (asked.length < this.learning.length) {
+      asked = new Float64Array(this.learning.length);
+      askedRates = new Float64Array(this.learning.length);
+    }
     for (let group = 0; group < this.#groups; group++)
-      this.#weighGroup(group, awake, this.now, this.#scratch);
+      this.#weighGroup(group, awake, asked, askedRates);
+    return asked;
   }
 
   #weighGroup(group: number, awake: Uint8Array, weights: Float64Array, rates: Float64Array): void {
     const experts = this.#experts;
     const from = group * experts * L;
-    const best = this.#best.fill(Number.NEGATIVE_INFINITY);
-    const sum = this.#sum.fill(0);
+    const best = BEST.fill(Number.NEGATIVE_INFINITY);
+    const sum = SUMS.fill(0);
     const bound = RATE_SQUARE * this.#logExperts;
     for (let e = 0; e < experts; e++) {
       for (let l = 0; l < L; l++) {
@@ -144,7 +149,7 @@ export class Combination {
   ): void {
     const experts = this.#experts;
     const from = group * experts * L;
-    const widest = this.#best.fill(0);
+    const widest = BEST.fill(0);
     for (let e = 0; e < experts; e++) {
       if (Number.isNaN(forecasts[offset + e * L] ?? Number.NaN)) continue;
       for (let l = 0; l < L; l++) {
@@ -158,16 +163,16 @@ export class Combination {
       const scale = Math.max((this.#scale[group * L + l] ?? 0) * GRADIENT_KEEP, size);
       const told = size > SIZE_MIN;
       if (told) this.#scale[group * L + l] = scale;
-      this.#keep[l] = told ? this.#fade : 1;
-      this.#gain[l] = told ? gradient / scale : 0;
+      KEEPS[l] = told ? this.#fade : 1;
+      GAINS[l] = told ? gradient / scale : 0;
     }
     for (let e = 0; e < experts; e++) {
       if (Number.isNaN(forecasts[offset + e * L] ?? Number.NaN)) continue;
       const row = from + e * L;
       for (let l = 0; l < L; l++) {
         const apart = (combined[at + l] ?? 0) - (forecasts[offset + e * L + l] ?? 0);
-        const gain = (this.#gain[l] ?? 0) * apart;
-        const keep = this.#keep[l] ?? 1;
+        const gain = (GAINS[l] ?? 0) * apart;
+        const keep = KEEPS[l] ?? 1;
         const i = row + l;
         this.#regret[i] =
           (this.#regret[i] ?? 0) * keep + gain - (this.#rates[i] ?? 0) * gain * gain;

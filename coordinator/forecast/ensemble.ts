@@ -145,8 +145,7 @@ export class Ensemble {
 
   predict(horizon: number): Float64Array {
     const out = new Float64Array(horizon * L);
-    const { now } = this.#combination;
-    this.#combination.weighNow(this.#awake());
+    const now = this.#combination.weighNow(this.#awake());
     for (let ahead = 1; ahead <= horizon; ahead++) {
       const [g, part] = between(this.#distances, ahead);
       this.#expertsAt(ahead, g, part, this.#work.experts, 0, null);
@@ -186,8 +185,7 @@ export class Ensemble {
 
   /** Share of each expert, over all levels and distances. */
   mix(): Record<string, number> {
-    this.#combination.weighNow(this.#awake());
-    const weights = this.#combination.now;
+    const weights = this.#combination.weighNow(this.#awake());
     const share = (e: number) => {
       let sum = 0;
       for (let g = 0; g < this.#groups; g++) {
