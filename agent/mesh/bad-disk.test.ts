@@ -37,8 +37,10 @@ async function held(disk: Disk, clock: SimulatedClock): Promise<Store> {
   return store;
 }
 
-/** Reading from an offset fails until it is written. */
-function withBadSector(sector: { at: number | null }): Disk {
+type Call = (name: string, args: unknown[]) => void;
+
+/** Every call on an open file is shown to `before`, which may throw instead. */
+function diskWith(before: Call): Disk {
   const open: Disk["open"] = async (...given) => {
     const file = await nodeDisk.open(...given);
     return new Proxy(file, {
@@ -46,15 +48,24 @@ function withBadSector(sector: { at: number | null }): Disk {
         const method = Reflect.get(target, name);
         if (typeof method !== "function") return method;
         return async (...args: unknown[]) => {
-          const bad = sector.at !== null && args[3] === sector.at;
-          if (name === "read" && bad) throw Object.assign(new Error("EIO"), { code: "EIO" });
-          if (name === "write" && bad) sector.at = null;
+          before(String(name), args);
           return method.apply(target, args);
         };
       },
     });
   };
   return Object.assign({ ...nodeDisk }, { open });
+}
+
+const failure = (code: string) => Object.assign(new Error(code), { code });
+
+/** Reading from an offset fails until it is written. */
+function withBadSector(sector: { at: number | null }): Disk {
+  return diskWith((name, args) => {
+    if (sector.at === null || args[3] !== sector.at) return;
+    if (name === "read") throw failure("EIO");
+    if (name === "write") sector.at = null;
+  });
 }
 
 test("scrubber: what the disk cannot read any more is found and written anew", async () => {
@@ -110,4 +121,32 @@ test("store: uses are counted on when the clock was set back", async () => {
   expect(after.usage.count).toBeCloseTo(before.usage.count + 1);
   expect(after.usage.countedMs).toBe(DAY_MS);
   await back.close();
+});
+
+test("store: a start on a full disk knows what is here and what never came", async () => {
+  const clock = new SimulatedClock(0);
+  const store = storeAt(dir, nodeDisk, { clock });
+  await store.open();
+  await store.add(signed, manifest, WISH);
+  await put(store, TEXTS.slice(0, 2));
+  const full = diskWith((name) => {
+    if (name === "write" || name === "writeFile") throw failure("ENOSPC");
+  });
+  for (const disk of [full, nodeDisk]) {
+    const after = storeAt(dir, disk, { clock });
+    await after.open();
+    const tree = after.get(signed.hash);
+    expect(tree?.chunks.map((_, i) => tree.have.has(i))).toEqual([true, true, false]);
+    await after.close();
+  }
+  const reads: unknown[] = [];
+  const looked = diskWith((name, args) => {
+    if (name === "read") reads.push(args[3]);
+  });
+  const last = storeAt(dir, looked, { clock });
+  await last.open();
+  expect(last.get(signed.hash)?.have.count).toBe(2);
+  expect(reads).toEqual([]);
+  await last.close();
+  await store.close();
 });

@@ -140,12 +140,16 @@ export class Tree {
     }
     const { durable, written, begun } = await this.#journal.load();
     for (const position of [...durable, ...written]) this.#mark(position);
+    const neverCame: number[] = [];
     await everyLimit([...written, ...begun], 4, async (position) => {
-      if (!(await this.#holds(position))) return true;
-      this.#dirtied(position);
-      if (this.#mark(position)) this.#journal.written([position]);
+      const here = await this.#holds(position);
+      if (here) this.#dirtied(position);
+      if (here && this.#mark(position)) this.#journal.written([position]);
+      if (!here && begun.has(position)) neverCame.push(position);
       return true;
     });
+    // Else each start would look at them. A disk that is full takes no note and ends no start.
+    if (neverCame.length > 0) await this.#journal.lost(neverCame).catch(() => null);
   }
 
   /**
