@@ -62,12 +62,15 @@ export class Channel {
     this.#control.push(frame);
   }
 
-  /** Sends data; resolves to whether there is room for more, false when it has closed. */
-  async write(head: Uint8Array, data: Uint8Array): Promise<boolean> {
+  /**
+   * Sends data; resolves to whether there is room for more, false when it has closed. `sent` is
+   * called when nobody here looks at the data any more; never, when that is not sure.
+   */
+  async write(head: Uint8Array, data: Uint8Array, sent: () => void = () => {}): Promise<boolean> {
     if (!this.open) return false;
     this.#flush();
     this.#socket.write(head);
-    if (!this.#socket.write(data)) {
+    if (!this.#socket.write(data, (failure) => (failure ? null : sent()))) {
       this.#drained ??= Promise.withResolvers();
       await this.#drained.promise;
     }

@@ -1,4 +1,5 @@
 /** Asks one peer for chunks over one connection; many requests under way at once. */
+import type { BufferPool } from "./buffer-pool.ts";
 import type { Channel } from "./channel.ts";
 import { encodeFrame, type Frame, FrameError, type Kind } from "./frames.ts";
 
@@ -13,6 +14,7 @@ export type Question = {
 };
 
 export type Reply =
+  /** The asker's own from now on, to give back to the pool or not. */
   | { ok: true; bytes: Uint8Array }
   /** `bad`: it began to give something of another length. */
   | { ok: false; reason: "missing" | "busy" | "failed" | "cancelled" | "bad" };
@@ -29,12 +31,14 @@ const HASH_ANSWER_BYTES_MAX = 18 << 20;
 
 export class PeerClient {
   readonly #channel: Channel;
+  readonly #pool: BufferPool;
   readonly #pending = new Map<number, Pending>();
   #credit = CREDIT_AT_FIRST;
   #nextId = 1;
 
-  constructor(channel: Channel) {
+  constructor(channel: Channel, pool: BufferPool) {
     this.#channel = channel;
+    this.#pool = pool;
   }
 
   /** Never throws. */
@@ -51,7 +55,7 @@ export class PeerClient {
     signal.addEventListener("abort", onAbort, { once: true });
     this.#pending.set(id, {
       bytesMax: what.bytes ?? HASH_ANSWER_BYTES_MAX,
-      buffer: what.bytes === null ? null : Buffer.allocUnsafeSlow(what.bytes),
+      buffer: what.bytes === null ? null : this.#pool.take(what.bytes),
       received: 0,
       settle: (reply) => {
         signal.removeEventListener("abort", onAbort);
@@ -73,8 +77,7 @@ export class PeerClient {
 
   /** The connection has ended. */
   end(): void {
-    for (const pending of this.#pending.values()) pending.settle({ ok: false, reason: "failed" });
-    this.#pending.clear();
+    for (const id of [...this.#pending.keys()]) this.#settle(id, { ok: false, reason: "failed" });
   }
 
   /** Data of requests that were cancelled meanwhile is let pass. */
@@ -94,7 +97,9 @@ export class PeerClient {
 
   #settle(id: number, reply: Reply): void {
     const pending = this.#pending.get(id);
+    if (!pending) return;
     this.#pending.delete(id);
-    pending?.settle(reply);
+    if (pending.buffer && !reply.ok) this.#pool.giveBack(pending.buffer);
+    pending.settle(reply);
   }
 }

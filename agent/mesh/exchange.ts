@@ -5,6 +5,7 @@
  */
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import type { Channel } from "./channel.ts";
 import { PeerClient, type Question, type Reply } from "./client.ts";
 import { encodeFrame, type Frame, FrameError, FrameReader, type Have, PACE_MAX } from "./frames.ts";
@@ -18,6 +19,7 @@ export type ExchangeDeps = {
   /** A new connection to a member. Rejects when it cannot be reached. */
   dial: (host: string) => Promise<Channel>;
   serve: Serve;
+  pool: BufferPool;
   /** A member says what is new there. */
   heard: (host: string, have: Have) => void;
   /** A member goes by a rate it was told; null: it is forgotten, with the connection. */
@@ -84,14 +86,14 @@ export class Exchange {
 
   /** Takes a connection that was opened by either side. */
   opened(channel: Channel): void {
-    const { serve, log, clock, isOutside } = this.#deps;
+    const { serve, pool, log, clock, isOutside } = this.#deps;
     const leaving = isOutside(channel.host) ? this.leaving : null;
     const sent = (bytes: number) => {
       this.sentBytes += bytes;
     };
-    const client = new PeerClient(channel);
+    const client = new PeerClient(channel, pool);
     const uplink = this.#uplink;
-    const server = new PeerServer(channel, { serve, log, clock, uplink, leaving, sent });
+    const server = new PeerServer(channel, { serve, pool, log, clock, uplink, leaving, sent });
     const reader = new FrameReader({
       control: (frame) => {
         if (frame.type === "have") this.#deps.heard(channel.host, frame);

@@ -333,6 +333,7 @@ export class Fetcher {
       const phrase =
         from === ORIGIN ? "origin changed since it was published" : "wrong chunk received";
       this.#deps.log.warn({ from, hash }, phrase);
+      this.#deps.hot.pool.giveBack(bytes);
       return "bad";
     }
     if (from === ORIGIN) this.counters.originBytes += bytes.length;

@@ -92,6 +92,7 @@ export class Mesh {
       log,
       clock,
       dial: (host) => this.#network.dial(host),
+      pool: this.#hot.pool,
       serve: new Serving({ self: identity.host, ...kept }).serve,
       heard: (host, have) => this.#hearing.have(host, have),
       paced: (...given) => this.#fetcher.paced(...given),
@@ -394,8 +395,7 @@ export class Mesh {
       if (!interest.running) this.#interests.delete(manifestHash);
       return;
     }
-    if (!this.#ready) return;
-    if (this.#distrusted(interest)) return;
+    if (!this.#ready || this.#distrusted(interest)) return;
     if (interest.running) {
       this.#adjust(interest, tree);
       return;
@@ -410,10 +410,8 @@ export class Mesh {
     this.#group.start(`obtain ${manifestHash}`, async (stopped) => {
       const signal = AbortSignal.any([running.signal, stopped]);
       try {
-        this.#done(
-          interest,
-          await obtain(manifestHash, () => interest.urgency(), this.obtaining, signal),
-        );
+        const urgency = () => interest.urgency();
+        this.#done(interest, await obtain(manifestHash, urgency, this.obtaining, signal));
       } catch (cause) {
         const unwritten = running.signal.reason instanceof Unwritten;
         if (unwritten || !signal.aborted)

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { silentLog } from "../../shared/runtime/log.ts";
 import { SimulatedClock } from "../../test/support/clock.ts";
+import { BufferPool } from "./buffer-pool.ts";
 import type { Channel } from "./channel.ts";
 import { type AskFrame, type Frame, FrameReader } from "./frames.ts";
 import { Pace } from "./pace.ts";
@@ -14,6 +15,8 @@ const CHUNK_BYTES = 256 << 10;
 function serving(leaving: Pace | null = null, clock = new SimulatedClock()) {
   const sent = new Map<number, number>();
   const said: Frame[] = [];
+  const written: (() => void)[] = [];
+  const pool = new BufferPool(clock);
   const closed = Promise.withResolvers<void>();
   const reader = new FrameReader({
     control: (frame) => void said.push(frame),
@@ -24,14 +27,16 @@ function serving(leaving: Pace | null = null, clock = new SimulatedClock()) {
     open: true,
     closed: closed.promise,
     send: (frame: Uint8Array) => reader.read(frame),
-    write: async (head: Uint8Array, data: Uint8Array) => {
+    write: async (head: Uint8Array, data: Uint8Array, done: () => void) => {
+      written.push(done);
       reader.read(head);
       reader.read(data);
       return true;
     },
   } as unknown as Channel;
   const server = new PeerServer(channel, {
-    serve: async () => new Uint8Array(CHUNK_BYTES),
+    serve: async () => pool.take(CHUNK_BYTES),
+    pool,
     log: silentLog,
     clock,
     uplink: new Uplink(clock),
@@ -49,7 +54,7 @@ function serving(leaving: Pace | null = null, clock = new SimulatedClock()) {
     };
     server.take(frame);
   };
-  return { server, sent, said, ask, clock };
+  return { server, sent, said, ask, clock, pool, written };
 }
 
 test("server: a request is answered at once (staging before it on the same connection is held)", async () => {
@@ -93,4 +98,16 @@ test("server: staging of another site's hosts shares what may leave this one, wh
   await clock.advance(1_000);
   expect(wireBytes(total() - before)).toBeLessThanOrEqual(400_000);
   expect(wireBytes(total() - before)).toBeGreaterThan(0.9 * 400_000);
+});
+
+test("server: an answer's memory is free when the connection is done with all of it, not before", async () => {
+  const { sent, ask, clock, pool, written } = serving();
+  ask(1, true);
+  await clock.advance(10);
+  expect(sent.get(1)).toBe(CHUNK_BYTES);
+  const [last, ...others] = written.reverse();
+  for (const done of others) done();
+  expect(pool.freeBytes).toBe(0);
+  last?.();
+  expect(pool.freeBytes).toBe(CHUNK_BYTES);
 });

@@ -6,6 +6,7 @@
  */
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import type { Channel } from "./channel.ts";
 import {
   DATA_FRAME_HEAD_BYTES,
@@ -23,7 +24,7 @@ import { wireBytes } from "./wire.ts";
 
 export const CREDIT_REQUESTS = 128;
 
-/** Null: not here; busy: not now. */
+/** Bytes to give back to the pool; null: not here; busy: not now. */
 export type Served = Uint8Array | null | "busy";
 export type Serve = (
   kind: Kind,
@@ -33,6 +34,7 @@ export type Serve = (
 ) => Promise<Served>;
 export type ServerDeps = {
   serve: Serve;
+  pool: BufferPool;
   log: Log;
   clock: Clock;
   uplink: Uplink;
@@ -121,21 +123,26 @@ export class PeerServer {
   }
 
   async #answer({ id, foreground }: Asked, bytes: Served): Promise<void> {
-    if (!this.#open.has(id)) return;
     if (!bytes || bytes === "busy" || bytes.length === 0) {
       const reason = bytes === "busy" ? bytes : "missing";
-      this.#channel.send(encodeFrame({ type: "refuse", id, reason }));
+      if (this.#open.has(id)) this.#channel.send(encodeFrame({ type: "refuse", id, reason }));
       return;
     }
-    for (let at = 0; at < bytes.length && this.#open.has(id); ) {
+    const { pool } = this.#deps;
+    const sent = () => pool.giveBack(bytes);
+    // Each slice is shared until the connection is done with it.
+    for (let at = 0, open = true; open && at < bytes.length && this.#open.has(id); ) {
       const slice = bytes.subarray(at, at + (foreground ? SLICE_BYTES : this.#sliceBytes()));
       if (!foreground) await this.#turn(slice.length);
-      const open = await this.#channel.write(dataHead(id, bytes.length, at, slice.length), slice);
-      if (!open) return;
+      pool.share(bytes);
+      const head = dataHead(id, bytes.length, at, slice.length);
+      open = await this.#channel.write(head, slice, sent);
+      if (!open) break;
       at += slice.length;
       this.#deps.sent(slice.length);
       if (foreground) this.#deps.uplink.passed(slice.length);
     }
+    pool.giveBack(bytes);
   }
 
   #sliceBytes(): number {

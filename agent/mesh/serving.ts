@@ -47,7 +47,10 @@ export class Serving {
    * `base`: a version that who asks has. Null: it is not here; busy: another is getting it first.
    */
   readonly serve: Serve = async (kind, hash, base, foreground) => {
-    if (kind === "chunk") return this.#hot.get(hash) ?? this.#store.readChunk(hash);
+    if (kind === "chunk")
+      return (
+        this.#hot.get(hash) ?? this.#store.readChunk(hash, (bytes) => this.#hot.pool.take(bytes))
+      );
     const tree = this.#store.get(hash);
     if (!tree || this.#signers.reason(hash)) return null;
     if (kind === "holdings") return encodeHoldings(Units.of(tree.chunks).whole(tree.have));

@@ -24,7 +24,7 @@ import { type Novelty, noveltyOf } from "./novelty.ts";
 import { Room, type Wish } from "./room.ts";
 import { takeOver } from "./take-over.ts";
 import { Trash } from "./trash.ts";
-import { Tree } from "./trees.ts";
+import { type Memory, Tree } from "./trees.ts";
 import { countUse, type Elsewhere } from "./worth.ts";
 
 const PROBE_BYTES = 64 << 10;
@@ -210,10 +210,10 @@ export class Store {
   }
 
   /** The chunk, verified as it is read; null when no version here (any more) holds it. */
-  async readChunk(hash: string): Promise<Uint8Array | null> {
+  async readChunk(hash: string, memory?: Memory): Promise<Uint8Array | null> {
     for (const { tree, position } of this.#places.get(hash) ?? []) {
       if (!tree.have.has(position)) continue;
-      const bytes = await tree.read(position).catch(ignoreMissing);
+      const bytes = await tree.read(position, memory).catch(ignoreMissing);
       if (bytes) return bytes;
       if (this.#trees.get(tree.hash) !== tree) continue; // dropped meanwhile
       tree.lose(position);

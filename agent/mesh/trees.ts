@@ -27,6 +27,8 @@ const SYNCED_SINGLY_MAX = 64;
 const BLOCK_BYTES = 4096;
 const FOLDER_SEALED = 0o555;
 
+/** Where to read to. */
+export type Memory = (bytes: number) => Uint8Array;
 export type TreeDeps = { disk: Disk; handles: FileHandles; journalPath: string };
 
 export class Tree {
@@ -232,9 +234,12 @@ export class Tree {
   }
 
   /** The bytes, or null when they are not what the manifest says: the position is then lost. */
-  async read(position: number): Promise<Uint8Array | null> {
+  async read(
+    position: number,
+    memory: Memory = Buffer.allocUnsafeSlow,
+  ): Promise<Uint8Array | null> {
     const { path, offset, bytes } = this.range(position);
-    const buffer = Buffer.allocUnsafeSlow(bytes);
+    const buffer = memory(bytes);
     const { root } = this;
     let got: number;
     try {
@@ -242,7 +247,7 @@ export class Tree {
       got = await this.#handles.use(from, "read", (file) => readAt(file, buffer, offset));
     } catch (cause) {
       await this.#moving;
-      if (this.root !== root) return this.read(position); // it was moved into place meanwhile
+      if (this.root !== root) return this.read(position, memory); // it was moved into place meanwhile
       if (codeOf(cause) !== "EIO") throw cause;
       got = 0; // what the disk cannot read is as good as wrong: it is fetched and written anew
     }
