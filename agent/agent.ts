@@ -42,6 +42,8 @@ export class Agent {
   });
   readonly #memoryTime = { planned: 0, unplanned: 0 };
   #model: ModelRef | null = null;
+  /** The last lease by which all goes: what earlier ones allowed beyond it is used no more. */
+  #heldLease: string | null = null;
   #cancelSoon: (() => void) | null = null;
   #loading: TaskGroup | null = null;
 
@@ -240,8 +242,10 @@ export class Agent {
       this.#memoryTime.unplanned += row.unplannedByteMs;
     }
     const counters = mesh.counters();
+    const { stagingSpentBytes: spentBytes } = counters;
     const { peerBytes, originBytes, foregroundBytes, wastedBytes } = counters;
-    const lease = gate.lease;
+    const { settled, gives } = mesh.paced;
+    if (settled) this.#heldLease = gate.lease?.id ?? null;
     link.report({
       sample,
       environments: pool.list(),
@@ -252,7 +256,7 @@ export class Agent {
       memoryTime: { ...this.#memoryTime },
       scrub: this.#rooms.scrubber.state(),
       liars: mesh.liars().slice(0, LIARS_MAX).map(toldLiar(this.#clock.monotonic())),
-      lease: lease && { id: lease.id, spentBytes: counters.stagingSpentBytes, gives: mesh.gives },
+      lease: this.#heldLease === null ? null : { id: this.#heldLease, spentBytes, gives },
       heldBy: this.#heldBy(),
       follows: this.#rooms.following.states(),
     });

@@ -64,3 +64,25 @@ test("staging gate: stops within a second of a peak and resumes by itself", asyn
   await done;
   expect(rate).toBe(0);
 });
+
+test("staging gate: a lease ends in time (the host's clock was set back an hour)", async () => {
+  const clock = new SimulatedClock();
+  const rates: number[] = [];
+  const gate = new StagingGate({
+    clock,
+    demandClock: clock,
+    setRates: ({ total }) => void rates.push(total),
+    cpuUsed: () => 0,
+    peakCpu: 1,
+  });
+  const behind = { ...lease, expiresMs: clock.now() + 3_600_000, durationMs: 15_000 };
+  const stop = new AbortController();
+  const done = gate.run(stop.signal);
+  gate.set({ lease: behind, paused: false, throttled: false });
+  await clock.advance(14_000);
+  expect(rates.at(-1)).toBe(1000);
+  await clock.advance(2_000);
+  expect(rates.at(-1)).toBe(10);
+  stop.abort();
+  await done;
+});

@@ -46,6 +46,8 @@ export class StagingGate {
   readonly #cpuUsed: () => number;
   readonly #peakCpu: number;
   #orders: StagingOrders = { lease: null, paused: false, throttled: false };
+  /** End of the lease on the clock that nobody sets. */
+  #untilMs = Number.POSITIVE_INFINITY;
   #atPeak = false;
   #rates: StagingRates | null = null;
 
@@ -70,7 +72,9 @@ export class StagingGate {
   }
 
   get rates(): StagingRates {
-    return stagingRates(this.#orders, this.#atPeak, this.#demandClock.now());
+    const over = this.#demandClock.monotonic() >= this.#untilMs;
+    const now = over ? Number.POSITIVE_INFINITY : this.#demandClock.now();
+    return stagingRates(this.#orders, this.#atPeak, now);
   }
 
   get lease(): Lease | null {
@@ -78,6 +82,10 @@ export class StagingGate {
   }
 
   set(orders: StagingOrders): void {
+    const { lease } = orders;
+    if (lease && lease.id !== this.#orders.lease?.id)
+      this.#untilMs =
+        this.#demandClock.monotonic() + (lease.durationMs ?? Number.POSITIVE_INFINITY);
     this.#orders = orders;
     this.check();
   }

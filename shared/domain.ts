@@ -243,6 +243,8 @@ export const Lease = z.object({
   id: z.string().max(64),
   stagingBytesPerSecond: BytesPerSecond,
   expiresMs: TimeMs,
+  /** The same from when it came, for a holder whose clock is behind; the earlier end counts. */
+  durationMs: z.number().min(0).optional(),
   floorBytesPerSecond: BytesPerSecond,
   /** Of the above, from other sites and from origins. */
   incoming: SitePart,

@@ -136,6 +136,11 @@ export class Fetcher {
     this.dispatch({ type: "rate", bytesPerSecond });
   }
 
+  /** Whether all who send here go by the rate that was set last. */
+  get settled(): boolean {
+    return this.#pacing.settled;
+  }
+
   /** A host goes by a rate it was told; null: the connection has ended. */
   paced(host: string, bytesPerSecond: number | null): void {
     if (bytesPerSecond === null) this.#pacing.gone(host);

@@ -297,9 +297,9 @@ export class Mesh {
     return { ...this.#fetcher.counters, ...own, corruptChunks, stagingSpentBytes };
   }
 
-  /** Whether hosts of other sites wait for what they stage from here. */
-  get gives(): boolean {
-    return this.#exchange.gives;
+  /** Whether all goes by the rate that was set last, and whether other sites' hosts wait for it. */
+  get paced(): { settled: boolean; gives: boolean } {
+    return { settled: this.#fetcher.settled, gives: this.#exchange.gives };
   }
 
   rates(): { peerBytesPerSecond: number; originBytesPerSecond: number } {

@@ -102,3 +102,25 @@ test("pacing: nobody is told anything without a limit; a limit that goes is take
     ["near1", PACE_MAX],
   ]);
 });
+
+test("pacing: is settled when all heard that the budget is lower, not before", () => {
+  const told = new Map<string, number>();
+  const pacing = new Pacing({ tell: (host, rate) => void told.set(host, rate), isOutside });
+  const unlimited = Number.POSITIVE_INFINITY;
+  const open = new Map([
+    ["near1", 1],
+    ["near2", 1],
+  ]);
+  const hear = (host: string) => pacing.heard(host, told.get(host) ?? 0);
+  const limits = (total: number) => ({ total, outside: unlimited });
+  for (let round = 0; round < 3; round++) {
+    pacing.update(limits(4e6), open, 0);
+    for (const host of open.keys()) hear(host);
+  }
+  expect(pacing.settled).toBe(true);
+  pacing.update(limits(1e6), open, 0);
+  hear("near1");
+  expect(pacing.settled).toBe(false);
+  hear("near2");
+  expect(pacing.settled).toBe(true);
+});

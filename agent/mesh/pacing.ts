@@ -28,6 +28,7 @@ export class Pacing {
   readonly #deps: PacingDeps;
   readonly #senders = new Map<string, Sender>();
   #limited = false;
+  #limits: PacingLimits = { total: 0, outside: 0 };
 
   constructor(deps: PacingDeps) {
     this.#deps = deps;
@@ -40,6 +41,7 @@ export class Pacing {
 
   /** `open`: bytes asked for in the background and still to come, by host. */
   update(limits: PacingLimits, open: ReadonlyMap<string, number>, nowMs: number): void {
+    this.#limits = limits;
     const wasLimited = this.#limited;
     this.#limited = Math.min(limits.total, limits.outside) < UNLIMITED;
     this.#forget(open, nowMs);
@@ -66,6 +68,17 @@ export class Pacing {
     const before = most(sender);
     sender.inForce = sender.inForce.slice(at);
     return most(sender) < before;
+  }
+
+  /** Whether all that is in force keeps the limits: who was told to send less heard it. */
+  get settled(): boolean {
+    let [sum, sumOutside] = [0, 0];
+    for (const [host, sender] of this.#senders) {
+      if (!sender.active) continue;
+      sum += most(sender);
+      if (this.#deps.isOutside(host)) sumOutside += most(sender);
+    }
+    return !this.#limited || (sum <= this.#limits.total && sumOutside <= this.#limits.outside);
   }
 
   /** Nothing that was said on a connection that ended is in force any more. */

@@ -110,6 +110,7 @@ export function grantLeases(
       id: ids.get(host) ?? "",
       stagingBytesPerSecond: whole.bytesPerSecond,
       expiresMs,
+      durationMs: options.durationMs,
       floorBytesPerSecond: whole.floorBytesPerSecond,
       incoming: incoming.granted.get(host),
       outgoing: outgoing.granted.get(host),
