@@ -59,6 +59,10 @@ type FetchChunk = (
 ) => Promise<Uint8Array | Answer | "cancelled">;
 /** A manifest or patches: what they are is known only when they come. */
 const BESIDES_BYTES = 256 << 10;
+/** Of a budget; the rest is for handshakes, requests and gossip, and for shares that change hands. */
+const DATA_SHARE = 0.985;
+/** A request that gets nowhere holds nothing up for longer. */
+const BEGIN_MS_MAX = 3_000;
 /** Chunks of one unit asked of a peer at once. */
 const PIPELINED = 4;
 
@@ -75,6 +79,8 @@ export class Fetcher {
   readonly #besides = new Map<string, number>();
   #incoming = Number.POSITIVE_INFINITY;
   #yields = false;
+  /** Until when staging makes way for requests whose chunks are not asked for yet. */
+  readonly #begun = new Set<{ untilMs: number }>();
   readonly #rates = { peer: new Rate(), origin: new Rate() };
   readonly counters = {
     peerBytes: 0,
@@ -107,7 +113,7 @@ export class Fetcher {
     const { transfer, clock } = this.#deps;
     const nowMs = clock.monotonic();
     const effects = transfer.step(event, nowMs);
-    if (transfer.yields(nowMs) !== this.#yields || event.type === "rate") this.#updatePaces();
+    if (this.#makesWay(nowMs) !== this.#yields || event.type === "rate") this.#updatePaces();
     for (const effect of effects) this.#perform(effect);
   }
 
@@ -128,6 +134,23 @@ export class Fetcher {
     this.#updatePaces();
     this.#tellHeld();
     this.dispatch({ type: "tick" });
+  }
+
+  /** Staging makes way for a request from here on; call what it gives when it has its manifest. */
+  begin(foreground: boolean): () => void {
+    if (!foreground) return () => {};
+    const begun = { untilMs: this.#deps.clock.monotonic() + BEGIN_MS_MAX };
+    this.#begun.add(begun);
+    this.#updatePaces();
+    return () => {
+      this.#begun.delete(begun);
+      this.#updatePaces();
+    };
+  }
+
+  #makesWay(nowMs: number): boolean {
+    const begins = this.#begun.values().some(({ untilMs }) => nowMs < untilMs);
+    return begins || this.#deps.transfer.yields(nowMs);
   }
 
   /** How fast what is staged may come, in all and from outside this host's site. */
@@ -168,9 +191,9 @@ export class Fetcher {
     const nowMs = clock.monotonic();
     const { rate, open } = transfer.underWay;
     for (const [host, bytes] of this.#besides) open.set(host, (open.get(host) ?? 0) + bytes);
-    this.#yields = transfer.yields(nowMs);
-    const total = this.#yields ? 0 : rate;
-    this.#pacing.update({ total, outside: this.#incoming }, open, nowMs);
+    this.#yields = this.#makesWay(nowMs);
+    const total = this.#yields ? 0 : rate * DATA_SHARE;
+    this.#pacing.update({ total, outside: this.#incoming * DATA_SHARE }, open, nowMs);
   }
 
   #tellPace(host: string, bytesPerSecond: number): void {

@@ -57,14 +57,16 @@ export class Hearing {
 
   /** Asks beyond the site's gossip. */
   async askAround(
-    version: { id: string; publisher: string | undefined },
+    id: string,
+    store: Store,
     exchange: Exchange,
     signal: AbortSignal,
   ): Promise<void> {
+    const version = { id, publisher: store.get(id)?.manifest.publisher };
     const { site, members, dispatch } = this.#deps;
     const around = { members: members().values(), site, exchange };
     for await (const { host, have } of askAround(version, around, signal)) {
-      const manifests = [{ id: version.id, have, wanting: false, urgent: false, claims: [] }];
+      const manifests = [{ id, have, wanting: false, urgent: false, claims: [] }];
       dispatch({ type: "said", host, local: false, whole: false, manifests });
     }
   }

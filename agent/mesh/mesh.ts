@@ -363,12 +363,11 @@ export class Mesh {
         );
     if (nowMs >= this.#nextAskMs) {
       this.#nextAskMs = nowMs + ASK_AROUND_MS;
-      for (const id of this.#transfer.sourceless(nowMs)) {
-        const version = { id, publisher: this.store.get(id)?.manifest.publisher };
-        this.#group.start(`ask around ${id}`, (signal) =>
-          this.#hearing.askAround(version, this.#exchange, signal),
+      const { store, exchange } = this.obtaining;
+      for (const id of this.#transfer.sourceless(nowMs))
+        this.#group.start(`ask around ${id}`, (s) =>
+          this.#hearing.askAround(id, store, exchange, s),
         );
-      }
     }
     const inUse = (hash: string) =>
       this.pins.has(hash) || this.#interests.get(hash)?.running != null;

@@ -56,21 +56,8 @@ export async function obtain(
   signal: AbortSignal,
 ): Promise<Tree> {
   const { store, fetcher, steps, provenance } = deps;
-  const known = store.get(manifestHash);
-  let tree = known;
-  if (!tree) {
-    const { signed, manifest } = await steps.time("manifest", () =>
-      findManifest(manifestHash, urgency().foreground, deps, signal),
-    );
-    signal.throwIfAborted();
-    tree = await store.add(signed, manifest, urgency());
-  }
-  if (!tree.have.complete) {
-    const heldBefore = known ? tree.bytesHave : 0;
-    await store.adopt(tree);
-    provenance.received(manifestHash, FROM_HERE, tree.bytesHave - heldBefore);
-    await patch(tree, urgency, deps, signal);
-  }
+  const begun = fetcher.begin(urgency().foreground);
+  const tree = await prepare(manifestHash, urgency, deps, signal).finally(begun);
   while (!tree.active) {
     signal.throwIfAborted();
     const missing: number[] = [];
@@ -96,6 +83,31 @@ export async function obtain(
   }
   provenance.activated(manifestHash);
   await store.saveMeta(manifestHash);
+  return tree;
+}
+
+/** The version as far as it is known here: its manifest, and what older versions have of it. */
+async function prepare(
+  manifestHash: string,
+  urgency: () => Urgency,
+  deps: ObtainDeps,
+  signal: AbortSignal,
+): Promise<Tree> {
+  const { store, steps, provenance } = deps;
+  const known = store.get(manifestHash);
+  let tree = known;
+  if (!tree) {
+    const { signed, manifest } = await steps.time("manifest", () =>
+      findManifest(manifestHash, urgency().foreground, deps, signal),
+    );
+    signal.throwIfAborted();
+    tree = await store.add(signed, manifest, urgency());
+  }
+  if (tree.have.complete) return tree;
+  const heldBefore = known ? tree.bytesHave : 0;
+  await store.adopt(tree);
+  provenance.received(manifestHash, FROM_HERE, tree.bytesHave - heldBefore);
+  await patch(tree, urgency, deps, signal);
   return tree;
 }
 

@@ -10,6 +10,7 @@ export class Pace {
   readonly #clock: Clock;
   #limit: RateLimit | null = null;
   #last: Promise<void> = Promise.resolve();
+  #waiting = 0;
   #wake: () => void = () => {};
   /** When somebody last had to wait. */
   waitedMs = Number.NEGATIVE_INFINITY;
@@ -43,7 +44,8 @@ export class Pace {
 
   /** Resolves when so many bytes may pass; rejects with the signal's reason, and nothing passed. */
   async wait(bytes: number, signal?: AbortSignal): Promise<void> {
-    if (!this.#limit) return;
+    if (!this.#limit || (this.#waiting === 0 && this.#passes(bytes))) return;
+    this.#waiting++;
     const before = this.#last;
     const turn = Promise.withResolvers<void>();
     this.#last = turn.promise;
@@ -54,17 +56,23 @@ export class Pace {
       await Promise.race([before, aborted.promise]);
       for (;;) {
         signal?.throwIfAborted();
+        if (this.#passes(bytes)) return;
         const nowMs = this.#clock.monotonic();
-        const waitMs = this.#limit?.waitMs(bytes, nowMs) ?? 0;
-        if (waitMs <= 0) break;
         this.waitedMs = nowMs;
-        await this.#sleep(waitMs, aborted.promise);
+        await this.#sleep(this.#limit?.waitMs(bytes, nowMs) ?? 0, aborted.promise);
       }
-      this.#limit?.pass(bytes, this.#clock.monotonic());
     } finally {
+      this.#waiting--;
       signal?.removeEventListener("abort", onAbort);
       before.then(turn.resolve);
     }
+  }
+
+  #passes(bytes: number): boolean {
+    const nowMs = this.#clock.monotonic();
+    const may = !this.#limit || this.#limit.waitMs(bytes, nowMs) <= 0;
+    if (may) this.#limit?.pass(bytes, nowMs);
+    return may;
   }
 
   async #sleep(ms: number, aborted: Promise<void>): Promise<void> {

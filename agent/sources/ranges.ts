@@ -2,14 +2,17 @@
 import { PrestageError } from "../../shared/errors.ts";
 import { shownUrl } from "../../shared/source-url.ts";
 import { refusedAccess } from "./credentials.ts";
-import type { ReadingPace } from "./source.ts";
 import { bodyText, type Web, type WebAnswer, type WebBody, type WebRequest } from "./web.ts";
 
 /** Which state of a file an answer was of; null when the server does not say. */
 export type Validator = string | null;
 
-/** So much comes before who reads can hold it back: the windows of the connection. */
-const AHEAD_BYTES = 128 << 10;
+/**
+ * What is paced is asked for in parts of so much of a second, but not smaller ones: what was asked
+ * for comes as fast as the connection gives it, whatever is read.
+ */
+const PART_SECONDS = 0.01;
+const PART_BYTES_MIN = 64 << 10;
 
 /** `bytes` bytes from `offset` on, in memory of its own. Knows servers without ranges. */
 export async function readRange(
@@ -17,20 +20,38 @@ export async function readRange(
   asked: WebRequest,
   { offset, bytes }: { offset: number; bytes: number },
 ): Promise<Uint8Array> {
+  const { pace, signal } = asked;
+  if (!pace) return readPart(web, asked, { offset, bytes, rest: bytes });
+  const result = Buffer.allocUnsafeSlow(bytes);
+  for (let held = 0; held < bytes; ) {
+    const rest = bytes - held;
+    const part = Math.max(PART_BYTES_MIN, Math.floor(pace.bytesPerSecond * PART_SECONDS));
+    const size = Math.min(rest, part);
+    await pace.wait(size, signal);
+    const got = await readPart(web, asked, { offset: offset + held, bytes: size, rest });
+    result.set(got, held);
+    held += got.length;
+  }
+  return result;
+}
+
+/** A part; all the rest of it from a server that cannot give less. */
+function readPart(
+  web: Web,
+  asked: WebRequest,
+  { offset, bytes, rest }: { offset: number; bytes: number; rest: number },
+): Promise<Uint8Array> {
   const headers = { ...asked.headers, range: `bytes=${offset}-${offset + bytes - 1}` };
-  const ahead = Math.min(bytes, AHEAD_BYTES);
-  await asked.pace?.wait(ahead, asked.signal);
   return web.ask({ ...asked, headers }, async (answer) => {
-    const { status } = answer;
-    const body = asked.pace ? paced(answer.body, ahead, asked.pace, asked.signal) : answer.body;
+    const { status, body } = answer;
     if (status === 206) {
       const got = contentRange(answer);
       if (got?.from === offset && got.to === offset + bytes - 1) return take(body, 0, bytes);
-      await answer.body.dump({ limit: 16_384 });
+      await body.dump({ limit: 16_384 });
       throw new PrestageError("CORRUPT", `${asked.url.host} answered another range`);
     }
     // A server that knows no ranges sends the whole file: read up to the end of ours.
-    if (status === 200) return take(body, offset, bytes);
+    if (status === 200) return take(paced(body, bytes, asked), offset, rest);
     throw await refusal(answer, asked);
   });
 }
@@ -134,15 +155,12 @@ function contentRange(answer: WebAnswer): { from: number; to: number } | null {
 async function* paced(
   body: WebBody,
   paid: number,
-  pace: ReadingPace,
-  signal: AbortSignal,
+  { pace, signal }: WebRequest,
 ): AsyncGenerator<Buffer> {
   let passed = 0;
   for await (const piece of body) {
     passed += piece.length;
-    const more = passed - paid;
-    if (more > 0) await pace.wait(more, signal);
-    paid = Math.max(paid, passed);
+    if (passed > paid) await pace?.wait(passed - Math.max(paid, passed - piece.length), signal);
     yield piece;
   }
 }

@@ -57,6 +57,11 @@ export class NamespacedFleet {
     return new NamespacedFleet(network, options.dir, options.coordinator);
   }
 
+  /** Where this process can be reached from all hosts. */
+  get outside(): string {
+    return this.#network.outside;
+  }
+
   get url(): string {
     return `https://${this.#network.address(COORDINATOR)}:${PORT}`;
   }

@@ -59,6 +59,9 @@ export class TestNetwork {
     return network;
   }
 
+  /** This process's own address there. */
+  readonly outside = OUTSIDE;
+
   address(name: string): string {
     const found = this.#addresses.get(name);
     if (!found) throw new Error(`no host ${name}`);

@@ -1,16 +1,26 @@
 /**
- * Budgets on the wire, with real agents: node test/bench/mesh/budgets.ts [MB_PER_S] [HOSTS] [MBIT]
+ * Budgets on the wire, with real agents:
+ * node test/bench/mesh/budgets.ts [MB_PER_S] [HOSTS] [MBIT] [--only host|in|out|origin]
  * The most that an interface's counter rose by in any second, all headers of all frames included:
- * into each of HOSTS hosts that swap a version, each with a budget; and out of a seed that all hosts
- * of another site stage from, which that site's budget bounds, then its own site's.
+ * into each of HOSTS hosts that swap a version, each with a budget; out of a seed that all hosts of
+ * another site stage from, which that site's budget bounds, then its own site's; and into hosts that
+ * get all from a web server.
  */
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
 import { systemClock } from "../../../shared/runtime/clock.ts";
 import { until } from "../../support/namespaced-fleet.ts";
-import { BenchFleet } from "./bench-fleet.ts";
+import { BenchFleet, MIB } from "./bench-fleet.ts";
 
-const [megabytes = 5, count = 3, linkMbit = 200] = process.argv.slice(2).map(Number);
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { only: { type: "string" } },
+});
+const [megabytes = 5, count = 3, linkMbit = 200] = positionals.map(Number);
 const BUDGET = megabytes * 1e6;
 const STAGE_MS = 14_000;
 const IDLE_MS = 3_000;
@@ -46,14 +56,26 @@ async function watch(files: readonly string[], forMs: number): Promise<Seen[]> {
   });
 }
 
-async function stagedWithin(
-  what: string,
-  { qos, sites, watched }: { qos: object; sites: (host: string) => string; watched: string[] },
-): Promise<void> {
+type Scene = {
+  qos: object;
+  sites: (host: string) => string;
+  watched: string[];
+  /** Nobody has it: all of it comes from a web server. */
+  origin?: boolean;
+};
+
+async function stagedWithin(what: string, scene: Scene): Promise<void> {
+  const { qos, sites, watched, origin = false } = scene;
   const bench = await BenchFleet.open({ hosts: ["seed", ...names], linkMbit, qos, sites });
+  const mib = Math.ceil((megabytes * count * STAGE_MS) / 1e3) + 64;
+  const server = origin ? await serveRandom(bench.fleet.outside, mib) : null;
   try {
     await bench.fleet.everyFrame();
-    await bench.publish("payload", Math.ceil((megabytes * count * STAGE_MS) / 1e3) + 64);
+    if (server) {
+      const url = `http://${bench.fleet.outside}:${server.port}/payload.bin`;
+      const args = ["publish", url, "--no-keep", "--name", "payload", "--version", "1"];
+      await bench.fleet.json(args, { host: "seed" });
+    } else await bench.publish("payload", mib);
     const files = watched.map((host) =>
       bench.fleet.counterOf(host, host === "seed" ? "sent" : "received"),
     );
@@ -61,7 +83,7 @@ async function stagedWithin(
     await bench.fleet.json(["stage", "payload@1", "--hosts", names.join()]);
     await until("staging runs", async () => {
       const { transfers } = await bench.fleet.agent(names[0] ?? "");
-      return transfers.peerBytes > 0;
+      return transfers.peerBytes + transfers.originBytes > 0;
     });
     const seen = await watch(files, STAGE_MS);
     say(`${what}, ${megabytes} MB/s: most in any second, mean (idle)`);
@@ -70,23 +92,64 @@ async function stagedWithin(
       say(`  ${host}: ${share(max)}, ${share(mean)} (${share(idle[i]?.mean ?? 0)})`);
     });
   } finally {
+    server?.close();
     await bench.close();
   }
 }
 
-await stagedWithin("each host's budget", {
-  qos: { perHostBytesPerSecond: BUDGET, stagingBytesPerSecond: count * BUDGET },
-  sites: () => "lab",
-  watched: names,
-});
-const thin = (host: string) => (host === "seed" ? "core" : "thin");
-await stagedWithin("into a site", {
-  qos: { stagingBytesPerSecond: UNLIMITED, sites: { thin: { inBytesPerSecond: BUDGET } } },
-  sites: thin,
-  watched: ["seed"],
-});
-await stagedWithin("out of a site", {
-  qos: { stagingBytesPerSecond: UNLIMITED, sites: { core: { outBytesPerSecond: BUDGET } } },
-  sites: thin,
-  watched: ["seed"],
-});
+/** A web server with one file of so many random bytes, with ranges. */
+async function serveRandom(host: string, mib: number) {
+  const bytes = randomBytes(MIB * mib);
+  const server = createServer((request, response) => {
+    const [, from = "0", to = `${bytes.length - 1}`] =
+      /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
+    const [first, last] = [Number(from), Number(to)];
+    response.writeHead(request.headers.range ? 206 : 200, {
+      "content-length": last - first + 1,
+      "content-range": `bytes ${first}-${last}/${bytes.length}`,
+      etag: '"1"',
+    });
+    response.end(request.method === "HEAD" ? undefined : bytes.subarray(first, last + 1));
+  });
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  const { port } = server.address() as AddressInfo;
+  const close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { port, close };
+}
+
+const only = values.only;
+const scenes: Record<string, Scene & { what: string }> = {
+  host: {
+    what: "each host's budget",
+    qos: { perHostBytesPerSecond: BUDGET, stagingBytesPerSecond: count * BUDGET },
+    sites: () => "lab",
+    watched: names,
+  },
+  in: {
+    what: "into a site",
+    qos: { stagingBytesPerSecond: UNLIMITED, sites: { thin: { inBytesPerSecond: BUDGET } } },
+    sites: thin,
+    watched: ["seed"],
+  },
+  out: {
+    what: "out of a site",
+    qos: { stagingBytesPerSecond: UNLIMITED, sites: { core: { outBytesPerSecond: BUDGET } } },
+    sites: thin,
+    watched: ["seed"],
+  },
+  origin: {
+    what: "each host's budget, from a web server",
+    qos: { perHostBytesPerSecond: BUDGET, stagingBytesPerSecond: count * BUDGET },
+    sites: () => "lab",
+    watched: names,
+    origin: true,
+  },
+};
+function thin(host: string): string {
+  return host === "seed" ? "core" : "thin";
+}
+for (const [name, { what, ...scene }] of Object.entries(scenes))
+  if (only === undefined || only === name) await stagedWithin(what, scene);
