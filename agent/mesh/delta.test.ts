@@ -24,6 +24,8 @@ function manifest(files: Record<string, Uint8Array>): Manifest {
   return { ...about, files: described, bytes: 0 };
 }
 const base = randomBytes(5 << 20);
+const insertIn = (data: Uint8Array, bytes: number) =>
+  Buffer.concat([data.subarray(0, 70_000), randomBytes(bytes), data.subarray(70_000)]);
 const insert = (at: number, what: Uint8Array) =>
   Buffer.concat([base.subarray(0, at), what, base.subarray(at)]);
 
@@ -54,6 +56,41 @@ test("delta: an insert anywhere costs little more than what was inserted", async
   );
 });
 
+test("delta: a long file that was changed all over costs what changed (12 MiB, a kB in each 100)", async () => {
+  const long = randomBytes(12 << 20);
+  const edited = Buffer.from(long);
+  let changed = 0;
+  for (let at = 50_000; at < edited.length - 1_000; at += 100_000, changed += 1_000)
+    randomBytes(1_000).copy(edited, at);
+  const [older, newer] = [manifest({ f: long }), manifest({ f: insertIn(edited, 3_000) })];
+  const runs = runsBetween(newer, older);
+  const answer = await encodePatches(runs, read, 8 << 20);
+  expect(answer.length).toBeLessThan(1.5 * changed + 10_000);
+  let made = 0;
+  for await (const { chunk, bytes } of decodePatches(runs, answer, read)) {
+    expect(hash("sha256", bytes, "hex")).toBe(chunk.hash);
+    made += bytes.length;
+  }
+  expect(made).toBeGreaterThan(11 << 20);
+});
+
+test("delta: one look is enough at a long file that is new altogether", async () => {
+  const [older, newer] = [
+    manifest({ f: randomBytes(12 << 20) }),
+    manifest({ f: randomBytes(12 << 20) }),
+  ];
+  const runs = runsBetween(newer, older);
+  const looked: string[] = [];
+  const looking = (id: string) => {
+    looked.push(id);
+    return read(id);
+  };
+  expect(await encodePatches(runs, looking, 8 << 20)).toEqual(Buffer.alloc(4 * runs.length));
+  expect(runs.length).toBeGreaterThan(3);
+  const fresh = new Set(runs.slice(1).flatMap((r) => r.fresh.map((c) => c.hash)));
+  expect(looked.some((id) => fresh.has(id))).toBe(false);
+});
+
 test("delta: nothing is given for what is new altogether, or not here, or over the limit", async () => {
   const older = manifest({ f: base, g: base.subarray(0, 1000) });
   const other = manifest({ f: randomBytes(300_000), h: randomBytes(10) });
@@ -68,7 +105,7 @@ test("delta: nothing is given for what is new altogether, or not here, or over t
 });
 
 test("delta: a peer's answer cannot take more memory than the chunks it stands for", async () => {
-  const runs = [{ fresh: [{ hash: "", bytes: 100 }], old: [] }];
+  const runs = [{ fresh: [{ hash: "", bytes: 100 }], old: [], follows: false }];
   const bomb = await packText("0".repeat(1e7), "");
   const head = Buffer.alloc(4);
   head.writeUInt32BE(bomb.length);

@@ -12,12 +12,21 @@ import { constants, zstdCompress, zstdDecompress } from "node:zlib";
 import type { Chunk, Manifest, ManifestFile } from "../../shared/domain.ts";
 
 /** Chunks of the newer version that the older has not, and what stands in their place there. */
-export type Run = { fresh: readonly Chunk[]; old: readonly Chunk[] };
+export type Run = {
+  fresh: readonly Chunk[];
+  old: readonly Chunk[];
+  /** It goes on where the one before ends: the two are pieces of a long one. */
+  follows: boolean;
+};
 
 const FRESH_BYTES_MAX = 4 << 20;
 const OLD_BYTES_MAX = 8 << 20;
+/** What stood in the place of a piece of a long run is looked for so far before and after it. */
+const SLACK_BYTES = 1 << 20;
 /** A patch larger than this part of what it makes is not worth it. */
-const GAIN_RATIO = 0.5;
+const GAIN_RATIO = 0.8;
+/** So much is compressed for one answer: somebody waits for it. */
+const ENCODED_BYTES_MAX = 64 << 20;
 const OPTIONS = {
   [constants.ZSTD_c_compressionLevel]: 1,
   [constants.ZSTD_c_windowLog]: 24,
@@ -44,12 +53,45 @@ export function runsBetween(newer: Manifest, older: Manifest): Run[] {
   const seen = new Set<string>();
   for (const file of newer.files) {
     const before = oldFiles.get(file.path);
-    if (before) for (const run of runsOfFile(file, before, held, seen)) runs.push(run);
+    if (!before) continue;
+    for (const run of runsOfFile(file, before, held, seen)) runs.push(...piecesOf(run));
   }
-  return runs.filter(
-    ({ fresh, old }) =>
-      old.length > 0 && sum(fresh) <= FRESH_BYTES_MAX && sum(old) <= OLD_BYTES_MAX,
-  );
+  return runs.filter(({ old }) => old.length > 0);
+}
+
+/** A long run in pieces, each with what stood about as far into the old one. */
+function piecesOf(run: Run): Run[] {
+  const [freshBytes, oldBytes] = [sum(run.fresh), sum(run.old)];
+  if (freshBytes <= FRESH_BYTES_MAX && oldBytes <= OLD_BYTES_MAX) return [run];
+  const pieces: Run[] = [];
+  let at = 0;
+  for (let first = 0; first < run.fresh.length; ) {
+    let last = first;
+    let bytes = 0;
+    for (; last < run.fresh.length; last++) {
+      const more = run.fresh[last]?.bytes ?? 0;
+      if (last > first && bytes + more > FRESH_BYTES_MAX / 2) break;
+      bytes += more;
+    }
+    const stood = (offset: number) => (offset / freshBytes) * oldBytes;
+    const old = within(run.old, stood(at) - SLACK_BYTES, stood(at + bytes) + SLACK_BYTES);
+    pieces.push({ fresh: run.fresh.slice(first, last), old, follows: first > 0 });
+    at += bytes;
+    first = last;
+  }
+  return pieces;
+}
+
+/** The chunks between two offsets, no more than are looked at. */
+function within(chunks: readonly Chunk[], from: number, to: number): Chunk[] {
+  let [at, bytes] = [0, 0];
+  return chunks.filter((chunk) => {
+    const start = at;
+    at += chunk.bytes;
+    if (at <= from || start >= to || bytes + chunk.bytes > OLD_BYTES_MAX) return false;
+    bytes += chunk.bytes;
+    return true;
+  });
 }
 
 function runsOfFile(
@@ -65,7 +107,7 @@ function runsOfFile(
   const end = (to: number) => {
     // Cuts move with what changed, so the neighbours stand for its edges.
     const old = before.chunks.slice(Math.max(0, from - 1), Math.max(from, to + 1));
-    if (fresh.length > 0) runs.push({ fresh, old });
+    if (fresh.length > 0) runs.push({ fresh, old, follows: false });
     fresh = [];
   };
   for (const chunk of file.chunks) {
@@ -88,7 +130,7 @@ export type ReadChunk = (hash: string) => Promise<Uint8Array | null>;
 
 /**
  * The patches of all runs: a length of four bytes before each, 0 where none is given: where it
- * gains too little, where a chunk is not here, and past `bytesMax`.
+ * gains too little, where a chunk is not here, past `bytesMax`, and where it would take long.
  */
 export async function encodePatches(
   runs: readonly Run[],
@@ -97,8 +139,15 @@ export async function encodePatches(
 ): Promise<Buffer> {
   const parts: Uint8Array[] = [];
   let left = bytesMax;
+  let work = ENCODED_BYTES_MAX;
+  /** What is new altogether at its start is so in all of its pieces, most likely. */
+  let hopeless = false;
   for (const run of runs) {
-    const patch = left > 0 ? await encodePatch(run, read) : null;
+    hopeless &&= run.follows;
+    const tried = left > 0 && work > 0 && !hopeless;
+    const patch = tried ? await encodePatch(run, read) : null;
+    if (tried) work -= sum(run.fresh);
+    if (tried && !patch) hopeless = true;
     const given = patch && patch.length <= left ? patch : new Uint8Array(0);
     const head = Buffer.alloc(4);
     head.writeUInt32BE(given.length);

@@ -9,7 +9,7 @@ import type { Store } from "./store.ts";
 import { Units } from "./units.ts";
 
 /** What a peer gets at most as patches of one version; the rest comes as chunks. */
-export const PATCH_BYTES_MAX = 1 << 20;
+export const PATCH_BYTES_MAX = 8 << 20;
 /** Many ask for the same at once: a new version is wanted everywhere. */
 const REMEMBERED = 4;
 /** Patches from this size on are given to one host at a time, which gives them on. */
