@@ -13,7 +13,7 @@ export const PATCH_BYTES_MAX = 8 << 20;
 /** Many ask for the same at once: a new version is wanted everywhere. */
 const REMEMBERED = 4;
 /** Patches from this size on are given to one host at a time, which gives them on. */
-const SHARED_FROM_BYTES = 8 << 10;
+const SHARED_FROM_BYTES = 1 << 10;
 /** From one to the next: whoever published it leaves it to the first, who gives it on and on. */
 const PUBLISHER_TURN_MS = 4_000;
 const TURN_MS = 250;
