@@ -44,7 +44,7 @@ const ANSWER_MS = 5_000;
 const BACKGROUND_ANSWER_MS = 20_000;
 /** Who is told that others come first asks again, and in the end fetches the chunks. */
 const PATCH_AGAIN_MS = 150;
-const PATCH_WAIT_MS = 8_000;
+const PATCH_WAIT_MS = 60_000;
 /** The body and what JSON makes of its quotes. */
 const MANIFEST_TEXT_BYTES_MAX = 2 * MANIFEST_BYTES_MAX;
 const AWAY: ReadonlySet<string> = new Set(["UNREACHABLE", "TIMEOUT"]);
