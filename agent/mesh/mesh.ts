@@ -110,11 +110,9 @@ export class Mesh {
     this.#transfer = new Transfer({ ...TRANSFER_DEFAULTS, self: identity.host, random });
     this.#fetcher = new Fetcher(
       {
-        clock,
+        ...kept,
         log,
         transfer: this.#transfer,
-        store: this.store,
-        hot: this.#hot,
         exchange: this.#exchange,
         source: deps.source,
         steps: this.#metrics.steps,
@@ -142,10 +140,8 @@ export class Mesh {
       ids: () => new Set([...[...this.store.all()].map((t) => t.hash), ...this.#interests.keys()]),
     });
     this.#seeder = new Seeder({
-      signers: this.#signers,
+      ...kept,
       identity,
-      clock,
-      store: this.store,
       pin: (hash) => this.pins.add(hash, "publish"),
       onComplete: (hash) => {
         this.#announcer.completed(hash);
