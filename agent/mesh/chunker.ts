@@ -131,11 +131,11 @@ export class Cutter {
   }
 }
 
-/** An open file from its start. */
-export function fillFromFile(file: FileHandle): Fill {
+/** An open file from its start; of so many bytes: its end need not be looked for. */
+export function fillFromFile(file: FileHandle, size = Number.POSITIVE_INFINITY): Fill {
   let offset = 0;
   return async (buffer) => {
-    const bytes = await readAt(file, buffer, offset);
+    const bytes = await readAt(file, buffer.subarray(0, size - offset), offset);
     offset += bytes;
     return bytes;
   };

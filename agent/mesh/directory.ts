@@ -34,7 +34,7 @@ async function openFile(file: FileHandle, path: string, original: string): Promi
     });
   };
   const executable = (before.mode & 0o100) !== 0;
-  return { path, executable, fill: fillFromFile(file), original, end };
+  return { path, executable, fill: fillFromFile(file, before.size), original, end };
 }
 
 /**
