@@ -61,6 +61,8 @@ type FetchChunk = (
 const BESIDES_BYTES = 256 << 10;
 /** Of a budget; the rest is for handshakes, requests and gossip, and for shares that change hands. */
 const DATA_SHARE = 0.985;
+/** What comes back for each byte sent: an empty frame for every other full one, and some more. */
+const ACK_SHARE = 0.03;
 /** A request that gets nowhere holds nothing up for longer. */
 const BEGIN_MS_MAX = 3_000;
 /** Chunks of one unit asked of a peer at once. */
@@ -79,6 +81,8 @@ export class Fetcher {
   readonly #besides = new Map<string, number>();
   #incoming = Number.POSITIVE_INFINITY;
   #yields = false;
+  /** What this host sends to others, of late. */
+  readonly #sent = { atMs: 0, bytes: 0, bytesPerSecond: 0 };
   /** Until when staging makes way for requests whose chunks are not asked for yet. */
   readonly #begun = new Set<{ untilMs: number }>();
   readonly #rates = { peer: new Rate(), origin: new Rate() };
@@ -130,6 +134,7 @@ export class Fetcher {
     const { peers, origin } = this.#deps.transfer.underWay;
     this.#rates.peer.sample(this.counters.peerBytes, peers > 0, nowMs);
     this.#rates.origin.sample(this.counters.originBytes, origin > 0, nowMs);
+    this.#noteSent(nowMs);
     this.#deps.hot.tick();
     this.#updatePaces();
     this.#tellHeld();
@@ -192,8 +197,18 @@ export class Fetcher {
     const { rate, open } = transfer.underWay;
     for (const [host, bytes] of this.#besides) open.set(host, (open.get(host) ?? 0) + bytes);
     this.#yields = this.#makesWay(nowMs);
-    const total = this.#yields ? 0 : rate * DATA_SHARE;
+    const data = Math.max(rate / 2, rate * DATA_SHARE - this.#sent.bytesPerSecond * ACK_SHARE);
+    const total = this.#yields ? 0 : data;
     this.#pacing.update({ total, outside: this.#incoming * DATA_SHARE }, open, nowMs);
+  }
+
+  #noteSent(nowMs: number): void {
+    const { sentBytes } = this.#deps.exchange;
+    const seconds = Math.max(1, nowMs - this.#sent.atMs) / 1000;
+    const rate = (sentBytes - this.#sent.bytes) / seconds;
+    this.#sent.bytesPerSecond += (rate - this.#sent.bytesPerSecond) * Math.min(1, 2 * seconds);
+    this.#sent.atMs = nowMs;
+    this.#sent.bytes = sentBytes;
   }
 
   #tellPace(host: string, bytesPerSecond: number): void {

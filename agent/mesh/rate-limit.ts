@@ -8,7 +8,7 @@
  * So much saved up may go at once: what a busy machine is late by. Raised: it is made up for more
  * often; lowered: less is over where a rate changes just after.
  */
-const BURST_MS = 100;
+const BURST_MS = 40;
 /** The second is watched in parts of so many milliseconds: smaller uses more of the rate. */
 const SLOT_MS = 10;
 const SLOTS = 1_000 / SLOT_MS;
