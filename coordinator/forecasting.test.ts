@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { csvText } from "./cli/forecast.ts";
+import { csvText } from "./cli/series-forecast.ts";
 import { forecastFiles } from "./forecasting.ts";
 
 let folder = "";

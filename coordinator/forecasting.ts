@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { PrestageError } from "../shared/errors.ts";
-import type { FileForecast, FileForecasts } from "./cli/forecast.ts";
+import type { FileForecast, FileForecasts } from "./cli/series-forecast.ts";
 import { parseTimestamp } from "./demand/timestamp.ts";
 import { Ensemble, seasonsOf } from "./forecast/ensemble.ts";
 import { LEVELS } from "./forecast/levels.ts";

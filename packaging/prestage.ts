@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { reportFailure, type Shell } from "../shared/cli/command.ts";
 import { addDaemon } from "../shared/cli/daemon.ts";
 import { ERRORS } from "../shared/errors.ts";
+import { compileBriefly } from "../shared/runtime/compiler.ts";
 import { collectSeldom, loadLean } from "../shared/runtime/memory.ts";
 import { endWithin, processTerminal, terminalClock } from "../shared/runtime/terminal.ts";
 
@@ -16,6 +17,9 @@ const DECLARE = "Declare and stage:";
 const SEE = "See:";
 const CONTROL = "Control:";
 const TRUST = "Trust:";
+
+/** With more, code that was compiled at length pays off. */
+const FEW_SERIES = 24;
 
 /** How long libraries get to let go of the process after the command is done. */
 const END_WITHIN_MS = 2_000;
@@ -179,7 +183,10 @@ async function addForecasts(program: Command, shell: Shell): Promise<void> {
   const { addForecast } = await import("../coordinator/cli/forecast.ts");
   addForecast(program, shell, SEE, async () => {
     const { forecastFiles } = await import("../coordinator/forecasting.ts");
-    return forecastFiles;
+    return (files, horizon, origins) => {
+      if (files.length <= FEW_SERIES) compileBriefly();
+      return forecastFiles(files, horizon, origins);
+    };
   });
 }
 

@@ -2,7 +2,6 @@
 import type { Command } from "commander";
 import { addCommand, type Call, type Shell } from "../../shared/cli/command.ts";
 import type { ApiClient, Query } from "./client.ts";
-import { contextPath, readAccess } from "./context.ts";
 
 type Spec<Options extends object> = Parameters<typeof addCommand<Options>>[2];
 /** What a command may ask of the coordinator; paths are under /api/v1. */
@@ -27,12 +26,13 @@ export function addApiCommand<Options extends object = object>(
       );
     },
     run: async (call) => {
-      const path = contextPath(call.options.context, call.terminal);
       let client: ApiClient | undefined;
-      // Opened at first use: what can be refused without a coordinator is refused before.
+      // Opened at first use: what can be refused without a coordinator is refused before, and what
+      // needs none loads nothing of this.
       const open = async () => {
         if (client) return client;
-        const access = await readAccess(path);
+        const { contextPath, readAccess } = await import("./context.ts");
+        const access = await readAccess(contextPath(call.options.context, call.terminal));
         const { ApiClient } = await import("./client.ts");
         client ??= new ApiClient(access);
         return client;

@@ -86,12 +86,14 @@ export class Combination {
     const best = BEST.fill(Number.NEGATIVE_INFINITY);
     const sum = SUMS.fill(0);
     const bound = RATE_SQUARE * this.#logExperts;
+    const regrets = this.#regret;
+    const squares = this.#square;
     for (let e = 0; e < experts; e++) {
       for (let l = 0; l < L; l++) {
         const at = from + e * L + l;
-        const rate = Math.min(RATE_MAX, Math.sqrt(bound / (1 + (this.#square[at] ?? 0))));
+        const rate = Math.min(RATE_MAX, Math.sqrt(bound / (1 + (squares[at] ?? 0))));
         rates[at] = rate;
-        const score = rate * (this.#regret[at] ?? 0);
+        const score = rate * (regrets[at] ?? 0);
         weights[at] = score;
         if (awake[e] && score > (best[l] ?? 0)) best[l] = score;
       }
@@ -123,14 +125,16 @@ export class Combination {
     into: Float64Array,
     intoFrom: number,
   ): void {
-    const from = group * this.#experts * L;
+    const experts = this.#experts;
+    const from = group * experts * L;
     for (let l = 0; l < L; l++) into[intoFrom + l] = 0;
-    for (let e = 0; e < this.#experts; e++) {
-      if (Number.isNaN(forecasts[offset + e * L] ?? Number.NaN)) continue;
+    for (let e = 0; e < experts; e++) {
+      const row = offset + e * L;
+      if (Number.isNaN(forecasts[row] ?? Number.NaN)) continue;
+      const shares = from + e * L;
       for (let l = 0; l < L; l++) {
-        into[intoFrom + l] =
-          (into[intoFrom + l] ?? 0) +
-          (weights[from + e * L + l] ?? 0) * (forecasts[offset + e * L + l] ?? 0);
+        const part = (weights[shares + l] ?? 0) * (forecasts[row + l] ?? 0);
+        into[intoFrom + l] = (into[intoFrom + l] ?? 0) + part;
       }
     }
   }
@@ -151,32 +155,36 @@ export class Combination {
     const from = group * experts * L;
     const widest = BEST.fill(0);
     for (let e = 0; e < experts; e++) {
-      if (Number.isNaN(forecasts[offset + e * L] ?? Number.NaN)) continue;
+      const row = offset + e * L;
+      if (Number.isNaN(forecasts[row] ?? Number.NaN)) continue;
       for (let l = 0; l < L; l++) {
-        const apart = Math.abs((combined[at + l] ?? 0) - (forecasts[offset + e * L + l] ?? 0));
+        const apart = Math.abs((combined[at + l] ?? 0) - (forecasts[row + l] ?? 0));
         if (apart > (widest[l] ?? 0)) widest[l] = apart;
       }
     }
+    const scales = this.#scale;
     for (let l = 0; l < L; l++) {
       const gradient = gradients[l] ?? 0;
       const size = Math.abs(gradient) * (widest[l] ?? 0);
-      const scale = Math.max((this.#scale[group * L + l] ?? 0) * GRADIENT_KEEP, size);
+      const scale = Math.max((scales[group * L + l] ?? 0) * GRADIENT_KEEP, size);
       const told = size > SIZE_MIN;
-      if (told) this.#scale[group * L + l] = scale;
+      if (told) scales[group * L + l] = scale;
       KEEPS[l] = told ? this.#fade : 1;
       GAINS[l] = told ? gradient / scale : 0;
     }
+    const regrets = this.#regret;
+    const squares = this.#square;
+    const rates = this.#rates;
     for (let e = 0; e < experts; e++) {
-      if (Number.isNaN(forecasts[offset + e * L] ?? Number.NaN)) continue;
-      const row = from + e * L;
+      const row = offset + e * L;
+      if (Number.isNaN(forecasts[row] ?? Number.NaN)) continue;
       for (let l = 0; l < L; l++) {
-        const apart = (combined[at + l] ?? 0) - (forecasts[offset + e * L + l] ?? 0);
-        const gain = (GAINS[l] ?? 0) * apart;
+        const gain = (GAINS[l] ?? 0) * ((combined[at + l] ?? 0) - (forecasts[row + l] ?? 0));
+        const square = gain * gain;
         const keep = KEEPS[l] ?? 1;
-        const i = row + l;
-        this.#regret[i] =
-          (this.#regret[i] ?? 0) * keep + gain - (this.#rates[i] ?? 0) * gain * gain;
-        this.#square[i] = (this.#square[i] ?? 0) * keep + gain * gain;
+        const i = from + e * L + l;
+        regrets[i] = (regrets[i] ?? 0) * keep + gain - (rates[i] ?? 0) * square;
+        squares[i] = (squares[i] ?? 0) * keep + square;
       }
     }
   }

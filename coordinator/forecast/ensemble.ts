@@ -238,7 +238,6 @@ export class Ensemble {
       slot.combined.set(slot.mixed);
       if (this.#intermittent.quiet > LEAN_QUIET)
         this.#leader.lean(group, slot.experts, 0, slot.combined, 0);
-      slot.factor = this.#volatility.factor(signal.n - 1 + ahead, ahead);
     }
   }
 
@@ -273,20 +272,26 @@ export class Ensemble {
     const { middles } = this.#work;
     writeLocations(signal, ahead, middles, 0);
     middles[this.#locations] = this.#regressed(ahead, g, next, part);
-    for (let e = 0; e <= this.#locations; e++) {
+    const experts = this.#locations + 1;
+    for (let e = 0; e < experts; e++) {
       const middle = middles[e] ?? Number.NaN;
-      if (slot) slot.middles[e] = middle;
       const row = e * G + g;
-      const rowNext = e * G + next;
       const near = (1 - part) * (spreads[row] ?? 0) * factor;
-      const far = part * (spreads[rowNext] ?? 0) * factor;
-      for (let l = 0; l < L; l++) {
-        const apart = near * (shapes[row * L + l] ?? 0) + far * (shapes[rowNext * L + l] ?? 0);
-        into[offset + e * L + l] = Math.max(0, middle + apart);
-      }
+      for (let l = 0; l < L; l++)
+        into[offset + e * L + l] = middle + near * (shapes[row * L + l] ?? 0);
+      if (part === 0) continue;
+      const far = part * (spreads[row + 1] ?? 0) * factor;
+      for (let l = 0; l < L; l++)
+        into[offset + e * L + l] =
+          (into[offset + e * L + l] ?? 0) + far * (shapes[(row + 1) * L + l] ?? 0);
     }
-    this.#intermittent.write(ahead, into, offset + (this.#locations + 1) * L);
+    for (let i = offset; i < offset + experts * L; i++) {
+      if ((into[i] ?? 0) < 0) into[i] = 0;
+    }
+    this.#intermittent.write(ahead, into, offset + experts * L);
     if (!slot) return;
+    slot.middles.set(middles);
+    slot.factor = factor;
     slot.features.set(this.#work.features);
     slot.origin = signal.mean(SLOW);
   }
@@ -387,10 +392,12 @@ function startSpread(unit: number): number {
 /** Lengths in bins of the seasons that the past shows. */
 export function seasonsOf(past: Past): number[] {
   const unit = unitOf(past.counts);
+  const values = new Float64Array(past.counts.length);
   let last = 0;
-  const values = past.counts.map((count) => {
+  for (let i = 0; i < values.length; i++) {
+    const count = past.counts[i] ?? Number.NaN;
     if (!Number.isNaN(count)) last = Math.log1p(count / unit);
-    return last;
-  });
+    values[i] = last;
+  }
   return detectSeasons(values, past.binMs);
 }

@@ -1,12 +1,25 @@
-/** Autocorrelation of a series by the fast Fourier transform (Cooley & Tukey 1965, radix 2). */
+/** Autocorrelation of a series. */
+
+/** At one lag, by its products. */
+export function autocorrelationAt(values: Float64Array, lag: number): number {
+  const mean = meanOf(values);
+  let variance = 0;
+  let covariance = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = (values[i] ?? 0) - mean;
+    variance += value * value;
+    if (i >= lag) covariance += value * ((values[i - lag] ?? 0) - mean);
+  }
+  return variance > 0 ? covariance / variance : 0;
+}
+
+/** At all lags up to one, by the fast Fourier transform (Cooley & Tukey 1965, radix 2). */
 export function autocorrelation(values: Float64Array, lagMax: number): Float64Array {
   let size = 1;
   while (size < values.length + lagMax + 1) size *= 2;
   const real = new Float64Array(size);
   const imaginary = new Float64Array(size);
-  let mean = 0;
-  for (let i = 0; i < values.length; i++) mean += values[i] ?? 0;
-  mean /= Math.max(1, values.length);
+  const mean = meanOf(values);
   for (let i = 0; i < values.length; i++) real[i] = (values[i] ?? 0) - mean;
   transform(real, imaginary);
   for (let i = 0; i < size; i++) {
@@ -20,6 +33,12 @@ export function autocorrelation(values: Float64Array, lagMax: number): Float64Ar
     found[lag] = variance > 0 ? (found[lag] ?? 0) / variance : 0;
   }
   return found;
+}
+
+function meanOf(values: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] ?? 0;
+  return sum / Math.max(1, values.length);
 }
 
 /** In place; the length is a power of two. */

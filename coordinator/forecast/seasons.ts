@@ -2,7 +2,7 @@
  * Which seasons a series has: lags at which it comes back, found in its own autocorrelation. Hour,
  * day and week are looked at first, as cause enough; any other has to stand out more.
  */
-import { autocorrelation } from "./fft.ts";
+import { autocorrelation, autocorrelationAt } from "./fft.ts";
 
 const HOUR_MS = 3_600_000;
 const CALENDAR_MS = [HOUR_MS, 24 * HOUR_MS, 168 * HOUR_MS];
@@ -22,27 +22,37 @@ export function detectSeasons(values: Float64Array, binMs: number): number[] {
   if (lagMax < 2) return [];
   const flat = detrended(values);
   const lagEnd = Math.min(values.length - 1, Math.ceil(lagMax * 1.2));
-  const correlation = autocorrelation(flat, lagEnd);
-  const at = (lag: number) =>
-    ((correlation[lag] ?? 0) * flat.length) / Math.max(1, flat.length - lag);
+  // The few lags of the calendar are cheaper one by one than all of them at once.
+  const at = (lag: number) => unbiased(autocorrelationAt(flat, lag), flat.length, lag);
   const error = (lag: number) => 1 / Math.sqrt(Math.max(1, flat.length - lag));
   const found: number[] = [];
   for (const seasonMs of CALENDAR_MS) {
     const lag = seasonMs / binMs;
     if (!Number.isInteger(lag) || lag < 4 || lag > lagMax) continue;
     const shorter = found.at(-1);
-    if (at(lag) <= CALENDAR_ERRORS * error(lag)) continue;
+    const here = at(lag);
+    if (here <= CALENDAR_ERRORS * error(lag)) continue;
     const beside =
       shorter === undefined ? besidePeak(at, lag) : besideMultiple(at, lag, shorter, lagEnd);
     const more = shorter === undefined ? 0.02 : LONGER_ERRORS * error(lag);
-    if (at(lag) > beside + more) found.push(lag);
+    if (here > beside + more) found.push(lag);
   }
   if (found.length === 0) {
-    const other = strongestPeak(at, lagMax);
-    if (other !== null && at(other) > Math.max(OTHER_CORRELATION_MIN, OTHER_ERRORS * error(other)))
+    const all = autocorrelation(flat, lagEnd);
+    const allAt = (lag: number) => unbiased(all[lag] ?? 0, flat.length, lag);
+    const other = strongestPeak(allAt, lagMax);
+    if (
+      other !== null &&
+      allAt(other) > Math.max(OTHER_CORRELATION_MIN, OTHER_ERRORS * error(other))
+    )
       found.push(other);
   }
   return found.slice(-SEASONS_MAX);
+}
+
+/** Fewer products make up the correlation at a longer lag. */
+function unbiased(correlation: number, bins: number, lag: number): number {
+  return (correlation * bins) / Math.max(1, bins - lag);
 }
 
 /** A season is a peak: a part of it away the series is less alike. */
@@ -91,7 +101,7 @@ function refined(at: (lag: number) => number, season: number, lagMax: number): n
 function detrended(values: Float64Array): Float64Array {
   const n = values.length;
   let mean = 0;
-  for (const value of values) mean += value / n;
+  for (let i = 0; i < n; i++) mean += (values[i] ?? 0) / n;
   let cross = 0;
   let square = 0;
   for (let i = 0; i < n; i++) {
@@ -100,9 +110,14 @@ function detrended(values: Float64Array): Float64Array {
     square += t * t;
   }
   const slope = square > 0 ? cross / square : 0;
-  const flat = values.map((value, i) => value - mean - slope * (i - (n - 1) / 2));
+  const flat = new Float64Array(n);
   let spread = 0;
-  for (const value of flat) spread += (value * value) / n;
+  for (let i = 0; i < n; i++) {
+    const left = (values[i] ?? 0) - mean - slope * (i - (n - 1) / 2);
+    flat[i] = left;
+    spread += (left * left) / n;
+  }
   const cut = 3 * Math.sqrt(spread);
-  return flat.map((value) => Math.max(-cut, Math.min(cut, value)));
+  for (let i = 0; i < n; i++) flat[i] = Math.max(-cut, Math.min(cut, flat[i] ?? 0));
+  return flat;
 }

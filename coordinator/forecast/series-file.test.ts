@@ -14,6 +14,10 @@ test("series: ISO times, Unix seconds and unmeasured bins are read", () => {
   expect([...iso.counts]).toEqual([3, Number.NaN]);
   const unix = parseSeries(file("0,1", "60,", "120,1e15"), "a.csv", parseTimestamp);
   expect([...unix.counts]).toEqual([1, Number.NaN, 1e15]);
+  const quoted = parseSeries(file('"0","0"', '"60", "7"', '120,"NA"', ""), "a.csv", parseTimestamp);
+  expect([...quoted.counts]).toEqual([0, 7, Number.NaN]);
+  const windows = file("0,1", "60,2", "").replaceAll("\n", "\r\n");
+  expect([...parseSeries(windows, "a.csv", parseTimestamp).counts]).toEqual([1, 2]);
 });
 
 test.each([

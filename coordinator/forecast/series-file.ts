@@ -15,7 +15,7 @@ export function parseSeries(text: string, file: string, parseTime: ParseTime): P
       details: { file, line },
     });
   };
-  const lines = text.replace(/^\uFEFF/, "").split(/\r?\n/);
+  const lines = text.replace(/^\uFEFF/, "").split("\n");
   while (lines.at(-1)?.trim() === "") lines.pop();
   const names = (lines[0] ?? "").split(",").map((name) => unquoted(name).toLowerCase());
   const [timeAt, valueAt] = [names.indexOf("timestamp"), names.indexOf("value")];
@@ -25,29 +25,29 @@ export function parseSeries(text: string, file: string, parseTime: ParseTime): P
   let binMs = 0;
   let before = 0;
   for (let i = 1; i < lines.length; i++) {
-    const fields = (lines[i] ?? "").split(",").map(unquoted);
+    const fields = (lines[i] ?? "").split(",");
     const atMs =
-      parseTime(fields[timeAt] ?? "") ??
+      parseTime(unquoted(fields[timeAt] ?? "")) ??
       refuse(i + 1, "the timestamp is neither ISO-8601 nor Unix seconds");
     if (i === 1) startMs = atMs;
     if (i === 2) binMs = atMs - before;
-    const fault = i > 1 ? stepFault(atMs - before, binMs) : null;
-    if (fault) refuse(i + 1, fault);
+    if (i > 1 && (atMs - before !== binMs || binMs <= 0))
+      refuse(i + 1, stepFault(atMs - before, binMs));
     before = atMs;
     const value = countOf(fields[valueAt]);
-    if (value === null) refuse(i + 1, `the value \`${fields[valueAt] ?? ""}\` is not a number`);
-    if ((value ?? 0) < 0) refuse(i + 1, "a count is not negative; leave it empty if not measured");
-    if ((value ?? 0) > VALUE_MAX) refuse(i + 1, "a count is at most 1e15");
-    counts[i - 1] = value ?? Number.NaN;
+    if (value === null)
+      refuse(i + 1, `the value \`${unquoted(fields[valueAt] ?? "")}\` is not a number`);
+    else if (value < 0) refuse(i + 1, "a count is not negative; leave it empty if not measured");
+    else if (value > VALUE_MAX) refuse(i + 1, "a count is at most 1e15");
+    else counts[i - 1] = value;
   }
   if (counts.length < 2) refuse(lines.length, "at least two bins are needed to know their width");
   return { startMs, binMs, counts };
 }
 
-function stepFault(stepMs: number, binMs: number): string | null {
+function stepFault(stepMs: number, binMs: number): string {
   if (stepMs === 0) return "repeats the timestamp before; add the counts up in one line";
   if (stepMs < 0) return "is earlier than the line before; sort the lines by timestamp";
-  if (stepMs === binMs) return null;
   const bins = stepMs / binMs;
   if (Number.isInteger(bins))
     return `${bins - 1} bins are missing before it; add them with 0, or empty if not measured`;
@@ -55,13 +55,18 @@ function stepFault(stepMs: number, binMs: number): string | null {
 }
 
 function unquoted(field: string): string {
-  return field.trim().replace(/^"(.*)"$/, "$1");
+  const bare = field.trim();
+  return bare.length > 1 && bare.startsWith('"') && bare.endsWith('"') ? bare.slice(1, -1) : bare;
 }
 
 /** NaN when not measured, null when it is no number. */
-function countOf(text: string | undefined): number | null {
-  if (text === undefined) return null;
+function countOf(field: string | undefined): number | null {
+  if (field === undefined) return null;
+  const value = Number(field);
+  // Nothing at all is 0 to `Number`, what stands in quotes is none.
+  if (value > 0) return value;
+  const text = unquoted(field);
   if (NOT_MEASURED.has(text.toLowerCase())) return Number.NaN;
-  const value = Number(text);
-  return Number.isNaN(value) ? null : value;
+  const bare = Number(text);
+  return Number.isNaN(bare) ? null : bare;
 }

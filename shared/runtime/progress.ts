@@ -1,5 +1,6 @@
 /** A progress bar on a terminal that people look at, nothing elsewhere. The only importer of cli-progress. */
-import { SingleBar } from "cli-progress";
+import { createRequire } from "node:module";
+import type { SingleBar } from "cli-progress";
 import type { Clock } from "./clock.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -10,6 +11,10 @@ export type Progress = {
 };
 
 export const noProgress: Progress = { update: () => {}, end: () => {} };
+
+/** Loaded when a bar is drawn: few commands get there. */
+const loadCliProgress = (): typeof import("cli-progress") =>
+  createRequire(import.meta.url)("cli-progress");
 
 /** What takes less than this needs no bar. */
 const SHOW_AFTER_MS = 1_000;
@@ -27,7 +32,8 @@ export function progressBar(terminal: Terminal, clock: Clock, label: string): Pr
       if (!bar && clock.monotonic() - startedMs < SHOW_AFTER_MS) return;
       const whole = Math.max(1, total);
       if (!bar) {
-        bar = new SingleBar({
+        const cliProgress = loadCliProgress();
+        bar = new cliProgress.SingleBar({
           format: `${label} [{bar}] {percentage}% {note}`,
           barsize: 28,
           barCompleteChar: "=",

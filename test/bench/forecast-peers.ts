@@ -8,7 +8,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
-import { csvText } from "../../coordinator/cli/forecast.ts";
+import { csvText } from "../../coordinator/cli/series-forecast.ts";
 import { parseTimestamp } from "../../coordinator/demand/timestamp.ts";
 import { LEVELS } from "../../coordinator/forecast/levels.ts";
 import { parseSeries } from "../../coordinator/forecast/series-file.ts";

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { ForecastView } from "../../shared/api.ts";
-import { bars, forecastText } from "./forecast.ts";
+import { bars } from "./fan.ts";
+import { forecastText } from "./workload-forecast.ts";
 
 const startMs = Date.UTC(2026, 10, 27, 9);
 const forecast: ForecastView["forecasts"][number] = {
