@@ -8,6 +8,8 @@ export class Holders {
   /** 32 hosts a word. */
   #words = 1;
   #bits: Uint32Array;
+  /** Hosts that are passed over, one bit each. */
+  #passed = new Uint32Array(1);
   /** By host, how many units it has. */
   readonly #counts: number[] = [];
   /** How many hosts have something. */
@@ -42,10 +44,19 @@ export class Holders {
     if (count === 1) this.hosts--;
   }
 
-  /** The first host from `host` on that has the unit; -1: none. */
+  /** Passes over a host until `restart`. */
+  pass(host: number): void {
+    this.#passed[host >> 5] = (this.#passed[host >> 5] ?? 0) | (1 << (host & 31));
+  }
+
+  restart(): void {
+    this.#passed.fill(0);
+  }
+
+  /** The first host from `host` on that has the unit and is not passed over; -1: none. */
   next(unit: number, host: number): number {
     for (let word = host >> 5; word < this.#words; word++) {
-      let bits = this.#bits[unit * this.#words + word] ?? 0;
+      let bits = (this.#bits[unit * this.#words + word] ?? 0) & ~(this.#passed[word] ?? 0);
       if (word === host >> 5) bits &= -1 << (host & 31);
       if (bits !== 0) return 32 * word + 31 - Math.clz32(bits & -bits);
     }
@@ -60,5 +71,6 @@ export class Holders {
         bits[unit * words + word] = this.#bits[unit * this.#words + word] ?? 0;
     this.#words = words;
     this.#bits = bits;
+    this.#passed = new Uint32Array(words);
   }
 }

@@ -316,7 +316,10 @@ export class Sources {
     let bestMs = Number.POSITIVE_INFINITY;
     for (let n = holders.next(unit, 0); n >= 0; n = holders.next(unit, n + 1)) {
       const source = this.#numbered[n];
-      if (!source?.free(nowMs, share)) continue;
+      if (!source?.free(nowMs, share)) {
+        holders.pass(n);
+        continue;
+      }
       const costMs = source.costMs(units.bytes(unit));
       if (costMs < bestMs) [best, bestMs] = [source, costMs];
     }

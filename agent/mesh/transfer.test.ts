@@ -360,3 +360,16 @@ function workMs(): number {
   const { user, system } = process.threadCpuUsage();
   return (user + system) / 1_000;
 }
+
+test("transfer: units that only a host out of reach has stand in no other's way (any number)", () => {
+  const t = core();
+  const units = 60;
+  t.step({ type: "want", want: want(units, { foreground: true }) }, 0);
+  const alone = t.step(has("p", Bitmap.full(units)), 0).filter((e) => e.type === "request");
+  for (const { unit } of alone) t.step(answered(unit, "p", "failed"), 1);
+  const last = new Bitmap(units);
+  for (let unit = 40; unit < units; unit++) last.set(unit);
+  const effects = t.step(has("q", last), 2).filter((e) => e.type === "request");
+  expect(effects.length).toBeGreaterThan(0);
+  expect(effects.every((e) => e.host === "q")).toBe(true);
+});

@@ -57,7 +57,7 @@ export const TRANSFER_DEFAULTS: Omit<TransferOptions, "self" | "random"> = {
 const FOREGROUND_QUIET_MS = 2_000;
 const STOP_MS = 700;
 /** So many units nobody free has are passed over in one step. */
-const MISSES_MAX = 12;
+const MISSES_MAX = 512;
 /** How long a host that has too much to do is left alone, in typical times to an answer. */
 const BUSY_FACTOR = 2;
 /** The same when it only said so while it told of a unit. */
@@ -450,6 +450,7 @@ export class Transfer {
     const { rarity } = want;
     if (rarity.size === rarity.orphans) return;
     want.share = this.#flights.share(Math.max(1, want.holders.hosts));
+    want.holders.restart();
     let misses = 0;
     let read = 0;
     for (let i = rarity.orphans; i < rarity.size && misses < MISSES_MAX; ) {
