@@ -276,11 +276,11 @@ export class Agent {
     return Math.max(0, this.#demandClock.now() - (this.#clock.now() - realMs) * speed);
   }
 
-  /** The host's sample, with what Prestage may still use of its disk and memory. */
+  /** The host's sample, with what Prestage may still use of its disk and memory; null at first. */
   #sample(): HostSample | null {
     const { observer, mesh, pool } = this.#rooms;
     const sample = observer.latest();
-    if (!sample) return null;
+    if (sample.atMs === 0) return null;
     const { store, environments } = this.#deps.config;
     // What is under way is no more gone than what is planned: plans count it whole themselves.
     const held = mesh.store.usedBytes - mesh.store.room.promisedBytes();

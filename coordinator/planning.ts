@@ -300,10 +300,13 @@ export class Planning {
     const explicit = this.#plan.orders.filter((o) => o.workload === null);
     const byId = new Map(explicit.map((o) => [o.id, o]));
     const stopped = (order: Order): Reason | null => {
+      const report = this.#deps.fleet.get(order.host)?.report;
+      // Who has just come has no budget until it says what room it has.
+      if (!order.taken && order.reason === "no-budget" && !report?.sample) return null;
       if (!order.taken) return order.reason;
       if (this.paused) return "paused";
       if (this.#throttled.has(order.host)) return "throttled";
-      const heldBy = this.#deps.fleet.get(order.host)?.report?.heldBy;
+      const heldBy = report?.heldBy;
       return heldBy ? HELD_BY[heldBy] : null;
     };
     return {
