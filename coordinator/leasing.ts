@@ -12,6 +12,7 @@ import {
   grantLeases,
   type LeaseBook,
   type LeaseDemand,
+  type SiteBudget,
 } from "./plan/leases.ts";
 import { committedBytesPerSecond, type Ledger } from "./plan/ledger.ts";
 
@@ -87,7 +88,7 @@ export class Leasing {
       perHostBytesPerSecond: qos.perHostBytesPerSecond,
       floorBytesPerSecond: qos.floorBytesPerSecond,
       durationMs: this.#durationMs,
-      site: (name: string) => qos.sites[name] ?? qos.eachSite,
+      site: this.#ofSite,
     };
     const enrolled = fleet.all().flatMap((h) => (h.revoked ? [] : [{ host: h.id, site: h.site }]));
     const granted = grantLeases(this.#book, { enrolled, demands }, options, now);
@@ -107,15 +108,14 @@ export class Leasing {
       grantedBytesPerSecond: committedBytesPerSecond(ledger, now),
       hosts: ledger.size,
     });
-    const limit = (site: string) => qos.sites[site] ?? qos.eachSite;
     return {
       budgets: [
         view("fleet", "all", qos.stagingBytesPerSecond, fleet),
         ...[...incoming].map(([site, ledger]) =>
-          view("site-in", site, limit(site).inBytesPerSecond ?? 0, ledger),
+          view("site-in", site, this.#ofSite(site).inBytesPerSecond ?? 0, ledger),
         ),
         ...[...outgoing].map(([site, ledger]) =>
-          view("site-out", site, limit(site).outBytesPerSecond ?? 0, ledger),
+          view("site-out", site, this.#ofSite(site).outBytesPerSecond ?? 0, ledger),
         ),
         ...[...fleet].map(([host, holder]) =>
           view("host", host, qos.perHostBytesPerSecond, new Map([[host, holder]])),
@@ -123,6 +123,8 @@ export class Leasing {
       ],
     };
   }
+
+  readonly #ofSite = (site: string): SiteBudget => this.#qos.sites[site] ?? this.#qos.eachSite;
 
   #demands(
     { connected, orders, stopped }: LeasingFacts,
