@@ -17,7 +17,7 @@ import { BoundedQueue } from "../shared/runtime/queue.ts";
 import { TaskGroup } from "../shared/runtime/tasks.ts";
 import type { LocalOperations, Progress } from "./local.ts";
 import { LocalApi } from "./local.ts";
-import type { Liar } from "./mesh/reputation.ts";
+import type { Liar } from "./mesh/transfer/reputation.ts";
 import { type AgentDeps, makeRooms, type Rooms } from "./rooms.ts";
 
 /** Outcomes between two batches; the link bounds what it holds itself. */

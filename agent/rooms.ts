@@ -9,7 +9,7 @@ import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import { AffinityScorer } from "./affinity/scorer.ts";
 import type { AgentConfig } from "./config.ts";
-import { Scrubber } from "./mesh/scrubber.ts";
+import { Scrubber } from "./mesh/store/scrubber.ts";
 import { DemandCounter } from "./observe/demand.ts";
 import { HostSampler } from "./observe/host.ts";
 import { LastKnown } from "./persisted.ts";

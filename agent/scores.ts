@@ -3,7 +3,7 @@ import type { AffinityScore, HostSample } from "../shared/domain.ts";
 import type { Workload } from "../shared/workload.ts";
 import type { AffinityScorer, ScoreInput } from "./affinity/scorer.ts";
 import type { Resolved } from "./artifacts.ts";
-import type { Holding } from "./mesh/holding.ts";
+import type { Holding } from "./mesh/store/holding.ts";
 
 export type ScoresDeps = {
   scorer: AffinityScorer;

@@ -84,6 +84,15 @@ describe("architecture: who may import whom", () => {
     ).toEqual([]);
   });
 
+  test("in the mesh, decisions know no disk and no network, and the disk knows no network", () => {
+    const inner = ["transfer", "store", "wire"].map((part) => `agent/mesh/${part}/`);
+    const reaches = (from: number, target: number) => (i: Import) =>
+      i.from.startsWith(inner[from] ?? "-") && i.target.startsWith(inner[target] ?? "-");
+    expect(broken(reaches(0, 1))).toEqual([]);
+    expect(broken(reaches(0, 2))).toEqual([]);
+    expect(broken(reaches(1, 2))).toEqual([]);
+  });
+
   test("relative imports end in .ts", () => {
     expect(
       broken((i) => !i.target.endsWith(".ts") && TOP.some((t) => i.target.startsWith(`${t}/`))),
@@ -101,10 +110,10 @@ describe("architecture: packages that touch the world", () => {
     pino: /^shared\/runtime\/log\.ts$/,
     "prom-client": /^shared\/runtime\/metrics\.ts$/,
     "node:sqlite": /^coordinator\/store\/open\.ts$/,
-    libp2p: /^agent\/mesh\/node\.ts$/,
+    libp2p: /^agent\/mesh\/wire\/node\.ts$/,
     aws4fetch: /^agent\/sources\/s3\.ts$/,
     "fast-xml-parser": /^agent\/sources\/s3\.ts$/,
-    "@chainsafe/libp2p-gossipsub": /^agent\/mesh\/node\.ts$/,
+    "@chainsafe/libp2p-gossipsub": /^agent\/mesh\/wire\/node\.ts$/,
   };
   for (const [name, owner] of Object.entries(OWNERS))
     test(`${name} has one importer a side`, () => {

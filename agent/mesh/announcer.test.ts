@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { silentLog } from "../../shared/runtime/log.ts";
 import { SimulatedClock } from "../../test/support/clock.ts";
 import { Announcer } from "./announcer.ts";
-import { Bitmap } from "./bitmap.ts";
-import { decodeAnnouncement } from "./gossip.ts";
+import { Bitmap } from "./transfer/bitmap.ts";
+import { decodeAnnouncement } from "./wire/gossip.ts";
 
 const A = "a".repeat(64);
 const B = "b".repeat(64);

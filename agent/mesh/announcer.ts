@@ -4,9 +4,9 @@
  */
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
-import { ANNOUNCEMENT_BYTES_MAX, type Announcement, encodeAnnouncement } from "./gossip.ts";
-import { risingStart } from "./starts.ts";
-import type { Said } from "./wants.ts";
+import { risingStart } from "./store/starts.ts";
+import type { Said } from "./transfer/wants.ts";
+import { ANNOUNCEMENT_BYTES_MAX, type Announcement, encodeAnnouncement } from "./wire/gossip.ts";
 
 const WHOLE_EVERY_MS = 30_000;
 /** Between two messages while transfers run: each is verified by every host of the site. */

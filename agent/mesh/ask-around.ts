@@ -1,8 +1,8 @@
 /** What members beyond the site's gossip have of a version, the publisher asked first. */
 import type { Member } from "../../shared/domain.ts";
-import type { Bitmap } from "./bitmap.ts";
-import type { Exchange } from "./exchange.ts";
-import { decodeHoldings } from "./gossip.ts";
+import type { Bitmap } from "./transfer/bitmap.ts";
+import type { Exchange } from "./wire/exchange.ts";
+import { decodeHoldings } from "./wire/gossip.ts";
 
 const ASKED_MAX = 4;
 /** Asked again after as long. */

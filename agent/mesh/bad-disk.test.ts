@@ -6,11 +6,11 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { silentLog } from "../../shared/runtime/log.ts";
 import { Metrics } from "../../shared/runtime/metrics.ts";
 import { SimulatedClock } from "../../test/support/clock.ts";
-import { type Disk, nodeDisk } from "./disk.ts";
-import { Provenance } from "./provenance.ts";
-import { Scrubber } from "./scrubber.ts";
-import { storeAt, version, WISH } from "./store.fixture.ts";
-import type { Store } from "./store.ts";
+import { type Disk, nodeDisk } from "./store/disk.ts";
+import { Provenance } from "./store/provenance.ts";
+import { Scrubber } from "./store/scrubber.ts";
+import { storeAt, version, WISH } from "./store/store.fixture.ts";
+import type { Store } from "./store/store.ts";
 
 const TEXTS = ["one", "two", "three"];
 const DAY_MS = 86_400_000;

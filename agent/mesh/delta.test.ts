@@ -2,8 +2,8 @@ import { hash, randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Chunk, Manifest } from "../../shared/domain.ts";
-import { cut, FINE } from "./chunker.ts";
 import { decodePatches, encodePatches, packText, runsBetween, unpackText } from "./delta.ts";
+import { cut, FINE } from "./store/chunker.ts";
 
 const chunks = new Map<string, Uint8Array>();
 const read = async (id: string) => chunks.get(id) ?? null;

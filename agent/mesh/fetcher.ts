@@ -4,20 +4,20 @@ import { unreachable } from "../../shared/runtime/assert.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { TaskGroup } from "../../shared/runtime/tasks.ts";
-import type { Question, Reply } from "./client.ts";
-import type { Exchange } from "./exchange.ts";
-import { PACE_MAX } from "./frames.ts";
-import type { HotChunks } from "./hot-chunks.ts";
-import { Pace } from "./pace.ts";
-import { Pacing } from "./pacing.ts";
-import type { Provenance } from "./provenance.ts";
 import { Rate } from "./rate.ts";
 import type { Steps } from "./steps.ts";
-import type { Store } from "./store.ts";
-import type { Transfer } from "./transfer.ts";
-import { Units } from "./units.ts";
-import { type Answer, type Effect, ORIGIN, type TransferEvent } from "./wants.ts";
-import { wireBytes } from "./wire.ts";
+import type { HotChunks } from "./store/hot-chunks.ts";
+import type { Provenance } from "./store/provenance.ts";
+import type { Store } from "./store/store.ts";
+import type { Transfer } from "./transfer/transfer.ts";
+import { Units } from "./transfer/units.ts";
+import { type Answer, type Effect, ORIGIN, type TransferEvent } from "./transfer/wants.ts";
+import type { Question, Reply } from "./wire/client.ts";
+import type { Exchange } from "./wire/exchange.ts";
+import { PACE_MAX } from "./wire/frames.ts";
+import { wireBytes } from "./wire/overhead.ts";
+import { Pace } from "./wire/pace.ts";
+import { Pacing } from "./wire/pacing.ts";
 
 /** Where chunks come from when no peer has them; `agent/sources/http.ts` is one. */
 export type OriginSource = {

@@ -3,14 +3,14 @@ import type { Member } from "../../shared/domain.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { Newest } from "./announcer.ts";
 import { askAround } from "./ask-around.ts";
-import { Bitmap } from "./bitmap.ts";
-import type { Exchange } from "./exchange.ts";
-import type { Have } from "./frames.ts";
-import { decodeAnnouncement } from "./gossip.ts";
-import type { Store } from "./store.ts";
-import type { Transfer } from "./transfer.ts";
-import { Units } from "./units.ts";
-import type { Said, TransferEvent } from "./wants.ts";
+import type { Store } from "./store/store.ts";
+import { Bitmap } from "./transfer/bitmap.ts";
+import type { Transfer } from "./transfer/transfer.ts";
+import { Units } from "./transfer/units.ts";
+import type { Said, TransferEvent } from "./transfer/wants.ts";
+import type { Exchange } from "./wire/exchange.ts";
+import type { Have } from "./wire/frames.ts";
+import { decodeAnnouncement } from "./wire/gossip.ts";
 
 export type HearingDeps = {
   log: Log;

@@ -4,8 +4,8 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
 import type { Random } from "../../shared/runtime/random.ts";
-import type { Disk } from "./disk.ts";
 import type { OriginSource } from "./fetcher.ts";
+import type { Disk } from "./store/disk.ts";
 
 export type MeshDeps = {
   identity: { seed: Uint8Array; peerId: string; host: string; site: string };

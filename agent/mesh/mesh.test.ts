@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { verifyManifest } from "../../shared/manifest.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
-import { BufferPool } from "./buffer-pool.ts";
 import { holdOf, TestFleet, until, writeTree } from "./mesh.fixture.ts";
+import { BufferPool } from "./store/buffer-pool.ts";
 
 let fleet = new TestFleet();
 afterEach(async () => {

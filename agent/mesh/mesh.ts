@@ -8,14 +8,8 @@ import { HOSTS_PUBLISH, type Publisher } from "../../shared/publishers.ts";
 import { every } from "../../shared/runtime/clock.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
 import { Announcer } from "./announcer.ts";
-import type { Channel } from "./channel.ts";
-import { nodeDisk } from "./disk.ts";
-import { Exchange } from "./exchange.ts";
 import { Fetcher } from "./fetcher.ts";
-import { Haves } from "./haves.ts";
 import { Hearing, saidOf } from "./hearing.ts";
-import { type Holding, holdingOf, Pins } from "./holding.ts";
-import { HotChunks } from "./hot-chunks.ts";
 import {
   Completions,
   Interest,
@@ -26,16 +20,22 @@ import {
 } from "./interest.ts";
 import { type MeshCounters, MeshMetrics } from "./mesh-metrics.ts";
 import { type MeshDeps, type MeshOptions, NO_SITE_BUDGET } from "./mesh-options.ts";
-import { MeshNetwork } from "./network.ts";
 import { obtain } from "./obtain.ts";
-import { Provenance } from "./provenance.ts";
-import type { Liar } from "./reputation.ts";
 import { Seeder } from "./seeder.ts";
 import { Serving } from "./serving.ts";
 import { Signers } from "./signers.ts";
-import { Store } from "./store.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
-import type { Tree } from "./trees.ts";
+import { nodeDisk } from "./store/disk.ts";
+import { type Holding, holdingOf, Pins } from "./store/holding.ts";
+import { HotChunks } from "./store/hot-chunks.ts";
+import { Provenance } from "./store/provenance.ts";
+import { Store } from "./store/store.ts";
+import type { Tree } from "./store/trees.ts";
+import type { Liar } from "./transfer/reputation.ts";
+import { TRANSFER_DEFAULTS, Transfer } from "./transfer/transfer.ts";
+import type { Channel } from "./wire/channel.ts";
+import { Exchange } from "./wire/exchange.ts";
+import { Haves } from "./wire/haves.ts";
+import { MeshNetwork } from "./wire/network.ts";
 
 const TICK_MS = 100;
 const RECONCILE_MS = 500;

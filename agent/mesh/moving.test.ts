@@ -7,8 +7,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { keyFromSeed, signManifest } from "../../shared/manifest.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { createLog } from "../../shared/runtime/log.ts";
-import { nodeDisk } from "./disk.ts";
-import { Store } from "./store.ts";
+import { nodeDisk } from "./store/disk.ts";
+import { Store } from "./store/store.ts";
 
 let dir: string;
 beforeEach(async () => {

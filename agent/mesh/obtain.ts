@@ -6,16 +6,16 @@ import type { Manifest, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { MANIFEST_BYTES_MAX } from "../../shared/manifest.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import type { Reply } from "./client.ts";
 import { decodePatches, runsBetween, unpackText } from "./delta.ts";
-import type { Exchange } from "./exchange.ts";
 import type { Fetcher } from "./fetcher.ts";
-import { FROM_HERE, type Provenance } from "./provenance.ts";
 import type { Signers } from "./signers.ts";
 import type { Steps } from "./steps.ts";
-import type { Store } from "./store.ts";
-import type { Transfer } from "./transfer.ts";
-import type { Tree } from "./trees.ts";
+import { FROM_HERE, type Provenance } from "./store/provenance.ts";
+import type { Store } from "./store/store.ts";
+import type { Tree } from "./store/trees.ts";
+import type { Transfer } from "./transfer/transfer.ts";
+import type { Reply } from "./wire/client.ts";
+import type { Exchange } from "./wire/exchange.ts";
 
 export type Urgency = { priority: number; deadlineMs: number; foreground: boolean };
 export type ObtainDeps = {

@@ -2,7 +2,8 @@
 import type { SignedManifest } from "../../shared/domain.ts";
 import { keyFromSeed, signManifest } from "../../shared/manifest.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import { listDirectory, openDirectory } from "./directory.ts";
+import type { Signers } from "./signers.ts";
+import { listDirectory, openDirectory } from "./store/directory.ts";
 import {
   type IncomingFile,
   ingest,
@@ -10,9 +11,8 @@ import {
   openStream,
   type Sign,
   type Version,
-} from "./ingest.ts";
-import type { Signers } from "./signers.ts";
-import type { Store } from "./store.ts";
+} from "./store/ingest.ts";
+import type { Store } from "./store/store.ts";
 
 export type SeederDeps = {
   identity: { seed: Uint8Array; host: string };

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { afterEach, expect, test } from "vitest";
 import { SimulatedClock } from "../../test/support/clock.ts";
-import { HotChunks } from "./hot-chunks.ts";
 import { TestFleet, type TestHost, until, writeTree } from "./mesh.fixture.ts";
 import { Serving } from "./serving.ts";
 import { Signers } from "./signers.ts";
+import { HotChunks } from "./store/hot-chunks.ts";
 
 const ask = { foreground: true, priority: 1, signal: new AbortController().signal };
 let fleet = new TestFleet();

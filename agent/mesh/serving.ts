@@ -1,12 +1,12 @@
 /** Answers what members ask for: chunks, manifests, what is held of a version, and patches. */
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { encodePatches, packText, runsBetween } from "./delta.ts";
-import { encodeHoldings } from "./gossip.ts";
-import type { HotChunks } from "./hot-chunks.ts";
-import type { Serve, Served } from "./server.ts";
 import type { Signers } from "./signers.ts";
-import type { Store } from "./store.ts";
-import { Units } from "./units.ts";
+import type { HotChunks } from "./store/hot-chunks.ts";
+import type { Store } from "./store/store.ts";
+import { Units } from "./transfer/units.ts";
+import { encodeHoldings } from "./wire/gossip.ts";
+import type { Serve, Served } from "./wire/server.ts";
 
 /** What a peer gets at most as patches of one version; the rest comes as chunks. */
 export const PATCH_BYTES_MAX = 8 << 20;

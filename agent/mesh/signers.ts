@@ -8,8 +8,8 @@ import {
   type PublisherReason,
   publisherRefusal,
 } from "../../shared/publishers.ts";
-import type { Store } from "./store.ts";
-import type { Tree } from "./trees.ts";
+import type { Store } from "./store/store.ts";
+import type { Tree } from "./store/trees.ts";
 
 type Signed = { publicKey: string; name: string; reason: PublisherReason | null };
 

@@ -2,7 +2,7 @@
  * Deliberate bugs, switched in at the simulator's seams: they prove that a run can find what it
  * looks for. Each names the invariant that has to catch it.
  */
-import type { TransferEvent } from "../../agent/mesh/wants.ts";
+import type { TransferEvent } from "../../agent/mesh/transfer/wants.ts";
 
 export const BREAKS = {
   "skip-verify": ["no chunk kept unverified"],

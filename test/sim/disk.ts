@@ -1,5 +1,5 @@
 /** A host's disk: what survives a crash. Which chunks are really good is known only to the run. */
-import { Bitmap } from "../../agent/mesh/bitmap.ts";
+import { Bitmap } from "../../agent/mesh/transfer/bitmap.ts";
 import type { SimArtifact } from "./world.ts";
 
 export type Version = {

@@ -2,16 +2,16 @@
  * The mesh of one simulated agent: the real transfer core over a lossy network and a disk that
  * survives crashes. Dies with its agent's boot; only the disk goes on.
  */
-import { Bitmap } from "../../agent/mesh/bitmap.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "../../agent/mesh/transfer.ts";
-import { Units } from "../../agent/mesh/units.ts";
+import { Bitmap } from "../../agent/mesh/transfer/bitmap.ts";
+import { TRANSFER_DEFAULTS, Transfer } from "../../agent/mesh/transfer/transfer.ts";
+import { Units } from "../../agent/mesh/transfer/units.ts";
 import {
   type Answer,
   type Effect,
   ORIGIN,
   type Said,
   type TransferEvent,
-} from "../../agent/mesh/wants.ts";
+} from "../../agent/mesh/transfer/wants.ts";
 import type { HoldArtifact } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import type { Holding, OrderState } from "../../shared/protocol/bodies.ts";

@@ -1,6 +1,6 @@
 /** One run: a whole fleet from one seed, on one queue of events, under one set of invariants. */
-import { Bitmap } from "../../agent/mesh/bitmap.ts";
-import type { Said } from "../../agent/mesh/wants.ts";
+import { Bitmap } from "../../agent/mesh/transfer/bitmap.ts";
+import type { Said } from "../../agent/mesh/transfer/wants.ts";
 import type { HostId } from "../../shared/domain.ts";
 import { type Random, seededRandom } from "../../shared/runtime/random.ts";
 import { LossyNetwork } from "../support/network.ts";

@@ -5,9 +5,9 @@
  * HOW: `bytes` (wrong content), `length` (cut short), `refuse` (says it has, gives nothing).
  */
 import { createInterface } from "node:readline";
-import { HotChunks } from "../../agent/mesh/hot-chunks.ts";
 import { holdOf, TestFleet, until } from "../../agent/mesh/mesh.fixture.ts";
-import { Store } from "../../agent/mesh/store.ts";
+import { HotChunks } from "../../agent/mesh/store/hot-chunks.ts";
+import { Store } from "../../agent/mesh/store/store.ts";
 import type { Member, SignedManifest } from "../../shared/domain.ts";
 
 const [how = "bytes", ...names] = process.argv.slice(2);

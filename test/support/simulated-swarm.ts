@@ -3,10 +3,10 @@
  * come first served), some of them liars. In simulated time, so the same everywhere.
  */
 import { hash } from "node:crypto";
-import { Bitmap } from "../../agent/mesh/bitmap.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "../../agent/mesh/transfer.ts";
-import { Units } from "../../agent/mesh/units.ts";
-import type { Answer, Effect } from "../../agent/mesh/wants.ts";
+import { Bitmap } from "../../agent/mesh/transfer/bitmap.ts";
+import { TRANSFER_DEFAULTS, Transfer } from "../../agent/mesh/transfer/transfer.ts";
+import { Units } from "../../agent/mesh/transfer/units.ts";
+import type { Answer, Effect } from "../../agent/mesh/transfer/wants.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
 
 /** `bytes`, `length`: wrong chunks; `refuse`: says it has them; `silent`: never answers. */

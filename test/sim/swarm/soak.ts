@@ -3,9 +3,9 @@
  * to end, and nothing that a transfer core remembers may grow. Transfers take some milliseconds
  * here; links are the swarm's subject.
  */
-import { Bitmap } from "../../../agent/mesh/bitmap.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "../../../agent/mesh/transfer.ts";
-import type { Answer, Effect, Said, TransferEvent } from "../../../agent/mesh/wants.ts";
+import { Bitmap } from "../../../agent/mesh/transfer/bitmap.ts";
+import { TRANSFER_DEFAULTS, Transfer } from "../../../agent/mesh/transfer/transfer.ts";
+import type { Answer, Effect, Said, TransferEvent } from "../../../agent/mesh/transfer/wants.ts";
 import { type Random, seededRandom } from "../../../shared/runtime/random.ts";
 import { Events, type Happening } from "./events.ts";
 

@@ -4,10 +4,15 @@
  * all a host has; then the units that are whole, some milliseconds' worth at once, to the neighbours
  * that lack them.
  */
-import { Bitmap } from "../../../agent/mesh/bitmap.ts";
-import { SPACING_MS } from "../../../agent/mesh/haves.ts";
-import { Units } from "../../../agent/mesh/units.ts";
-import { type Answer, type Effect, ORIGIN, type TransferEvent } from "../../../agent/mesh/wants.ts";
+import { Bitmap } from "../../../agent/mesh/transfer/bitmap.ts";
+import { Units } from "../../../agent/mesh/transfer/units.ts";
+import {
+  type Answer,
+  type Effect,
+  ORIGIN,
+  type TransferEvent,
+} from "../../../agent/mesh/transfer/wants.ts";
+import { SPACING_MS } from "../../../agent/mesh/wire/haves.ts";
 import { assert } from "../../../shared/runtime/assert.ts";
 import { type Random, seededRandom } from "../../../shared/runtime/random.ts";
 import { Events, type Happening } from "./events.ts";
