@@ -9,6 +9,7 @@ import type { Steps } from "./steps.ts";
 import type { HotChunks } from "./store/hot-chunks.ts";
 import type { Provenance } from "./store/provenance.ts";
 import type { Store } from "./store/store.ts";
+import { UNIT_REQUESTS } from "./transfer/backlog.ts";
 import type { Transfer } from "./transfer/transfer.ts";
 import { Units } from "./transfer/units.ts";
 import { type Answer, type Effect, ORIGIN, type TransferEvent } from "./transfer/wants.ts";
@@ -65,8 +66,6 @@ const DATA_SHARE = 0.985;
 const ACK_SHARE = 0.03;
 /** A request that gets nowhere holds nothing up for longer. */
 const BEGIN_MS_MAX = 3_000;
-/** Chunks of one unit asked of a peer at once. */
-const PIPELINED = 4;
 
 export class Fetcher {
   readonly #deps: FetcherDeps;
@@ -341,7 +340,7 @@ export class Fetcher {
           this.dispatch({ type: "part", id: asked.id, position, from });
       }
     };
-    await Promise.all(Array.from({ length: Math.min(PIPELINED, rest.length) }, lane));
+    await Promise.all(Array.from({ length: Math.min(UNIT_REQUESTS, rest.length) }, lane));
     return { result: failed() ?? "ok", lies: results.filter((r) => r === "bad").length };
   }
 

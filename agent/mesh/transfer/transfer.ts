@@ -371,8 +371,9 @@ export class Transfer {
     }
     if (!flight) return;
     if (flight.background && (result === "missing" || result === "busy")) {
-      this.#budget.refund(flight.bytes);
-      this.spentBytes -= flight.bytes;
+      const bytes = flight.want.missingBytes(flight.positions);
+      this.#budget.refund(bytes);
+      this.spentBytes -= bytes;
     }
     if (from === ORIGIN) originFailed(flight.want, result, nowMs);
     else if (source) this.#failed(source, flight, event, nowMs);

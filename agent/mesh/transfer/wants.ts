@@ -221,6 +221,14 @@ export class WantState {
     return this.#missingIn[unit] ?? 0;
   }
 
+  /** Bytes of those positions that are still to come. */
+  missingBytes(positions: readonly number[]): number {
+    let bytes = 0;
+    for (const position of positions)
+      if (this.missing.has(position)) bytes += this.units.chunks[position]?.bytes ?? 0;
+    return bytes;
+  }
+
   /** True when the position was missing. */
   found(position: number): boolean {
     if (!this.missing.clear(position)) return false;

@@ -6,6 +6,7 @@
 import type { Clock } from "../../../shared/runtime/clock.ts";
 import type { Log } from "../../../shared/runtime/log.ts";
 import type { BufferPool } from "../store/buffer-pool.ts";
+import { Backlog } from "./backlog.ts";
 import type { Channel } from "./channel.ts";
 import { PeerClient, type Question, type Reply } from "./client.ts";
 import { encodeFrame, type Frame, FrameError, FrameReader, type Have, PACE_MAX } from "./frames.ts";
@@ -35,6 +36,7 @@ type Peer = { channel: Channel; client: PeerClient };
 export class Exchange {
   readonly #deps: ExchangeDeps;
   readonly #uplink: Uplink;
+  readonly #backlog: Backlog;
   /** Background answers to hosts of other sites, all together. */
   readonly leaving: Pace;
   readonly #peers = new Map<string, Peer[]>();
@@ -48,6 +50,7 @@ export class Exchange {
   constructor(deps: ExchangeDeps) {
     this.#deps = deps;
     this.#uplink = new Uplink(deps.clock);
+    this.#backlog = new Backlog(deps.clock);
     this.leaving = new Pace(deps.clock);
   }
 
@@ -92,8 +95,8 @@ export class Exchange {
       this.sentBytes += bytes;
     };
     const client = new PeerClient(channel, pool);
-    const uplink = this.#uplink;
-    const server = new PeerServer(channel, { serve, pool, log, clock, uplink, leaving, sent });
+    const shared = { uplink: this.#uplink, backlog: this.#backlog };
+    const server = new PeerServer(channel, { serve, pool, log, clock, ...shared, leaving, sent });
     const reader = new FrameReader({
       control: (frame) => {
         if (frame.type === "have") this.#deps.heard(channel.host, frame);

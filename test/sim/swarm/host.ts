@@ -1,4 +1,5 @@
 /** One simulated host: the real transfer core, what it holds, its two links and who asked it. */
+import { UNIT_REQUESTS } from "../../../agent/mesh/transfer/backlog.ts";
 import { Bitmap } from "../../../agent/mesh/transfer/bitmap.ts";
 import { TRANSFER_DEFAULTS, Transfer } from "../../../agent/mesh/transfer/transfer.ts";
 import type { Effect } from "../../../agent/mesh/transfer/wants.ts";
@@ -56,9 +57,17 @@ export class SwarmHost {
     this.core = new Transfer({ ...TRANSFER_DEFAULTS, self: this.name, random });
   }
 
-  /** Requests not begun yet. */
-  get waiting(): number {
-    return this.queue.length - this.queueAt;
+  /** Requests for chunks that are waiting or being answered. */
+  open = 0;
+
+  take(ask: Ask): void {
+    this.queue.push(ask);
+    this.open += requestsOf(ask);
+  }
+
+  /** It was answered, or is wanted no more. */
+  end(ask: Ask): void {
+    this.open -= requestsOf(ask);
   }
 
   tell(unit: number, hosts: readonly string[]): void {
@@ -84,6 +93,11 @@ export class SwarmHost {
         this.queueAt = 0;
       }
       if (!ask.cancelled) return ask;
+      this.end(ask);
     }
   }
+}
+
+function requestsOf({ effect }: Ask): number {
+  return Math.min(UNIT_REQUESTS, effect.positions.length);
 }
