@@ -10,13 +10,18 @@ export const UNIT_REQUESTS = 4;
  * Raised: units wait longer in queues, and uplinks elsewhere idle; lowered: more requests for
  * nothing, and this host's uplink may run dry before they come back.
  */
-const REQUESTS_MAX = 6 * UNIT_REQUESTS;
+const UNITS_MAX = 9;
+
+/** About so many units are meant by the requests that a host has open at another. */
+export function unitsOf(requests: number): number {
+  return Math.ceil(requests / UNIT_REQUESTS);
+}
 
 /**
- * Whether a host with `all` requests open, `own` of them by who asks, refuses one more. Who began
- * a unit may ask for the rest of it.
+ * Whether a host that has so many units to send refuses a request of a host that has `own` others
+ * open there. Who began a unit may ask for the rest of it.
  */
-export function refuses({ all, own }: { all: number; own: number }): boolean {
+export function refuses({ units, own }: { units: number; own: number }): boolean {
   const goesOn = own > 0 && own < UNIT_REQUESTS;
-  return all >= REQUESTS_MAX && !goesOn;
+  return units >= UNITS_MAX && !goesOn;
 }

@@ -4,7 +4,7 @@
  * read, may have much open, and this host's link is idle all the same.
  */
 import type { Clock } from "../../../shared/runtime/clock.ts";
-import { refuses } from "../transfer/backlog.ts";
+import { refuses, unitsOf } from "../transfer/backlog.ts";
 
 /** What was written to a peer is not taken for so long: it does not read. */
 const NOT_READ_MS = 1_000;
@@ -40,9 +40,9 @@ export class Backlog {
   /** Whether one more request of that peer is to go to another host. */
   refuses(asker: Asker): boolean {
     const nowMs = this.#clock.monotonic();
-    let all = 0;
+    let units = 0;
     for (const { open, writingMs, paced } of this.#askers)
-      if (!paced && (writingMs === null || nowMs - writingMs < NOT_READ_MS)) all += open;
-    return refuses({ all, own: asker.open });
+      if (!paced && (writingMs === null || nowMs - writingMs < NOT_READ_MS)) units += unitsOf(open);
+    return refuses({ units, own: asker.open });
   }
 }

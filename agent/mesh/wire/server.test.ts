@@ -140,7 +140,7 @@ test("server: an answer's memory is free when the connection is done with all of
 });
 
 test("server: staging that would wait behind much is refused as busy, at once, until others were answered", async () => {
-  const { clock, backlog, askEach, refused } = peers(8);
+  const { clock, backlog, askEach, refused } = peers(12);
   askEach();
   expect(refused()).toBeGreaterThan(0);
   const late = serving(null, clock, { backlog });
@@ -156,7 +156,7 @@ test.each([
   ["a request that somebody waits for", true, "chunk"],
   ["what a version is", false, "manifest"],
 ] as const)("server: %s is never refused as busy", async (_, foreground, kind) => {
-  const { clock, backlog, askEach, refused } = peers(8);
+  const { clock, backlog, askEach, refused } = peers(12);
   askEach();
   expect(refused()).toBeGreaterThan(0);
   const { ask, refused: late } = serving(null, clock, { backlog });
@@ -165,7 +165,7 @@ test.each([
 });
 
 test("server: who began a unit gets the rest of it, however many others ask meanwhile", () => {
-  const { clock, backlog, askEach } = peers(5);
+  const { clock, backlog, askEach } = peers(12);
   const { ask, refused } = serving(null, clock, { backlog });
   ask(1, false);
   askEach();
@@ -176,9 +176,9 @@ test("server: who began a unit gets the rest of it, however many others ask mean
 });
 
 test("server: peers at a low rate, or that do not read, keep no other from being answered", async () => {
-  const slow = peers(8);
+  const slow = peers(12);
   for (const { server } of slow.all) server.take({ type: "pace", bytesPerSecond: 1_000 });
-  const stuck = peers(8, new Promise(() => {}));
+  const stuck = peers(12, new Promise(() => {}));
   for (const { clock, backlog, askEach } of [slow, stuck]) {
     askEach();
     await pass(clock, 1_500);

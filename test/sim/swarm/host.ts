@@ -1,5 +1,4 @@
 /** One simulated host: the real transfer core, what it holds, its two links and who asked it. */
-import { UNIT_REQUESTS } from "../../../agent/mesh/transfer/backlog.ts";
 import { Bitmap } from "../../../agent/mesh/transfer/bitmap.ts";
 import { TRANSFER_DEFAULTS, Transfer } from "../../../agent/mesh/transfer/transfer.ts";
 import type { Effect } from "../../../agent/mesh/transfer/wants.ts";
@@ -57,17 +56,17 @@ export class SwarmHost {
     this.core = new Transfer({ ...TRANSFER_DEFAULTS, self: this.name, random });
   }
 
-  /** Requests for chunks that are waiting or being answered. */
+  /** Requests that wait or are being answered. */
   open = 0;
 
   take(ask: Ask): void {
     this.queue.push(ask);
-    this.open += requestsOf(ask);
+    this.open++;
   }
 
   /** It was answered, or is wanted no more. */
-  end(ask: Ask): void {
-    this.open -= requestsOf(ask);
+  end(): void {
+    this.open--;
   }
 
   tell(unit: number, hosts: readonly string[]): void {
@@ -93,11 +92,7 @@ export class SwarmHost {
         this.queueAt = 0;
       }
       if (!ask.cancelled) return ask;
-      this.end(ask);
+      this.end();
     }
   }
-}
-
-function requestsOf({ effect }: Ask): number {
-  return Math.min(UNIT_REQUESTS, effect.positions.length);
 }

@@ -361,7 +361,7 @@ export class Swarm {
   }
 
   #asked(host: SwarmHost, ask: Ask): void {
-    if (this.#o.refusing && refuses({ all: host.open, own: 0 })) {
+    if (this.#o.refusing && refuses({ units: host.open, own: 0 })) {
       this.#refusals++;
       this.#control(host, this.#host(ask.by), REFUSAL_BYTES);
       this.#events.add(
@@ -391,7 +391,7 @@ export class Swarm {
     const now = this.#events.nowMs;
     const to = this.#host(ask.by);
     const { bytes } = ask.effect;
-    host.end(ask);
+    host.end();
     if (host.index < this.#o.seeders) this.#seedBytes += bytes;
     let firstMs = ask.startMs + host.latencyMs;
     let lastMs = now + host.latencyMs;
