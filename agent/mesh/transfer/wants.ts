@@ -221,6 +221,11 @@ export class WantState {
     return this.#missingIn[unit] ?? 0;
   }
 
+  /** Of some unit no neighbour is known and there is no origin that works. */
+  sourceless(nowMs: number): boolean {
+    return this.rarity.orphans > 0 && (!this.hasOrigin || nowMs < this.originBackoffUntilMs);
+  }
+
   /** Bytes of those positions that are still to come. */
   missingBytes(positions: readonly number[]): number {
     let bytes = 0;

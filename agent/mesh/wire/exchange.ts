@@ -55,11 +55,12 @@ export class Exchange {
   }
 
   /** Never throws: a peer that cannot be reached is a `failed` reply. */
-  async ask(host: string, what: Question, options: { signal: AbortSignal }): Promise<Reply> {
+  async ask(host: string, what: Question, { signal }: { signal: AbortSignal }): Promise<Reply> {
     try {
-      const { client } = this.#own(host) ?? (await this.#reach(host));
-      return await client.ask(what, options);
+      const { client } = this.#own(host) ?? (await untilAborted(this.#reach(host), signal));
+      return await client.ask(what, { signal });
     } catch (cause) {
+      if (signal.aborted) return { ok: false, reason: "cancelled" };
       this.#deps.log.debug({ host, cause }, "peer not reached");
       return { ok: false, reason: "failed" };
     }
@@ -188,5 +189,18 @@ export class Exchange {
       this.#behind.add(host);
       return theirs;
     }
+  }
+}
+
+/** What others wait for too goes on without who leaves. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }
