@@ -5,7 +5,7 @@
 import type { Manifest, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { MANIFEST_BYTES_MAX } from "../../shared/manifest.ts";
-import { type Clock, within } from "../../shared/runtime/clock.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
 import { decodePatches, runsBetween, unpackText } from "./delta.ts";
 import type { Fetcher } from "./fetcher.ts";
 import type { Signers } from "./signers.ts";
@@ -181,18 +181,20 @@ async function askFor(
   hash: string,
   like: SignedManifest | null,
   urgent: boolean,
-  { clock, fetcher, transfer }: ObtainDeps,
+  { fetcher, transfer }: ObtainDeps,
   signal: AbortSignal,
 ): Promise<Reply> {
   // What a version is may be known also while nothing is staged.
   const foreground = urgent || !transfer.stages;
+  const until = deadline(foreground, signal);
   const what = { kind: "manifest" as const, hash, bytes: null, foreground };
-  return within(clock, answerMs(foreground), signal, (until) =>
-    fetcher.ask(host, { ...what, base: like?.hash ?? null }, { signal: until }),
-  );
+  return fetcher.ask(host, { ...what, base: like?.hash ?? null }, { signal: until });
 }
 
-const answerMs = (foreground: boolean) => (foreground ? ANSWER_MS : BACKGROUND_ANSWER_MS);
+function deadline(foreground: boolean, signal: AbortSignal): AbortSignal {
+  const ms = foreground ? ANSWER_MS : BACKGROUND_ANSWER_MS;
+  return AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+}
 
 /**
  * What changed since an older version here, from hosts that have both: far less than the chunks
@@ -235,15 +237,14 @@ async function patchFrom(
   tree: Tree,
   older: Tree,
   { foreground }: Urgency,
-  { clock, store, transfer, fetcher, provenance }: ObtainDeps,
+  { store, transfer, fetcher, provenance }: ObtainDeps,
   signal: AbortSignal,
 ): Promise<"ended" | "busy"> {
   const runs = runsBetween(tree.manifest, older.manifest);
   if (runs.length === 0) return "ended";
+  const until = deadline(foreground, signal);
   const what = { kind: "patches" as const, hash: tree.hash, base: older.hash };
-  const reply = await within(clock, answerMs(foreground), signal, (until) =>
-    fetcher.ask(host, { ...what, bytes: null, foreground }, { signal: until }),
-  );
+  const reply = await fetcher.ask(host, { ...what, bytes: null, foreground }, { signal: until });
   signal.throwIfAborted();
   if (!reply.ok) return reply.reason === "busy" ? "busy" : "ended";
   const { length } = reply.bytes;

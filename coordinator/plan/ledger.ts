@@ -28,7 +28,7 @@ export type Granted = { bytesPerSecond: number; floorBytesPerSecond: number };
  * What waits should be there in this time where the budget allows it; the seconds are those of the
  * rates, not of the demand clock. Raised: links are idle while something waits.
  */
-const SPEND_SECONDS = 1;
+const SPEND_SECONDS = 0.25;
 /** Floors take at most this part of the budget… */
 const FLOORS_SHARE = 0.5;
 /** …and a new host's floor at most this part of what is left of it. */

@@ -13,6 +13,8 @@ import type { Effect, SaidEvent } from "./wants.ts";
 /** Offered and not yet got, over all neighbours: enough to keep the uplink busy. */
 const OPEN_MIN = 12;
 const OPEN_MAX = 256;
+/** Who comes first is offered no more than if so many had come: what it gets first, it hands on. */
+const TAKERS_MIN = 4;
 /** More of them while they are got sooner than this: the word of each is on its way for a while. */
 const TAKE_AIM_MS = 50;
 /** An offer not taken for so long goes to another, and the host waits as long for the next. */
@@ -130,7 +132,8 @@ class Offers {
   #offerAll(nowMs: number, effects: Effect[]): void {
     this.#settle(nowMs, effects);
     if (!this.#spreading) return;
-    const most = Math.ceil(this.#openMax / this.#takers.size);
+    const takers = Math.max(this.#takers.size, Math.min(this.#site.others, TAKERS_MIN));
+    const most = Math.ceil(this.#openMax / takers);
     // In turn: who was offered something goes to the end.
     for (const [host, taker] of [...this.#takers]) {
       if (this.#open >= this.#openMax) break;

@@ -50,6 +50,10 @@ export class Channel {
     return moved;
   }
 
+  get receivedBytes(): number {
+    return this.#socket.bytesRead;
+  }
+
   /** Whether data that is written now would wait. */
   get full(): boolean {
     return this.#socket.writableNeedDrain;

@@ -4,6 +4,7 @@ import { PACE_MAX } from "./frames.ts";
 import { Pacing } from "./pacing.ts";
 
 const isOutside = (host: string) => host.startsWith("far");
+const receivedBytes = () => null;
 const NAMES = ["near1", "near2", "near3", "far1", "far2"];
 const anyStep = fc.oneof(
   fc.record({
@@ -42,6 +43,7 @@ test("pacing: what hosts go by never passes a budget that stays (they hear late,
           hosts.sent.set(host, [...(hosts.sent.get(host) ?? []), rate]);
         },
         isOutside,
+        receivedBytes,
       });
       for (const step of steps) {
         if ("hears" in step) {
@@ -69,6 +71,7 @@ test("pacing: all of the budget is given out once everybody heard (any changes b
       const pacing = new Pacing({
         tell: (host, rate) => void told.set(host, [...(told.get(host) ?? []), rate]),
         isOutside,
+        receivedBytes,
       });
       for (const step of steps)
         if ("open" in step) pacing.update(step, new Map(Object.entries(step.open)), 0);
@@ -88,7 +91,7 @@ test("pacing: all of the budget is given out once everybody heard (any changes b
 test("pacing: nobody is told anything without a limit; a limit that goes is taken back", () => {
   const told: [string, number][] = [];
   const tell = (...one: [string, number]) => void told.push(one);
-  const pacing = new Pacing({ tell, isOutside });
+  const pacing = new Pacing({ tell, isOutside, receivedBytes });
   const unlimited = { total: 1e12, outside: 1e12 };
   const open = new Map([["near1", 1]]);
   pacing.update(unlimited, open, 0);
@@ -105,7 +108,11 @@ test("pacing: nobody is told anything without a limit; a limit that goes is take
 
 test("pacing: is settled when all heard that the budget is lower, not before", () => {
   const told = new Map<string, number>();
-  const pacing = new Pacing({ tell: (host, rate) => void told.set(host, rate), isOutside });
+  const pacing = new Pacing({
+    tell: (host, rate) => void told.set(host, rate),
+    isOutside,
+    receivedBytes,
+  });
   const unlimited = Number.POSITIVE_INFINITY;
   const open = new Map([
     ["near1", 1],
@@ -123,4 +130,45 @@ test("pacing: is settled when all heard that the budget is lower, not before", (
   expect(pacing.settled).toBe(false);
   hear("near2");
   expect(pacing.settled).toBe(true);
+});
+
+test("pacing: nobody is told anything anew while nobody is held up (requests come and go)", () => {
+  const told = new Map<string, number[]>();
+  const came = new Map<string, number>();
+  const pacing = new Pacing({
+    tell: (host, rate) => void told.set(host, [...(told.get(host) ?? []), rate]),
+    isOutside,
+    receivedBytes: (host) => came.get(host) ?? 0,
+  });
+  const limits = { total: 4e6, outside: Number.POSITIVE_INFINITY };
+  let nowMs = 0;
+  const rounds = (count: number, open: (round: number) => [string, number][]) => {
+    told.clear();
+    for (let round = 0; round < count; round++) {
+      nowMs += 100;
+      pacing.update(limits, new Map(open(round)), nowMs);
+      for (const [host, rates] of told) for (const rate of rates) pacing.heard(host, rate);
+    }
+  };
+  const sends = (host: string, bytes: number) => came.set(host, (came.get(host) ?? 0) + bytes);
+  rounds(8, () => [
+    ["near1", 1e6],
+    ["near2", 1e6],
+  ]);
+  rounds(40, (round) => {
+    for (const host of ["near1", "near2"]) sends(host, 20e3);
+    return [
+      ["near1", 1e6 * (1 + (round % 3))],
+      ...(round % 2 ? [] : [["near2", 1e6] as [string, number]]),
+    ];
+  });
+  expect([...told]).toEqual([]);
+  rounds(40, () => {
+    sends("near1", 200e3);
+    return [
+      ["near1", 3e6],
+      ["near2", 1e6],
+    ];
+  });
+  expect(told.get("near1")?.at(-1)).toBeGreaterThan(2.9e6);
 });

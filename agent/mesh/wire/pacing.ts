@@ -2,8 +2,9 @@
  * Splits this host's staging budget over those who send to it, by what each has still to send, and
  * tells them: requests alone cannot hold a rate, as their answers may all come at once. What one is
  * to send less counts as his until he says that he heard it, so that the sum of what is sent passes
- * the budget at no moment. Refused: granting bytes instead of rates; a distant sender would wait
- * for each grant.
+ * the budget at no moment. Rates change only where somebody is held up by his: telling, hearing
+ * and confirming them for every request cost a twelfth of all CPU while chunks move. Refused:
+ * granting bytes instead of rates; a distant sender would wait for each grant.
  */
 import { PACE_MAX } from "./frames.ts";
 
@@ -12,17 +13,29 @@ export type PacingLimits = { total: number; outside: number };
 export type PacingDeps = {
   tell: (host: string, bytesPerSecond: number) => void;
   isOutside: (host: string) => boolean;
+  /** All that came from a host so far; null: not known. */
+  receivedBytes: (host: string) => number | null;
 };
 
 /** Faster than any link: not worth telling. */
 const UNLIMITED = 10e9;
 /** A share that differs by less is left as it is. */
 const TREMBLE = 0.1;
+/** Who sends this part of what he may is held up by it. */
+const HELD_SHARE = 0.7;
+/** What comes from a host is measured over as long. */
+const MEASURED_MS = 200;
 /** Who does not say for so long that he heard it, is taken to have. */
 const HEARD_MS = 3_000;
 
-/** `inForce`: what he may be going by, the last told last. */
-type Sender = { inForce: number[]; toldMs: number; active: boolean; target: number };
+/** `inForce`: what he may be going by, the last told last; `came` in the last bytes per second. */
+type Sender = {
+  inForce: number[];
+  toldMs: number;
+  active: boolean;
+  target: number;
+  came: { atMs: number; bytes: number; bytesPerSecond: number };
+};
 
 export class Pacing {
   readonly #deps: PacingDeps;
@@ -44,19 +57,28 @@ export class Pacing {
     this.#limits = limits;
     const wasLimited = this.#limited;
     this.#limited = Math.min(limits.total, limits.outside) < UNLIMITED;
-    this.#forget(open, nowMs);
-    const senders: [string, Sender][] = [];
     for (const [host, target] of shares(limits, open, this.#deps.isOutside)) {
       const inForce = wasLimited ? [] : [PACE_MAX];
-      const sender = this.#senders.get(host) ?? { inForce, toldMs: nowMs, active: true, target };
+      const came = { atMs: nowMs, bytes: 0, bytesPerSecond: Number.POSITIVE_INFINITY };
+      const sender = this.#senders.get(host) ?? {
+        inForce,
+        toldMs: nowMs,
+        active: true,
+        target,
+        came,
+      };
       // Nobody knows yet whether the others leave anything for one who is new among them.
       if (this.#limited && !sender.active) sender.inForce = [];
       sender.active = true;
       sender.target = this.#limited ? target : PACE_MAX;
+      this.#measure(host, sender, nowMs);
       this.#senders.set(host, sender);
-      senders.push([host, sender]);
     }
-    this.#lower(senders, nowMs);
+    const senders = [...this.#senders].filter(([host, s]) => s.active && open.has(host));
+    const short = senders.some(([, s]) => isHeld(s) && told(s) < s.target * (1 - TREMBLE));
+    const tight = short || !this.#limited || !this.#fits(told);
+    this.#forget(open, nowMs, tight);
+    if (tight) this.#lower(senders, nowMs);
     this.#raise(senders, limits, nowMs);
   }
 
@@ -72,13 +94,7 @@ export class Pacing {
 
   /** Whether all that is in force keeps the limits: who was told to send less heard it. */
   get settled(): boolean {
-    let [sum, sumOutside] = [0, 0];
-    for (const [host, sender] of this.#senders) {
-      if (!sender.active) continue;
-      sum += most(sender);
-      if (this.#deps.isOutside(host)) sumOutside += most(sender);
-    }
-    return !this.#limited || (sum <= this.#limits.total && sumOutside <= this.#limits.outside);
+    return !this.#limited || this.#fits(most);
   }
 
   /** Nothing that was said on a connection that ended is in force any more. */
@@ -86,32 +102,50 @@ export class Pacing {
     this.#senders.delete(host);
   }
 
-  #forget(open: ReadonlyMap<string, number>, nowMs: number): void {
+  #fits(rate: (sender: Sender) => number): boolean {
+    let [sum, sumOutside] = [0, 0];
     for (const [host, sender] of this.#senders) {
-      // Of whom nothing is asked: what he was told last comes before what he is asked next.
-      sender.active &&= open.has(host);
+      if (!sender.active) continue;
+      sum += rate(sender);
+      if (this.#deps.isOutside(host)) sumOutside += rate(sender);
+    }
+    return sum <= this.#limits.total && sumOutside <= this.#limits.outside;
+  }
+
+  #measure(host: string, { came }: Sender, nowMs: number): void {
+    const bytes = this.#deps.receivedBytes(host);
+    if (bytes === null || nowMs - came.atMs < MEASURED_MS) return;
+    came.bytesPerSecond = ((bytes - came.bytes) * 1000) / (nowMs - came.atMs);
+    came.atMs = nowMs;
+    came.bytes = bytes;
+  }
+
+  #forget(open: ReadonlyMap<string, number>, nowMs: number, tight: boolean): void {
+    for (const [host, sender] of this.#senders) {
+      // Of whom nothing is asked: what he was told last comes before what he is asked next. He
+      // keeps it while nobody else is short of it.
+      if (tight) sender.active &&= open.has(host);
       const heard = !sender.active || nowMs - sender.toldMs > HEARD_MS;
       if (heard) sender.inForce = sender.inForce.slice(-1);
     }
   }
 
   #lower(senders: readonly [string, Sender][], nowMs: number): void {
-    const short = senders.some(([, s]) => told(s) < s.target * (1 - TREMBLE));
-    for (const [host, sender] of senders) {
-      if (sender.inForce.length === 0) this.#tell(host, sender, 0, nowMs);
-      const enough = sender.target * (short ? 1 : 1 + TREMBLE);
-      if (told(sender) > enough) this.#tell(host, sender, sender.target, nowMs);
-    }
+    for (const [host, sender] of senders)
+      if (told(sender) > sender.target) this.#tell(host, sender, sender.target, nowMs);
   }
 
   #raise(senders: readonly [string, Sender][], limits: PacingLimits, nowMs: number): void {
     const { isOutside } = this.#deps;
     let [free, freeOutside] = [limits.total, limits.outside];
-    for (const [host, sender] of senders) {
+    for (const [host, sender] of this.#senders) {
+      if (!sender.active) continue;
       free -= most(sender);
       if (isOutside(host)) freeOutside -= most(sender);
     }
     for (const [host, sender] of senders) {
+      if (sender.inForce.length === 0) this.#tell(host, sender, 0, nowMs);
+      if (this.#limited && !isHeld(sender)) continue;
       const more = isOutside(host) ? Math.min(free, freeOutside) : free;
       const rate = Math.floor(Math.min(sender.target, most(sender) + more));
       if (rate <= told(sender) * (1 + TREMBLE)) continue;
@@ -133,6 +167,10 @@ export class Pacing {
 
 function told({ inForce }: Sender): number {
   return inForce.at(-1) ?? 0;
+}
+
+function isHeld(sender: Sender): boolean {
+  return sender.came.bytesPerSecond >= told(sender) * HELD_SHARE;
 }
 
 function most({ inForce }: Sender): number {

@@ -20,7 +20,7 @@ const FLAGS = {
   sites: "sites",
   thin: "thinBytesPerSecond",
   neighbours: "neighbours",
-  refusing: "refusing",
+  waiting: "waitingMax",
   spread: "spreadMs",
   dying: "dying",
   lying: "lying",

@@ -4,7 +4,6 @@
  * all a host has; then the units that are whole, some milliseconds' worth at once, to the neighbours
  * that lack them.
  */
-import { refuses } from "../../../agent/mesh/transfer/backlog.ts";
 import { Bitmap } from "../../../agent/mesh/transfer/bitmap.ts";
 import { Units } from "../../../agent/mesh/transfer/units.ts";
 import {
@@ -361,7 +360,7 @@ export class Swarm {
   }
 
   #asked(host: SwarmHost, ask: Ask): void {
-    if (this.#o.refusing && refuses({ units: host.open, own: 0 })) {
+    if (host.waiting >= this.#o.waitingMax) {
       this.#refusals++;
       this.#control(host, this.#host(ask.by), REFUSAL_BYTES);
       this.#events.add(
@@ -373,7 +372,7 @@ export class Swarm {
       );
       return;
     }
-    host.take(ask);
+    host.queue.push(ask);
     if (!host.sending) this.#send(host);
   }
 
@@ -391,7 +390,6 @@ export class Swarm {
     const now = this.#events.nowMs;
     const to = this.#host(ask.by);
     const { bytes } = ask.effect;
-    host.end();
     if (host.index < this.#o.seeders) this.#seedBytes += bytes;
     let firstMs = ask.startMs + host.latencyMs;
     let lastMs = now + host.latencyMs;
