@@ -21,7 +21,7 @@ import { Volatility } from "./volatility.ts";
 const L = LEVELS.length;
 const MEDIAN = LEVELS.indexOf(0.5);
 /** With more scored distances the nearer and the farther ones have weights of their own. */
-const GROUP_DISTANCES = 6;
+const GROUP_DISTANCES = 5;
 /**
  * Forecasts are scored over so many bins before the end of the first fit: older ones would have
  * faded. About so many `rounds` of them are taken at each distance, by lot, as overlapping ones tell
@@ -31,6 +31,8 @@ type Learning = { bins: number; rounds: number };
 const LEARNING: Learning = { bins: 1400, rounds: 500 };
 /** Where so many bins have no demand, the mix is held to its best expert. */
 const LEAN_QUIET = 0.75;
+/** Below it, who is best is of no use soon. */
+const LEARN_QUIET = LEAN_QUIET / 3;
 const EXACT = 1e-9;
 const OFFSET_GAIN = 1 / 200;
 const REGRESSION_PRIOR = 4;
@@ -339,7 +341,8 @@ export class Ensemble {
     }
     const group = this.#group(g);
     this.#combination.learn(group, gradients, slot.mixed, 0, slot.experts, 0);
-    this.#leader.learn(group, z, slopes, slot.mixed, 0, slot.experts, 0);
+    if (this.#intermittent.quiet > LEARN_QUIET)
+      this.#leader.learn(group, z, slopes, slot.mixed, 0, slot.experts, 0);
     this.#learnOffsets(slot, g, z);
     for (let e = 0; e <= this.#locations; e++) {
       const middle = slot.middles[e] ?? Number.NaN;

@@ -1,10 +1,10 @@
 /** Distances ahead that are scored; what lies between is interpolated. */
 
-/** Rising, from 1 to the horizon, denser near 1. */
+/** Rising, from 1 to the horizon, each half of the next. */
 export function scoredDistances(horizon: number): number[] {
   const distances: number[] = [];
-  for (let at = 1; at < horizon; at = Math.max(at + 1, Math.ceil(at * 1.7))) distances.push(at);
-  return [...distances, Math.max(1, horizon)];
+  for (let at = horizon; at >= 1; at = Math.floor(at / 2)) distances.unshift(at);
+  return distances;
 }
 
 /** Index of the last scored distance that is not beyond `ahead`, and the part of the way on. */

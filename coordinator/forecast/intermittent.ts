@@ -79,11 +79,12 @@ export class Intermittent {
 
   /** Rows of `L` quantiles from `at` on of the bin `ahead` (1 = the next); NaN when asleep. */
   write(ahead: number, into: Float64Array, at: number): void {
-    const { awake } = this;
+    if (!this.awake) {
+      into.fill(Number.NaN, at, at + INTERMITTENT.length * L);
+      return;
+    }
     for (let i = 0; i < INTERMITTENT.length; i++) {
-      let chance = Number.NaN;
-      if (awake && i < CHANCE_GAINS.length) chance = this.#chances[i] ?? 0;
-      else if (awake) chance = this.#chanceAfter(ahead);
+      const chance = i < CHANCE_GAINS.length ? (this.#chances[i] ?? 0) : this.#chanceAfter(ahead);
       for (let l = 0; l < L; l++) into[at + i * L + l] = this.#quantile(l, chance);
     }
   }
@@ -93,7 +94,6 @@ export class Intermittent {
   }
 
   #quantile(l: number, chance: number): number {
-    if (Number.isNaN(chance)) return Number.NaN;
     const level = 1 - (1 - (LEVELS[l] ?? 0)) / chance;
     if (!(level > 0)) return 0;
     let upper = 0;
