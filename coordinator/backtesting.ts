@@ -100,7 +100,8 @@ const SIZES = [0.6, 0.8, 1.2, 1.5, 2];
 const ORACLES = [5, 16, 200];
 /** Other weights of a load that are swept, each over some prices of memory. */
 const SWEPT_LOADS = [
-  { loadShare: 0.02, worths: [25, 63, 160] },
+  { loadShare: 0, worths: [40, 100, 200] },
+  { loadShare: 0.02, worths: [25, 63, 100, 160, 250] },
   { loadShare: 0.3, worths: [20, 28, 40, 63] },
 ];
 const ORACLE_WORTH = 63;

@@ -5,11 +5,13 @@
  *   node test/bench/backtest.ts [--seed 1] [--only all,half 1]
  *
  * `area`: under its frontier ÷ under the best of the standard policies'. `lean`: the least cold
- * setting with no more idle time and no more loads; `eager`: with at most 1.35× the idle time.
+ * setting with no more idle time and no more loads; `eager`: with at most 1.35× the idle time;
+ * `compulsory`: the cold minutes that nobody can foresee.
  */
 import { parseArgs } from "node:util";
 import type { Point } from "../../coordinator/backtest/frontier.ts";
 import type { Row } from "../../coordinator/backtest/recorded.ts";
+import type { BacktestResult } from "../../coordinator/backtest/result.ts";
 import { backtest } from "../../coordinator/backtesting.ts";
 import { readTrace } from "../../coordinator/demand/import.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
@@ -33,6 +35,7 @@ const startMs = rows.reduce((first, row) => Math.min(first, row.timestampMs), In
 const half = new Map<string, number>();
 for (const { workload } of rows)
   if (!half.has(workload)) half.set(workload, random.next() < 0.5 ? 1 : 2);
+const numbers = new Map([...half.keys()].map((workload, i) => [workload, i]));
 const hours = (from: number, to: number) =>
   rows.filter(({ timestampMs }) => {
     const hour = (timestampMs - startMs) / (60 * MINUTE_MS);
@@ -44,6 +47,11 @@ const sets: [string, Row[]][] = [
   ["half 2", rows.filter(({ workload }) => half.get(workload) === 2)],
   ["hours 0-4", hours(0, 4)],
   ["hours 4-8", hours(4, 8)],
+  ["hours 2-8", hours(2, 8)],
+  ["hours 1-3", hours(1, 3)],
+  ["hours 3-6", hours(3, 6)],
+  ["odd ones", rows.filter(({ workload }) => (numbers.get(workload) ?? 0) % 2 === 1)],
+  ["100 first", rows.filter(({ workload }) => (numbers.get(workload) ?? 0) < 100)],
   ["generated", generated(random)],
 ];
 const only = options.only === "" ? null : options.only.split(",");
@@ -67,8 +75,14 @@ async function score(name: string, set: readonly Row[]): Promise<void> {
   const speed = Math.round(result.speed.timesRealTime);
   process.stdout.write(
     `${name.padEnd(10)} area ${result.area.ratioToBestOther.toFixed(3)}, dominated ` +
-      `${result.dominated.length}; lean ${shown(lean)}; eager ${shown(eager)}; ${speed}× real time\n`,
+      `${result.dominated.length}; compulsory ${compulsoryOf(result).toFixed(2)}; lean ${shown(lean)}; eager ${shown(eager)}; ${speed}× real time\n`,
   );
+}
+
+/** Cold minutes that nobody can foresee, relative to those of `fixed:10`. */
+function compulsoryOf({ compulsoryColdShare, policies }: BacktestResult): number {
+  const fixed = policies.find(({ name }) => name === "fixed:10")?.coldShareMinutes ?? 1;
+  return compulsoryColdShare / fixed;
 }
 
 async function* each(set: readonly Row[]): AsyncGenerator<Row> {
