@@ -2,9 +2,9 @@
  * Prestage's own policies for a backtest: the live decision code on what the forecaster would have
  * known. All prices of the scale run together, on the same forecasts.
  */
-import type { Policy, Series } from "./backtest/play.ts";
+import { leadMinutes, type Policy, type Series } from "./backtest/play.ts";
 import { START_SHARE } from "./plan/decide.ts";
-import { Prewarm } from "./plan/prewarm.ts";
+import { Prewarm, type Prewarmed } from "./plan/prewarm.ts";
 import { economicsAt, PriceScale, priceOfOneMinute, type Stakes } from "./plan/price-scale.ts";
 import { PrequentialViews } from "./prequential.ts";
 
@@ -55,9 +55,10 @@ export function prestagePolicies(series: readonly Series[], options: PrestageOpt
 
 function viewsOf(series: readonly Series[]): PrequentialViews {
   return new PrequentialViews(
-    series.map(({ key }) => {
+    series.map(({ key, startSeconds }) => {
       const slash = key.indexOf("/");
-      return { workload: key.slice(0, slash), category: key.slice(slash + 1) };
+      const [workload, category] = [key.slice(0, slash), key.slice(slash + 1)];
+      return { workload, category, leadMinutes: leadMinutes(startSeconds) };
     }),
   );
 }
@@ -122,7 +123,7 @@ function stakesOf(one: Series, loadShare: number): Stakes {
     missCost,
     memoryGb: one.memoryGb,
     loadShare: loadShare + (missCost > 0 ? moved / missCost : 0),
-    leadMinutes: Math.max(1, Math.ceil(one.startSeconds / 60)),
+    leadMinutes: leadMinutes(one.startSeconds),
   };
 }
 
@@ -137,6 +138,7 @@ class Calibrated implements Policy {
   readonly #views: PrequentialViews;
   readonly #options: PrestageOptions;
   readonly #prewarm = new Prewarm();
+  readonly #categories: Prewarmed[] = [];
   #worth = FIRST_WORTH;
 
   constructor(
@@ -155,13 +157,13 @@ class Calibrated implements Policy {
     const view = this.#world.view(i, minute);
     const economics = this.#economics(i);
     if (!view || !economics) return false;
-    return this.#prewarm.wants(this.#world.key(i), view, economics, ready);
+    return this.#prewarm.wants(this.#category(i), view, economics, ready);
   }
 
   observe(i: number, minute: number, requests: number): void {
     const view = this.#world.view(i, minute);
     const economics = this.#economics(i);
-    if (view && economics) this.#prewarm.settle(this.#world.key(i), view, economics, requests > 0);
+    if (view && economics) this.#prewarm.settle(this.#category(i), view, economics, requests > 0);
     for (const world of this.#worlds) world.settle(i, minute, requests);
     this.#views.observe(i, this.#options.startMinute + minute, requests);
   }
@@ -172,6 +174,11 @@ class Calibrated implements Policy {
     const { scale } = this.#world;
     if (scale.minutes < FIRST_MINUTES) return;
     this.#worth = scale.worthMinutes(this.#options.memoryRatio) ?? this.#worth;
+  }
+
+  #category(i: number): Prewarmed {
+    this.#categories[i] ??= this.#prewarm.category(this.#world.key(i));
+    return this.#categories[i];
   }
 
   #economics(i: number) {

@@ -6,11 +6,23 @@ import { DEMAND_BIN_MS } from "../shared/domain.ts";
 import { type CategoryOf, DemandHistory } from "./demand/history.ts";
 import { Forecaster } from "./forecast/forecaster.ts";
 import { IdleTimes } from "./plan/keep-alive.ts";
+import { type Votes, votesOf } from "./plan/mixture.ts";
 import { peakOf, type View } from "./plan/prewarm.ts";
 
-type Lane = CategoryOf & {
+export type ViewedCategory = CategoryOf & { leadMinutes: number };
+
+/**
+ * Minutes that a curve serves while no request comes. Raised: faster, and what was learned from
+ * silence tells later; up to here the area under the frontier stays within 0.01.
+ */
+const SERVES_MINUTES = 5;
+
+type Lane = ViewedCategory & {
   last: number | null;
   idle: IdleTimes;
+  /** Of the minute `curveFrom` and the following ones. */
+  curve: readonly number[];
+  curveFrom: number;
   /** Of the minute it was made for. */
   view: View | null;
   madeFor: number;
@@ -22,9 +34,10 @@ export class PrequentialViews {
   readonly #lanes: Lane[];
   #updated = -1;
 
-  constructor(categories: readonly CategoryOf[]) {
-    this.#lanes = categories.map(({ workload, category }) => {
-      return { workload, category, last: null, idle: new IdleTimes(), view: null, madeFor: -1 };
+  constructor(categories: readonly ViewedCategory[]) {
+    this.#lanes = categories.map((of) => {
+      const curve = { curve: [], curveFrom: Number.NEGATIVE_INFINITY };
+      return { ...of, ...curve, last: null, idle: new IdleTimes(), view: null, madeFor: -1 };
     });
   }
 
@@ -53,26 +66,27 @@ export class PrequentialViews {
     this.#history.add({ workload, category, host: "", startMs: minute * DEMAND_BIN_MS, count });
     if (lane.last !== null) lane.idle.learn(minute - lane.last);
     lane.last = minute;
+    lane.curveFrom = Number.NEGATIVE_INFINITY;
   }
 }
 
-/** The curve is made when it is asked for: where the first minute decides it never is. */
+/** The curve is looked at when it is asked for: where the first minute decides it never is. */
 class LazyView implements View {
   readonly next: number;
   readonly idleMinutes: number;
-  readonly idle: IdleTimes;
+  readonly votes: Votes;
   readonly #forecaster: Forecaster;
-  readonly #category: CategoryOf;
-  readonly #nowMs: number;
+  readonly #lane: Lane;
+  readonly #minute: number;
   #curve: { hazardPerMinute: readonly number[]; peak: number } | null = null;
 
   constructor(forecaster: Forecaster, lane: Lane, minute: number, idleMinutes: number) {
     this.#forecaster = forecaster;
-    this.#category = lane;
-    this.#nowMs = minute * DEMAND_BIN_MS;
+    this.#lane = lane;
+    this.#minute = minute;
     this.idleMinutes = idleMinutes;
-    this.idle = lane.idle;
-    this.next = forecaster.hazard(lane.workload, lane.category, this.#nowMs);
+    this.votes = votesOf(idleMinutes, lane.leadMinutes, lane.idle);
+    this.next = forecaster.hazard(lane.workload, lane.category, minute * DEMAND_BIN_MS);
   }
 
   get hazardPerMinute(): readonly number[] {
@@ -85,10 +99,19 @@ class LazyView implements View {
 
   #made() {
     if (!this.#curve) {
-      const { workload, category } = this.#category;
-      const { hazardPerMinute } = this.#forecaster.arrival(workload, category, this.#nowMs);
+      const hazardPerMinute = this.#fromNow();
       this.#curve = { hazardPerMinute, peak: peakOf(hazardPerMinute) };
     }
     return this.#curve;
+  }
+  #fromNow(): readonly number[] {
+    const lane = this.#lane;
+    const minutes = this.#minute - lane.curveFrom;
+    if (minutes > 0 && minutes < SERVES_MINUTES)
+      return [this.next, ...lane.curve.slice(minutes + 1)];
+    const nowMs = this.#minute * DEMAND_BIN_MS;
+    lane.curve = this.#forecaster.arrival(lane.workload, lane.category, nowMs).hazardPerMinute;
+    lane.curveFrom = this.#minute;
+    return lane.curve;
   }
 }

@@ -113,7 +113,11 @@ export class Prewarming {
     { end, memoryRatio, signal }: { end: number; memoryRatio: number; signal: AbortSignal },
   ): Promise<void> {
     const { clock } = this.#deps;
-    const views = new PrequentialViews(taken.map(({ category }) => category));
+    const views = new PrequentialViews(
+      taken.map(({ category }) => {
+        return { ...category, leadMinutes: this.#stakes(category.workload)?.leadMinutes ?? 1 };
+      }),
+    );
     const first = Math.min(...taken.map(({ from }) => from));
     let sinceMs = clock.monotonic();
     for (let minute = first; minute < end; minute++) {

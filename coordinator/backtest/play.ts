@@ -98,11 +98,11 @@ export function* play(
     const counted = minute >= options.warmUpMinutes;
     for (const lane of lanes) {
       lane.policy.beginMinute?.(minute);
-      for (const [i, one] of series.entries()) decide(lane, { i, one, minute, counted, options });
+      decide(lane, series, minute, counted, options);
     }
     // Only now is anybody told what came.
     for (const lane of lanes) {
-      for (const [i, one] of series.entries()) pass(lane, { i, one, minute, counted, options });
+      pass(lane, series, minute, counted);
       lane.policy.endMinute?.(minute);
     }
     yield minute + 1;
@@ -111,45 +111,62 @@ export function* play(
   return lanes.map((lane) => lane.played);
 }
 
-type Step = { i: number; one: Series; minute: number; counted: boolean; options: PlayOptions };
-
-function decide(lane: Lane, { i, one, minute, counted, options }: Step): void {
-  const { policy, untilReady, unproven, played } = lane;
-  const before = untilReady[i] ?? ABSENT;
-  let after = before;
-  const tally = counted ? played.categories[i] : undefined;
-  if (before <= 0) {
-    const wanted = policy.wants(i, minute, before === 0);
-    if (before === 0 && !wanted) {
-      after = ABSENT;
-      if (tally && unproven[i] === 1) tally.wastedLoads++;
-      unproven[i] = 0;
-    } else if (before < 0 && wanted) {
-      after = leadMinutes(one.startSeconds);
-      unproven[i] = 1;
-      if (tally) loaded(tally, one);
+function decide(
+  { policy, untilReady, unproven, played }: Lane,
+  series: readonly Series[],
+  minute: number,
+  counted: boolean,
+  options: PlayOptions,
+): void {
+  for (let i = 0; i < series.length; i++) {
+    const before = untilReady[i] ?? ABSENT;
+    let after = before;
+    if (before <= 0) {
+      const wanted = policy.wants(i, minute, before === 0);
+      if (before === 0 && !wanted) {
+        after = ABSENT;
+        const tally = played.categories[i];
+        if (counted && tally && unproven[i] === 1) tally.wastedLoads++;
+        unproven[i] = 0;
+      } else if (before < 0 && wanted) {
+        const [one, tally] = [series[i], played.categories[i]];
+        after = leadMinutes(one?.startSeconds ?? 0);
+        unproven[i] = 1;
+        if (counted && one && tally) loaded(tally, one);
+      }
+      untilReady[i] = after;
     }
+    options.decided?.(policy.name, i, minute, after);
   }
-  untilReady[i] = after;
-  options.decided?.(policy.name, i, minute, after);
 }
 
-function pass(lane: Lane, { i, one, minute, counted }: Step): void {
-  const { policy, untilReady, unproven, played } = lane;
-  const requests = one.counts[minute] ?? 0;
-  const arrived = requests > 0;
-  const until = untilReady[i] ?? ABSENT;
-  const tally = counted ? played.categories[i] : undefined;
-  if (tally) count(tally, one, requests, until);
-  if (arrived || until >= 0) {
-    played.gbByMinute[minute] = (played.gbByMinute[minute] ?? 0) + one.memoryGb;
-    if (arrived && until !== 0)
-      played.coldByMinute[minute] = (played.coldByMinute[minute] ?? 0) + 1;
+function pass(
+  { policy, untilReady, unproven, played }: Lane,
+  series: readonly Series[],
+  minute: number,
+  counted: boolean,
+): void {
+  let gb = 0;
+  let cold = 0;
+  for (let i = 0; i < series.length; i++) {
+    const one = series[i];
+    const until = untilReady[i] ?? ABSENT;
+    const requests = one?.counts[minute] ?? 0;
+    const tally = played.categories[i];
+    if (one && tally && (requests > 0 || until >= 0)) {
+      if (counted) count(tally, one, requests, until);
+      gb += one.memoryGb;
+      if (requests > 0) {
+        unproven[i] = 0;
+        if (until !== 0) cold++;
+        if (until < 0) untilReady[i] = leadMinutes(one.startSeconds) - 1;
+      }
+      if (until > 0) untilReady[i] = until - 1;
+    }
+    policy.observe(i, minute, requests);
   }
-  if (arrived) unproven[i] = 0;
-  if (until > 0) untilReady[i] = until - 1;
-  else if (until < 0 && arrived) untilReady[i] = leadMinutes(one.startSeconds) - 1;
-  policy.observe(i, minute, requests);
+  played.gbByMinute[minute] = gb;
+  played.coldByMinute[minute] = cold;
 }
 
 function count(tally: Tally, one: Series, requests: number, until: number): void {

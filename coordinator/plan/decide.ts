@@ -214,5 +214,27 @@ export function shouldHold(
 ): boolean {
   if (peak * e.missCost <= (1 - peak) * e.holdCost) return false;
   if (isReady && paysNow(hazard[0] ?? 0, e)) return true;
+  if (wholeLead(e) === 1) return holdsNextMinute(hazard, isReady, e);
   return (isReady ? decideKeep(hazard, e) : decideStart(hazard, e)).act;
+}
+
+/**
+ * The same where L is 1: then only D = J_absent − J_ready is needed, and with x = (1 − h)·(c − D(k+1))
+ * wait, hold and start cost h·M, x and s + h·M + x beyond what they have in common.
+ */
+function holdsNextMinute(hazard: ArrayLike<number>, isReady: boolean, e: Economics): boolean {
+  const { missCost, holdCost, startCost } = e;
+  const horizon = Math.min(WINDOW_MINUTES, hazard.length);
+  if (!isReady && horizon < 2) return false;
+  let ahead = 0;
+  for (let k = horizon - 1; k > 0; k--) {
+    const h = hazard[k] ?? 0;
+    const wait = h * missCost;
+    const hold = (1 - h) * (holdCost - ahead);
+    const start = startCost + wait + hold;
+    ahead = Math.min(start, wait) - Math.min(hold, wait);
+  }
+  const h = hazard[0] ?? 0;
+  const hold = (1 - h) * (holdCost - ahead);
+  return isReady ? hold < h * missCost : startCost + hold < 0;
 }

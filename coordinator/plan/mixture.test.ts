@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Random, seededRandom } from "../../shared/runtime/random.ts";
-import type { Economics } from "./decide.ts";
+import { carried, type Economics } from "./decide.ts";
 import { IdleTimes, KEEP_ALIVES } from "./keep-alive.ts";
-import { EXPERT_NAMES, Mixture } from "./mixture.ts";
+import { EXPERT_NAMES, Mixture, votesOf } from "./mixture.ts";
 import { Prewarm, viewOf } from "./prewarm.ts";
 import { ABSENT, decided, passed } from "./price-scale.ts";
 
@@ -25,14 +25,15 @@ function costOf(categories: readonly Category[], e: Economics, prewarm = new Pre
       if (own.last >= 0) {
         const idleMinutes = minute - own.last;
         const hazardPerMinute = hazard(idleMinutes);
-        const view = viewOf(hazardPerMinute, idleMinutes, own.idle);
+        const view = viewOf(hazardPerMinute, idleMinutes, own.idle, e.leadMinutes);
         const before = own.until;
-        const want = before > 0 || prewarm.wants(key, view, e, before === 0);
+        const known = prewarm.category(key);
+        const want = before > 0 || prewarm.wants(known, view, e, before === 0);
         own.until = decided(before, want, e.leadMinutes);
         if (before < 0 && own.until >= 0) cost += e.startCost;
         if (arrived && own.until !== 0) cost += e.missCost;
         if (!arrived && own.until >= 0) cost += e.holdCost;
-        prewarm.settle(key, view, e, arrived);
+        prewarm.settle(known, view, e, arrived);
       }
       if (arrived && own.last >= 0) own.idle.learn(minute - own.last);
       own.until = passed(own.until, arrived, e.leadMinutes);
@@ -101,20 +102,47 @@ test("mixture: what others taught serves a new category (after a day of twenty a
     e,
     prewarm,
   );
-  const view = viewOf(flat(0.9), 200, new IdleTimes());
-  expect(new Prewarm().wants("w/new", view, e, true)).toBe(true);
-  expect(prewarm.wants("w/new", view, e, true)).toBe(false);
+  const view = viewOf(flat(0.9), 200, new IdleTimes(), e.leadMinutes);
+  const other = new Prewarm();
+  expect(other.wants(other.category("w/new"), view, e, true)).toBe(true);
+  expect(prewarm.wants(prewarm.category("w/new"), view, e, true)).toBe(false);
 });
 
 test("mixture: the program decides alone before anything was seen", () => {
-  const support = new Mixture().support("w/c", 500, 1, new IdleTimes());
+  const mixture = new Mixture();
+  const category = mixture.category("w/c");
+  const support = mixture.support(category, votesOf(500, 1, new IdleTimes()));
   expect(support.program).toBeGreaterThan(0.5);
-  const weights = new Mixture().weights("w/c");
+  const weights = mixture.weights(category);
   expect(weights.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
   expect(weights).toHaveLength(EXPERT_NAMES.length);
 });
 
 const minutes = fc.array(fc.boolean(), { maxLength: 60 });
+
+test("mixture: the short answer is that of the weights (any arrivals, votes and prices)", () => {
+  const price = fc.constantFrom(0.005, 0.1, 2);
+  fc.assert(
+    fc.property(minutes, price, fc.nat(), (arrivals, holdCost, votes) => {
+      const mixture = new Mixture();
+      const category = mixture.category("w/c");
+      const economics = { ...ECONOMICS, holdCost };
+      let idle = 0;
+      for (const [i, arrived] of arrivals.entries()) {
+        const asked = votesOf(++idle, 1, new IdleTimes());
+        const program = { acts: () => (votes + i) % 3 === 0 };
+        mixture.settle(category, { arrived, votes: asked, economics, program });
+        mixture.endMinute();
+        if (arrived) idle = 0;
+        for (const some of [asked, (votes << 1) & (2 ** EXPERT_NAMES.length - 1)])
+          for (const acts of [true, false])
+            expect(mixture.carries(category, acts, some)).toBe(
+              carried(acts, mixture.support(category, some)),
+            );
+      }
+    }),
+  );
+});
 
 test("mixture: one that is restored weighs as before (any arrivals)", () => {
   fc.assert(
@@ -124,18 +152,16 @@ test("mixture: one that is restored weighs as before (any arrivals)", () => {
       for (const arrived of arrivals) {
         idleMinutes++;
         const program = { acts: () => false };
-        mixture.settle(
-          "w/c",
-          { arrived, idleMinutes, economics: ECONOMICS, program },
-          new IdleTimes(),
-        );
+        const votes = votesOf(idleMinutes, 1, new IdleTimes());
+        const minute = { arrived, votes, economics: ECONOMICS, program };
+        mixture.settle(mixture.category("w/c"), minute);
         mixture.endMinute();
         if (arrived) idleMinutes = 0;
       }
       const other = new Mixture();
       other.restore(JSON.parse(JSON.stringify(mixture.state())));
-      const restored = [...other.weights("w/c")];
-      const before = [...mixture.weights("w/c")];
+      const restored = [...other.weights(other.category("w/c"))];
+      const before = [...mixture.weights(mixture.category("w/c"))];
       for (const [e, weight] of before.entries()) expect(restored[e]).toBeCloseTo(weight, 2);
     }),
   );
@@ -150,12 +176,13 @@ test("mixture: the order of categories within a minute does not matter (any two)
           for (const [key, arrivals] of order) {
             const arrived = arrivals[i] ?? false;
             const program = { acts: () => true };
-            const minute = { arrived, idleMinutes: i + 1, economics: ECONOMICS, program };
-            mixture.settle(key, minute, new IdleTimes());
+            const votes = votesOf(i + 1, 1, new IdleTimes());
+            const minute = { arrived, votes, economics: ECONOMICS, program };
+            mixture.settle(mixture.category(key), minute);
           }
           mixture.endMinute();
         }
-        return [...mixture.weights("a")];
+        return [...mixture.weights(mixture.category("a"))];
       };
       const there = run([
         ["a", a],

@@ -13,7 +13,7 @@
  * pays a load at every change of expert (a metrical task system); following the weighted majority
  * changes only when the weight does, and on recorded functions costs within 2 % of the best expert.
  */
-import type { Economics, Support } from "./decide.ts";
+import { carried, type Economics, type Support } from "./decide.ts";
 import { type IdleTimes, KEEP_ALIVES, wants } from "./keep-alive.ts";
 
 const PROGRAM = 0;
@@ -29,6 +29,8 @@ export const EXPERT_NAMES: readonly string[] = [
 const LEARNING_RATE = 2;
 /** Cold arrivals of difference from which on a weight is nothing: e⁻²⁰. */
 const HOPELESS = 10;
+/** Who is that much better alone outweighs all others together, the program's start included. */
+const OUTWEIGHED = Math.log(2 * EXPERTS) / LEARNING_RATE;
 /** How much the average over all categories counts. Raised: own experience tells later. */
 const PRIOR_MINUTES = 240;
 /** A cost counts half after a day of minutes in which something was at stake. */
@@ -36,17 +38,35 @@ const KEEP_PER_MINUTE = 0.5 ** (1 / 1440);
 /** The average over all categories is of about that many minutes. */
 const POOL_KEEP = 1 - 1 / 1000;
 
+/** Which simple policies want it there in a minute: a bit each, in the order of `EXPERT_NAMES`. */
+export type Votes = number;
+const ALL_VOTES: Votes = 2 ** EXPERTS - 2;
+
+/** `idleMinutes` since the last arrival, at least 1. */
+export function votesOf(idleMinutes: number, leadMinutes: number, idle: IdleTimes): Votes {
+  let votes = wants(idle.window, idleMinutes, leadMinutes) ? 1 << HISTOGRAM : 0;
+  for (let i = KEEP_ALIVES.length - 1; i >= 0 && idleMinutes <= (KEEP_ALIVES[i] ?? 0); i--)
+    votes |= 2 << i;
+  return votes;
+}
+
+/** Whether all simple policies want what the program wants. */
+export function unanimous(programActs: boolean, votes: Votes): boolean {
+  return votes === (programActs ? ALL_VOTES : 0);
+}
+
 /** One minute of one category that is over. */
 export type MixedMinute = {
   arrived: boolean;
-  /** Minutes since the last arrival before this minute; at least 1. */
-  idleMinutes: number;
+  /** As it began. */
+  votes: Votes;
   economics: Economics;
   /** The program's decisions at the start of the minute, for what is ready and for what is absent. */
   program: { acts(ready: boolean): boolean };
 };
 
-type Category = {
+/** One category in one mixture: who is mixed for it, and with what experience. */
+export type MixedCategory = {
   costs: Float64Array;
   /** Of each expert's environment on paper: minutes until it is ready; −1 = absent. */
   untilReady: Int16Array;
@@ -61,7 +81,7 @@ export type MixtureState = {
 };
 
 export class Mixture {
-  #categories = new Map<string, Category>();
+  #categories = new Map<string, MixedCategory>();
   readonly #pool = new Float64Array(EXPERTS);
   #poolMinutes = 0;
   /** What the average over all categories counts, by expert. */
@@ -70,24 +90,50 @@ export class Mixture {
   #pendingMinutes = 0;
   readonly #weights = new Float64Array(EXPERTS);
 
-  /** Who has a say now, `idleMinutes` after the last arrival. */
-  support(key: string, idleMinutes: number, leadMinutes: number, idle: IdleTimes): Support {
-    const weights = this.weights(key);
+  /** Known from its first arrival on, which made its environment; until `retain` or `restore`. */
+  category(key: string): MixedCategory {
+    let category = this.#categories.get(key);
+    if (!category) {
+      const untilReady = new Int16Array(EXPERTS);
+      category = { costs: new Float64Array(EXPERTS), untilReady, allUntilReady: 0 };
+      this.#categories.set(key, category);
+    }
+    return category;
+  }
+
+  /** Who has a say now. */
+  support(category: MixedCategory, votes: Votes): Support {
+    const weights = this.weights(category);
     let wanted = 0;
-    for (let e = 1; e < EXPERTS; e++)
-      if (expertWants(e, idleMinutes, leadMinutes, idle)) wanted += weights[e] ?? 0;
+    for (let e = 1; e < EXPERTS; e++) if ((votes >> e) & 1) wanted += weights[e] ?? 0;
     return { program: weights[PROGRAM] ?? 0, wanted };
   }
 
+  /** `carried` by those who have a say now. */
+  carries(category: MixedCategory, programActs: boolean, votes: Votes): boolean {
+    const { costs } = category;
+    const prior = this.#prior;
+    const yes = votes | (programActs ? 1 << PROGRAM : 0);
+    let leastYes = Number.POSITIVE_INFINITY;
+    let leastNo = Number.POSITIVE_INFINITY;
+    for (let e = 0; e < EXPERTS; e++) {
+      const cost = (costs[e] ?? 0) + (prior[e] ?? 0);
+      if ((yes >> e) & 1) leastYes = Math.min(leastYes, cost);
+      else leastNo = Math.min(leastNo, cost);
+    }
+    if (Math.abs(leastYes - leastNo) > OUTWEIGHED) return leastYes < leastNo;
+    return carried(programActs, this.support(category, votes));
+  }
+
   /** By expert, in the order of `EXPERT_NAMES`; sums to 1. The array is reused by the next call. */
-  weights(key: string): Float64Array {
-    const costs = this.#categories.get(key)?.costs;
+  weights({ costs }: MixedCategory): Float64Array {
     const weights = this.#weights;
+    const prior = this.#prior;
     let least = Number.POSITIVE_INFINITY;
     for (let e = 0; e < EXPERTS; e++) {
-      const cost = (costs?.[e] ?? 0) + (this.#prior[e] ?? 0);
+      const cost = (costs[e] ?? 0) + (prior[e] ?? 0);
       weights[e] = cost;
-      least = Math.min(least, cost);
+      if (cost < least) least = cost;
     }
     let sum = 0;
     for (let e = 0; e < EXPERTS; e++) {
@@ -103,37 +149,38 @@ export class Mixture {
   }
 
   /** Runs every expert through the minute on paper. Once per category and minute, in order. */
-  settle(key: string, minute: MixedMinute, idle: IdleTimes): void {
-    const { economics, arrived, idleMinutes } = minute;
+  settle(category: MixedCategory, minute: MixedMinute): void {
+    const { economics, arrived, votes } = minute;
     if (economics.missCost <= 0) return;
-    const category = this.#categoryOf(key);
     this.#pendingMinutes++;
-    if (nothingAtStake(category, minute, idle)) return;
+    if (nothingAtStake(category, minute)) return;
+    const { costs, untilReady } = category;
+    const pending = this.#pending;
     const lead = Math.max(1, Math.ceil(economics.leadMinutes));
+    const holdShare = economics.holdCost / economics.missCost;
+    const startShare = economics.startCost / economics.missCost;
+    let all: number | null = null;
     for (let e = 0; e < EXPERTS; e++) {
-      let until = category.untilReady[e] ?? -1;
-      let cost = 0;
+      let until = untilReady[e] ?? -1;
+      let share = 0;
       const want =
-        e === PROGRAM
-          ? until > 0 || minute.program.acts(until === 0)
-          : expertWants(e, idleMinutes, lead, idle);
+        e === PROGRAM ? until > 0 || minute.program.acts(until === 0) : ((votes >> e) & 1) === 1;
       if (until === 0 && !want) until = -1;
       else if (until < 0 && want) {
         until = lead;
-        cost += economics.startCost;
+        share += startShare;
       }
       if (arrived) {
-        if (until !== 0) cost += economics.missCost;
-      } else if (until >= 0) cost += economics.holdCost;
+        if (until !== 0) share++;
+      } else if (until >= 0) share += holdShare;
       if (until > 0) until--;
       if (arrived) until = until < 0 ? lead - 1 : until;
-      category.untilReady[e] = until;
-      const share = cost / economics.missCost;
-      category.costs[e] = (category.costs[e] ?? 0) * KEEP_PER_MINUTE + share;
-      this.#pending[e] = (this.#pending[e] ?? 0) + share;
+      untilReady[e] = until;
+      all = e === 0 || until === all ? until : null;
+      costs[e] = (costs[e] ?? 0) * KEEP_PER_MINUTE + share;
+      pending[e] = (pending[e] ?? 0) + share;
     }
-    const [first = 0] = category.untilReady;
-    category.allUntilReady = category.untilReady.every((until) => until === first) ? first : null;
+    category.allUntilReady = all;
   }
 
   /** All categories have settled the minute: what it cost on average becomes the prior. */
@@ -165,54 +212,18 @@ export class Mixture {
     this.#setPrior();
     this.#categories = new Map();
     for (const [key, costs] of Object.entries(state.categories))
-      this.#categoryOf(key).costs.set(costs.slice(0, EXPERTS));
+      this.category(key).costs.set(costs.slice(0, EXPERTS));
   }
 
   #setPrior(): void {
     const weight = this.#poolMinutes > 0 ? PRIOR_MINUTES / this.#poolMinutes : 0;
     for (let e = 0; e < EXPERTS; e++) this.#prior[e] = weight * (this.#pool[e] ?? 0);
   }
-
-  #categoryOf(key: string): Category {
-    let category = this.#categories.get(key);
-    if (!category) {
-      // A category is known from its first arrival on, which made its environment.
-      const untilReady = new Int16Array(EXPERTS);
-      category = { costs: new Float64Array(EXPERTS), untilReady, allUntilReady: 0 };
-      this.#categories.set(key, category);
-    }
-    return category;
-  }
 }
 
 /** All have it ready, keep it and it is used; or none has it, none loads it, and nothing comes. */
-function nothingAtStake(category: Category, minute: MixedMinute, idle: IdleTimes): boolean {
-  const { arrived, idleMinutes, economics, program } = minute;
+function nothingAtStake(category: MixedCategory, minute: MixedMinute): boolean {
+  const { arrived, votes, program } = minute;
   if (category.allUntilReady !== (arrived ? 0 : -1)) return false;
-  return (
-    unanimous(arrived, idleMinutes, economics.leadMinutes, idle) &&
-    program.acts(arrived) === arrived
-  );
-}
-
-/** Whether all simple policies want what the program wants. */
-export function unanimous(
-  programActs: boolean,
-  idleMinutes: number,
-  leadMinutes: number,
-  idle: IdleTimes,
-): boolean {
-  for (let e = 1; e < EXPERTS; e++)
-    if (expertWants(e, idleMinutes, leadMinutes, idle) !== programActs) return false;
-  return true;
-}
-
-function expertWants(
-  expert: number,
-  idleMinutes: number,
-  leadMinutes: number,
-  idle: IdleTimes,
-): boolean {
-  if (expert === HISTOGRAM) return wants(idle.window, idleMinutes, leadMinutes);
-  return idleMinutes <= (KEEP_ALIVES[expert - 1] ?? 0);
+  return unanimous(arrived, votes) && program.acts(arrived) === arrived;
 }

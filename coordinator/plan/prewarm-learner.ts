@@ -5,7 +5,7 @@
  */
 import { PROGRAM_ALONE, type Support } from "./decide.ts";
 import { IdleTimes } from "./keep-alive.ts";
-import type { MixtureState } from "./mixture.ts";
+import { type MixtureState, votesOf } from "./mixture.ts";
 import { Prewarm, viewOf } from "./prewarm.ts";
 import {
   economicsAt,
@@ -58,10 +58,11 @@ export class PrewarmLearner {
     this.#stakes.set(key, stakes);
     const lane = this.#lanes.get(key);
     if (lane && minute > lane.last) {
-      const view = viewOf(hazardPerMinute, minute - lane.last, lane.idle);
+      const view = viewOf(hazardPerMinute, minute - lane.last, lane.idle, stakes.leadMinutes);
       if (this.#oneMinute === 0) this.#setUnit();
       if (this.#scale.decide(key, view, stakes)) this.#scale.settle(key, arrived);
-      this.#prewarm.settle(key, view, economicsAt(over.memoryGbHour, stakes), arrived);
+      const economics = economicsAt(over.memoryGbHour, stakes);
+      this.#prewarm.settle(this.#prewarm.category(key), view, economics, arrived);
     }
     if (arrived) this.#arrived(key, minute);
   }
@@ -78,7 +79,7 @@ export class PrewarmLearner {
     const lane = this.#lanes.get(key);
     if (!lane) return PROGRAM_ALONE;
     const idleMinutes = Math.max(1, now - Math.max(last, lane.last));
-    return this.#prewarm.support(key, { idleMinutes, idle: lane.idle }, leadMinutes);
+    return this.#prewarm.support(key, votesOf(idleMinutes, leadMinutes, lane.idle));
   }
 
   /** By `EXPERT_NAMES`. */

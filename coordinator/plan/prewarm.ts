@@ -4,9 +4,16 @@
  * (mixture.ts). One `Prewarm` is one configuration of it; the live planner's, those of the price
  * scale and those of a backtest are the same code.
  */
-import { carried, type Economics, paysNow, type Support, shouldHold } from "./decide.ts";
+import { type Economics, paysNow, type Support, shouldHold } from "./decide.ts";
 import type { IdleTimes } from "./keep-alive.ts";
-import { Mixture, type MixtureState, unanimous } from "./mixture.ts";
+import {
+  type MixedCategory,
+  Mixture,
+  type MixtureState,
+  unanimous,
+  type Votes,
+  votesOf,
+} from "./mixture.ts";
 
 /** One category at the start of a minute: all that a decision about it looks at. */
 export type View = {
@@ -17,17 +24,19 @@ export type View = {
   /** Largest of them. */
   readonly peak: number;
   /** Minutes since the last arrival; at least 1. */
-  idleMinutes: number;
-  idle: IdleTimes;
+  readonly idleMinutes: number;
+  readonly votes: Votes;
 };
 
 export function viewOf(
   hazardPerMinute: ArrayLike<number>,
   idleMinutes: number,
   idle: IdleTimes,
+  leadMinutes: number,
 ): View {
   const next = hazardPerMinute[0] ?? 0;
-  return { next, hazardPerMinute, peak: peakOf(hazardPerMinute), idleMinutes, idle };
+  const votes = votesOf(idleMinutes, leadMinutes, idle);
+  return { next, hazardPerMinute, peak: peakOf(hazardPerMinute), idleMinutes, votes };
 }
 
 export function peakOf(hazardPerMinute: ArrayLike<number>): number {
@@ -36,18 +45,28 @@ export function peakOf(hazardPerMinute: ArrayLike<number>): number {
   return peak;
 }
 
-/** The program's two answers about one view, each computed once. */
-class Program {
-  readonly #view: View;
-  readonly #economics: Economics;
-  #keep: boolean | undefined;
-  #start: boolean | undefined;
+/** One category in one `Prewarm`: its part of the mixture, and the program's answers about a view. */
+export class Prewarmed {
+  readonly mixed: MixedCategory;
+  #view: View | null = null;
+  #economics: Economics | null = null;
+  #keep: boolean | null = null;
+  #start: boolean | null = null;
 
-  constructor(view: View, economics: Economics) {
-    this.#view = view;
-    this.#economics = economics;
+  constructor(mixed: MixedCategory) {
+    this.mixed = mixed;
   }
 
+  /** The minute that `acts` is asked about from now on, at the economics it began with. */
+  look(view: View, economics: Economics): void {
+    if (this.#view === view) return;
+    this.#view = view;
+    this.#economics = economics;
+    this.#keep = null;
+    this.#start = null;
+  }
+
+  /** Whether the program holds what is ready, or starts what is absent; computed once each. */
   acts(ready: boolean): boolean {
     if (ready) {
       this.#keep ??= this.#ask(true);
@@ -58,58 +77,61 @@ class Program {
   }
 
   #ask(ready: boolean): boolean {
+    const view = this.#view;
+    const economics = this.#economics;
+    if (!view || !economics) return false;
     // What pays in this very minute needs no look at the later ones.
-    if (ready && paysNow(this.#view.next, this.#economics)) return true;
-    const { hazardPerMinute, peak } = this.#view;
-    return shouldHold(hazardPerMinute, peak, ready, this.#economics);
+    if (ready && paysNow(view.next, economics)) return true;
+    return shouldHold(view.hazardPerMinute, view.peak, ready, economics);
   }
 }
 
-type Asked = { view: View; economics: Economics; program: Program };
-
 export class Prewarm {
   readonly #mixture = new Mixture();
-  /** Views that decisions were made on, until their minute is over. */
-  readonly #asked = new Map<string, Asked>();
+  readonly #categories = new Map<string, Prewarmed>();
+
+  /** For `wants` and `settle`, until it is dropped by `retain` or `restore`. */
+  category(key: string): Prewarmed {
+    let category = this.#categories.get(key);
+    if (!category) {
+      category = new Prewarmed(this.#mixture.category(key));
+      this.#categories.set(key, category);
+    }
+    return category;
+  }
 
   /** Who has a say about a category now. */
-  support(
-    key: string,
-    { idleMinutes, idle }: Pick<View, "idleMinutes" | "idle">,
-    leadMinutes: number,
-  ): Support {
-    return this.#mixture.support(key, idleMinutes, leadMinutes, idle);
+  support(key: string, votes: Votes): Support {
+    return this.#mixture.support(this.#mixture.category(key), votes);
   }
 
   /** By `EXPERT_NAMES`; a copy. */
   weights(key: string): Float64Array {
-    return this.#mixture.weights(key).slice();
+    return this.#mixture.weights(this.#mixture.category(key)).slice();
   }
 
   /** Whether it shall be there in this minute: held if it is ready, else loaded from now on. */
-  wants(key: string, view: View, economics: Economics, ready: boolean): boolean {
-    const { program } = this.#ask(key, view, economics);
-    const acts = program.acts(ready);
-    const { idleMinutes, idle } = view;
-    const { leadMinutes } = economics;
+  wants(category: Prewarmed, view: View, economics: Economics, ready: boolean): boolean {
+    category.look(view, economics);
+    const acts = category.acts(ready);
     // Where all agree nobody has to be weighed.
-    if (unanimous(acts, idleMinutes, leadMinutes, idle)) return acts;
-    return carried(acts, this.#mixture.support(key, idleMinutes, leadMinutes, idle));
+    if (unanimous(acts, view.votes)) return acts;
+    return this.#mixture.carries(category.mixed, acts, view.votes);
   }
 
   /** The minute that begins with this view is over. Once per category and minute, in order. */
-  settle(key: string, view: View, economics: Economics, arrived: boolean): void {
-    const { program } = this.#ask(key, view, economics);
-    const { idleMinutes, idle } = view;
-    this.#mixture.settle(key, { arrived, idleMinutes, economics, program }, idle);
+  settle(category: Prewarmed, view: View, economics: Economics, arrived: boolean): void {
+    category.look(view, economics);
+    const { votes } = view;
+    this.#mixture.settle(category.mixed, { arrived, votes, economics, program: category });
   }
 
   endMinute(): void {
-    this.#asked.clear();
     this.#mixture.endMinute();
   }
 
   retain(keys: ReadonlySet<string>): void {
+    for (const key of this.#categories.keys()) if (!keys.has(key)) this.#categories.delete(key);
     this.#mixture.retain(keys);
   }
 
@@ -118,14 +140,7 @@ export class Prewarm {
   }
 
   restore(state: MixtureState): void {
+    this.#categories.clear();
     this.#mixture.restore(state);
-  }
-
-  #ask(key: string, view: View, economics: Economics): Asked {
-    const known = this.#asked.get(key);
-    if (known?.view === view) return known;
-    const asked = { view, economics, program: new Program(view, economics) };
-    this.#asked.set(key, asked);
-    return asked;
   }
 }

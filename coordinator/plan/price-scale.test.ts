@@ -19,7 +19,7 @@ function seen(categories: number, minutes: number): PriceScale {
   for (let minute = 1; minute < minutes; minute++) {
     for (const one of state) {
       const { key, rate, hazardPerMinute, idle } = one;
-      const view = viewOf(hazardPerMinute, minute - one.last, idle);
+      const view = viewOf(hazardPerMinute, minute - one.last, idle, STAKES.leadMinutes);
       scale.decide(key, view, STAKES);
       const arrived = random.next() < rate;
       scale.settle(key, arrived);
@@ -46,7 +46,7 @@ test("price scale: knows no price before anything was held", () => {
 
 test("price scale: takes no more categories than its bound (one over)", () => {
   const scale = new PriceScale({ categoriesMax: 1 });
-  const view = viewOf([0.5], 1, new IdleTimes());
+  const view = viewOf([0.5], 1, new IdleTimes(), STAKES.leadMinutes);
   expect(scale.decide("w/a", view, STAKES)).not.toBeNull();
   expect(scale.decide("w/b", view, STAKES)).toBeNull();
   scale.retain(new Set(["w/b"]));

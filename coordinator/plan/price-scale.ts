@@ -7,7 +7,7 @@
  * worth. A scale in cost units would have to follow every change of what misses cost.
  */
 import type { Economics } from "./decide.ts";
-import { Prewarm, type View } from "./prewarm.ts";
+import { Prewarm, type Prewarmed, type View } from "./prewarm.ts";
 
 /** From what is hardly worth keeping to a start that must not happen. */
 export const WORTHS = [2.5, 5, 10, 20, 40, 63, 100, 160, 320, 640] as const;
@@ -64,6 +64,8 @@ export function passed(untilReady: number, arrived: boolean, leadMinutes: number
 
 type Point = { worthMinutes: number; prewarm: Prewarm; gbMinutes: number };
 type Category = {
+  /** By point of the scale, as are the next three. */
+  prewarmed: readonly Prewarmed[];
   untilReady: Int16Array;
   wanted: Uint8Array;
   view: View;
@@ -74,7 +76,7 @@ type Category = {
 
 export type PriceScaleOptions = {
   keepAliveMinutes: number;
-  /** Raised: exacter, and slower by about 15 µs per category and minute. */
+  /** Raised: exacter, and slower by about 5 µs per category and minute. */
   categoriesMax: number;
 };
 export const DEFAULT_PRICE_SCALE: PriceScaleOptions = { keepAliveMinutes: 10, categoriesMax: 500 };
@@ -111,29 +113,34 @@ export class PriceScale {
   decide(key: string, view: View, stakes: Stakes): Uint8Array | null {
     const category = this.#categoryOf(key, view, stakes);
     if (!category) return null;
-    for (const [p, { prewarm }] of this.#points.entries()) {
-      const untilReady = category.untilReady[p] ?? ABSENT;
+    const { prewarmed, wanted, untilReady } = category;
+    for (let p = 0; p < this.#points.length; p++) {
+      const point = this.#points[p];
       const economics = category.economics[p];
-      if (!economics) continue;
-      const wanted = untilReady > 0 || prewarm.wants(key, view, economics, untilReady === 0);
-      category.wanted[p] = wanted ? 1 : 0;
-      category.untilReady[p] = decided(untilReady, wanted, stakes.leadMinutes);
+      const own = prewarmed[p];
+      if (!point || !economics || !own) continue;
+      const until = untilReady[p] ?? ABSENT;
+      const wants = until > 0 || point.prewarm.wants(own, view, economics, until === 0);
+      wanted[p] = wants ? 1 : 0;
+      untilReady[p] = decided(until, wants, stakes.leadMinutes);
     }
-    return category.wanted;
+    return wanted;
   }
 
   /** The minute that `decide` was asked for is over. */
   settle(key: string, arrived: boolean): void {
     const category = this.#categories.get(key);
     if (!category) return;
-    const { view, stakes } = category;
-    for (const [p, point] of this.#points.entries()) {
+    const { view, stakes, prewarmed, untilReady } = category;
+    for (let p = 0; p < this.#points.length; p++) {
+      const point = this.#points[p];
       const economics = category.economics[p];
-      if (!economics) continue;
-      point.prewarm.settle(key, view, economics, arrived);
-      const untilReady = category.untilReady[p] ?? ABSENT;
-      if (untilReady >= 0 || arrived) point.gbMinutes += stakes.memoryGb;
-      category.untilReady[p] = passed(untilReady, arrived, stakes.leadMinutes);
+      const own = prewarmed[p];
+      if (!point || !economics || !own) continue;
+      point.prewarm.settle(own, view, economics, arrived);
+      const until = untilReady[p] ?? ABSENT;
+      if (until >= 0 || arrived) point.gbMinutes += stakes.memoryGb;
+      untilReady[p] = passed(until, arrived, stakes.leadMinutes);
     }
     if (arrived || view.idleMinutes <= this.#options.keepAliveMinutes)
       this.#fixedGbMinutes += stakes.memoryGb;
@@ -177,7 +184,8 @@ export class PriceScale {
       // It is known from its first arrival on, which has loaded it.
       const untilReady = new Int16Array(this.#points.length).fill(stakes.leadMinutes - 1);
       const wanted = new Uint8Array(this.#points.length);
-      category = { untilReady, wanted, view, stakes, unit: Number.NaN, economics: [] };
+      const prewarmed = this.#points.map(({ prewarm }) => prewarm.category(key));
+      category = { prewarmed, untilReady, wanted, view, stakes, unit: Number.NaN, economics: [] };
       this.#categories.set(key, category);
     }
     category.view = view;
