@@ -12,7 +12,12 @@ function weightsOf(combination: Combination, awake = [1, 1, 1]): number[] {
 }
 
 /** Rounds in which expert e forecasts `forecasts[e]` and 10 comes; mean absolute loss. */
-function play(combination: Combination, forecasts: readonly number[], rounds: number): number {
+function play(
+  combination: Combination,
+  forecasts: readonly number[],
+  rounds: number,
+  bins = 1,
+): number {
   const rows = Float64Array.from({ length: 3 * L }, (_, i) => forecasts[Math.floor(i / L)] ?? 0);
   const mixed = new Float64Array(L);
   let loss = 0;
@@ -21,7 +26,7 @@ function play(combination: Combination, forecasts: readonly number[], rounds: nu
     combination.combine(combination.learning, 0, rows, 0, mixed, 0);
     loss += Math.abs(10 - (mixed[4] ?? Number.NaN));
     const gradients = mixed.map((value) => Math.sign(value - 10));
-    combination.learn(0, gradients, mixed, 0, rows, 0);
+    combination.learn(0, gradients, mixed, 0, rows, 0, bins);
   }
   return loss / rounds;
 }
@@ -31,7 +36,7 @@ test("combination: weights are those of the awake and sum to one (whatever was l
   const round = fc.tuple(forecast, forecast, fc.double({ min: -50, max: 50, noNaN: true }));
   fc.assert(
     fc.property(fc.array(round, { maxLength: 20 }), (rounds) => {
-      const combination = new Combination(1, [1, 2, 3], 1);
+      const combination = new Combination(1, [1, 2, 3]);
       for (const forecasts of rounds) play(combination, forecasts, 1);
       const weights = weightsOf(combination, [1, 0, 1]);
       expect(weights[1]).toBe(0);
@@ -41,19 +46,28 @@ test("combination: weights are those of the awake and sum to one (whatever was l
 });
 
 test("combination: comes near the best expert, and does not listen to the worst", () => {
-  const combination = new Combination(1, [1, 1, 1], 1);
+  const combination = new Combination(1, [1, 1, 1]);
   expect(play(combination, [10.5, 30, 40], 400)).toBeLessThan(1.5);
   expect(weightsOf(combination)[0]).toBeGreaterThan(0.9);
 });
 
 test("combination: turns to another expert when the best one fails", () => {
-  const combination = new Combination(1, [1, 1, 1], 1);
+  const combination = new Combination(1, [1, 1, 1]);
   play(combination, [10.2, 14, 30], 300);
   expect(play(combination, [30, 10.2, 14], 600)).toBeLessThan(4);
 });
 
+test("combination: turns to another expert later when a round is worth fewer bins", () => {
+  const turned = [1, 0.1].map((bins) => {
+    const combination = new Combination(1, [1, 1, 1]);
+    play(combination, [10.2, 14, 30], 1500, bins);
+    return play(combination, [30, 10.2, 14], 600, bins);
+  });
+  expect(turned[1]).toBeGreaterThan(1.2 * (turned[0] ?? Number.NaN));
+});
+
 test("combination: an expert that slept keeps its weight", () => {
-  const combination = new Combination(1, [1, 1, 1], 1);
+  const combination = new Combination(1, [1, 1, 1]);
   play(combination, [10.2, 14, 30], 300);
   const before = weightsOf(combination);
   play(combination, [Number.NaN, 14, Number.NaN], 100);

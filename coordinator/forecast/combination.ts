@@ -35,15 +35,10 @@ export class Combination {
   readonly #square: Float64Array;
   readonly #rates: Float64Array;
   readonly #scale: Float64Array;
-  readonly #fade: number;
   readonly #logExperts: number;
 
-  /**
-   * One set of weights for each of `groups`; `prior` has a weight for each expert. Of so many
-   * bins, one is learned from.
-   */
-  constructor(groups: number, prior: readonly number[], every: number) {
-    this.#fade = KEEP ** every;
+  /** One set of weights for each of `groups`; `prior` has a weight for each expert. */
+  constructor(groups: number, prior: readonly number[]) {
     const size = groups * prior.length * L;
     this.#groups = groups;
     this.#experts = prior.length;
@@ -142,6 +137,7 @@ export class Combination {
   /**
    * One round of a group. `gradients` are those of the loss at the combined forecast, by level; an
    * expert whose row is NaN slept. Experts' rows lie from `offset` on, combined ones from `at`.
+   * Earlier rounds fade as over so many `bins`.
    */
   learn(
     group: number,
@@ -150,9 +146,11 @@ export class Combination {
     at: number,
     forecasts: Float64Array,
     offset: number,
+    bins: number,
   ): void {
     const experts = this.#experts;
     const from = group * experts * L;
+    const fade = KEEP ** bins;
     const widest = BEST.fill(0);
     for (let e = 0; e < experts; e++) {
       const row = offset + e * L;
@@ -169,7 +167,7 @@ export class Combination {
       const scale = Math.max((scales[group * L + l] ?? 0) * GRADIENT_KEEP, size);
       const told = size > SIZE_MIN;
       if (told) scales[group * L + l] = scale;
-      KEEPS[l] = told ? this.#fade : 1;
+      KEEPS[l] = told ? fade : 1;
       GAINS[l] = told ? gradient / scale : 0;
     }
     const regrets = this.#regret;

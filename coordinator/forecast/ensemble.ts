@@ -8,7 +8,6 @@ import { Drift } from "./drift.ts";
 import { Errors, SPREAD_CUT, SPREAD_GAIN } from "./errors.ts";
 import { between, scoredDistances } from "./horizons.ts";
 import { INTERMITTENT, Intermittent } from "./intermittent.ts";
-import { Leader } from "./leader.ts";
 import { LEVELS } from "./levels.ts";
 import { locationsOf, writeLocations } from "./locations.ts";
 import type { Past } from "./model.ts";
@@ -29,10 +28,8 @@ const GROUP_DISTANCES = 5;
  */
 type Learning = { bins: number; rounds: number };
 const LEARNING: Learning = { bins: 1400, rounds: 500 };
-/** Where so many bins have no demand, the mix is held to its best expert. */
-const LEAN_QUIET = 0.75;
-/** Below it, who is best is of no use soon. */
-const LEARN_QUIET = LEAN_QUIET / 3;
+/** Where more bins have no demand, only those that have some let the mix forget. */
+const QUIET = 0.75;
 const EXACT = 1e-9;
 const OFFSET_GAIN = 1 / 200;
 const REGRESSION_PRIOR = 4;
@@ -61,7 +58,6 @@ export class Ensemble {
   readonly #offsets: Float64Array;
   readonly #spread: Float64Array;
   readonly #combination: Combination;
-  readonly #leader: Leader;
   /** Forecasts put aside, by origin and distance, and such as are free again. */
   readonly #pending = new Map<number, Pending>();
   readonly #free: Pending[] = [];
@@ -99,8 +95,7 @@ export class Ensemble {
       REGRESSION_PRIOR,
       ...INTERMITTENT.map(([, share]) => share),
     ];
-    this.#combination = new Combination(this.#groups, prior, this.#every);
-    this.#leader = new Leader(this.#groups, experts, this.#every);
+    this.#combination = new Combination(this.#groups, prior);
     const features = featureCount(seasons.length);
     this.#work = {
       features: new Float64Array(features),
@@ -109,7 +104,6 @@ export class Ensemble {
       awake: new Uint8Array(experts),
       combined: new Float64Array(L),
       gradients: new Float64Array(L),
-      slopes: new Float64Array(L),
     };
   }
 
@@ -153,8 +147,6 @@ export class Ensemble {
       this.#expertsAt(ahead, g, part, this.#work.experts, 0, null);
       const { experts, combined } = this.#work;
       this.#combination.combine(now, this.#group(g), experts, 0, combined, 0);
-      if (this.#intermittent.quiet > LEAN_QUIET)
-        this.#leader.lean(this.#group(g), experts, 0, combined, 0);
       this.#shift(ahead, g, part, this.#work.combined);
       for (let l = 0; l < L; l++) {
         out[(ahead - 1) * L + l] = this.signal.toCount(this.#work.combined[l] ?? 0);
@@ -235,11 +227,7 @@ export class Ensemble {
       const slot = this.#free.pop() ?? new Pending(this.names.length, this.#work.features.length);
       this.#pending.set(this.#slotOf(signal.n, g), slot);
       this.#expertsAt(ahead, g, 0, slot.experts, 0, slot);
-      const group = this.#group(g);
-      this.#combination.combine(learning, group, slot.experts, 0, slot.mixed, 0);
-      slot.combined.set(slot.mixed);
-      if (this.#intermittent.quiet > LEAN_QUIET)
-        this.#leader.lean(group, slot.experts, 0, slot.combined, 0);
+      this.#combination.combine(learning, this.#group(g), slot.experts, 0, slot.combined, 0);
     }
   }
 
@@ -331,18 +319,16 @@ export class Ensemble {
   #score(slot: Pending, g: number, z: number): void {
     const G = this.#distances.length;
     const { factor } = slot;
-    const { gradients, slopes } = this.#work;
+    const { gradients } = this.#work;
     for (let l = 0; l < L; l++) {
-      const combined = slot.mixed[l] ?? 0;
+      const combined = slot.combined[l] ?? 0;
       const slope = this.signal.slope(combined);
-      slopes[l] = slope;
       const exact = Math.abs(z - combined) < EXACT;
       gradients[l] = exact ? 0 : ((z < combined ? 1 : 0) - (LEVELS[l] ?? 0)) * slope;
     }
-    const group = this.#group(g);
-    this.#combination.learn(group, gradients, slot.mixed, 0, slot.experts, 0);
-    if (this.#intermittent.quiet > LEARN_QUIET)
-      this.#leader.learn(group, z, slopes, slot.mixed, 0, slot.experts, 0);
+    const { quiet } = this.#intermittent;
+    const bins = this.#every * (quiet > QUIET ? 1 - quiet : 1);
+    this.#combination.learn(this.#group(g), gradients, slot.combined, 0, slot.experts, 0, bins);
     this.#learnOffsets(slot, g, z);
     for (let e = 0; e <= this.#locations; e++) {
       const middle = slot.middles[e] ?? Number.NaN;
@@ -375,7 +361,6 @@ class Pending {
   origin = 0;
   readonly experts: Float64Array;
   readonly middles: Float64Array;
-  readonly mixed = new Float64Array(L);
   readonly combined = new Float64Array(L);
   readonly features: Float64Array;
 
