@@ -4,8 +4,16 @@ import { join } from "node:path";
 
 export type Sent = { to: string; status: number; bytes: number };
 
-/** Writes its configuration below `dir`; gives the command that serves `root` at `listen`. */
-export async function countingOrigin(dir: string, root: string, listen: string): Promise<string[]> {
+/**
+ * Writes its configuration below `dir`; gives the command that serves `root` at `listen`, each
+ * answer at a rate when one is given.
+ */
+export async function countingOrigin(
+  dir: string,
+  root: string,
+  listen: string,
+  bytesPerSecond = 0,
+): Promise<string[]> {
   await mkdir(dir, { recursive: true });
   await chmod(dir, 0o755);
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -17,7 +25,7 @@ export async function countingOrigin(dir: string, root: string, listen: string):
     http {
       log_format sent "$remote_addr $status $body_bytes_sent";
       access_log ${dir}/access.log sent; ${temporary}
-      keepalive_requests 100000;
+      keepalive_requests 100000; limit_rate ${bytesPerSecond};
       server { listen ${listen}; root ${root}; autoindex on; autoindex_format json; }
     }`;
   const file = join(dir, "nginx.conf");

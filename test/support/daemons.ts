@@ -13,6 +13,8 @@ import { FakeTerminal } from "./terminal.ts";
 
 export const ENTRY = new URL("../../packaging/prestage.mjs", import.meta.url).pathname;
 export const HOLDS_WITHIN_MS = 100_000;
+/** Of the agent's config; the site is told when it joins, too. */
+export type AgentSettings = { site?: string; [setting: string]: unknown };
 const ANY_PORT = { host: "127.0.0.1", port: 0 };
 
 export class Daemons {
@@ -77,11 +79,12 @@ export class Daemons {
   }
 
   /** Joins and starts each; resolves when all are connected. The settings go into its config. */
-  async startAgents(hosts: Readonly<Record<string, object>>): Promise<void> {
+  async startAgents(hosts: Readonly<Record<string, AgentSettings>>): Promise<void> {
     const { url } = JSON.parse(await readFile(this.context, "utf8"));
-    const start = async ([host, settings]: [string, object]) => {
+    const start = async ([host, settings]: [string, AgentSettings]) => {
       const { token } = await this.json<{ token: string }>(["join-token", "--host", host]);
-      const where = ["--coordinator", url, "--host", host, "--data", this.dataDir(host)];
+      const site = settings.site ? ["--site", settings.site] : [];
+      const where = ["--coordinator", url, "--host", host, "--data", this.dataDir(host), ...site];
       await this.json(["join", "--token-file", "-", ...where], `${token}\n`);
       await this.#start("agent", host, {
         coordinator: url,

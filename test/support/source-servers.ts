@@ -48,7 +48,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** Starts a program and waits until its port takes connections. */
-async function start(
+export async function startServer(
   name: string,
   args: string[],
   port: number,
@@ -76,7 +76,8 @@ async function start(
     said: () => said,
     stop: async () => {
       // The whole group: git daemon and nginx have children.
-      if (child.pid && child.exitCode === null) process.kill(-child.pid, "SIGKILL");
+      if (child.pid && child.exitCode === null && child.signalCode === null)
+        process.kill(-child.pid, "SIGKILL");
       await ended;
     },
   };
@@ -117,7 +118,7 @@ export async function startNginx(dir: string, root: string, htpasswd: string): P
       }
     }`;
   await writeFile(join(dir, "nginx.conf"), config);
-  return start("nginx", ["-e", join(dir, "error.log"), "-c", join(dir, "nginx.conf")], port);
+  return startServer("nginx", ["-e", join(dir, "error.log"), "-c", join(dir, "nginx.conf")], port);
 }
 
 /** An S3 store whose buckets are the folders below `root`. */
@@ -128,7 +129,7 @@ export async function startS3(
   const port = await freePort();
   const env = { ROOT_ACCESS_KEY: keys.access, ROOT_SECRET_KEY: keys.secret };
   const args = ["--port", `127.0.0.1:${port}`, "--region", keys.region, "posix", root];
-  return start("versitygw", args, port, env);
+  return startServer("versitygw", args, port, env);
 }
 
 /** `git daemon` that exports every repository below `root`. */
@@ -143,7 +144,7 @@ export async function startGitDaemon(root: string): Promise<RealServer> {
     `--base-path=${root}`,
     root,
   ];
-  return start("git", args, port);
+  return startServer("git", args, port);
 }
 
 /** git's smart HTTP, by `git http-backend` as a CGI; to `authorization` alone, if that is given. */
@@ -215,5 +216,5 @@ export async function startRsyncd(
   const config = `use chroot = no\nlog file = ${dir}/log\n[data]\npath = ${root}\nread only = yes\n${auth}`;
   await writeFile(join(dir, "rsyncd.conf"), config);
   const args = ["--daemon", "--no-detach", "--address=127.0.0.1", `--port=${port}`];
-  return start("rsync", [...args, `--config=${join(dir, "rsyncd.conf")}`], port);
+  return startServer("rsync", [...args, `--config=${join(dir, "rsyncd.conf")}`], port);
 }

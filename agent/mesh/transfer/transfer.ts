@@ -59,7 +59,7 @@ const STOP_MS = 700;
 /** So many units nobody free has are passed over in one step. */
 const MISSES_MAX = 512;
 /** How long a host that has too much to do is left alone, in typical times to an answer. */
-const BUSY_FACTOR = 2;
+const BUSY_FACTOR = 1;
 /** The same when it only said so while it told of a unit. */
 const TOLD_BUSY_FACTOR = 0.3;
 
