@@ -107,7 +107,7 @@ test("forecast files: one bad row is named, whichever it is (every kind of fault
 test("forecast files: forecasts are finite, not negative and in order (whatever was counted)", async () => {
   const value = fc.oneof(
     { weight: 3, arbitrary: fc.nat({ max: 9 }).map(String) },
-    fc.constantFrom("0", "", "NaN", "1e15", "1e-9", "0.5"),
+    fc.constantFrom("0", "", "NaN", "1e15", "1e-9", "1e-300", "0.5"),
   );
   await fc.assert(
     fc.asyncProperty(
@@ -123,7 +123,7 @@ test("forecast files: forecasts are finite, not negative and in order (whatever 
         }
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 60, examples: [[["5e-324", "1e14", "1e-300"], 60]] },
   );
 });
 

@@ -29,6 +29,8 @@ const TREND = { level: 0.8, slope: 0.15, damping: 0.9 } as const;
 const HEADROOM = 0.7;
 /** A bin counts no more towards the unit than so many times the median. */
 const UNIT_CUT = 20;
+/** So that the largest count over it, and what lies above that, are numbers still. */
+const UNIT_MIN = 1e-30;
 
 export class Signal {
   /** Bins seen. */
@@ -188,5 +190,5 @@ export function unitOf(counts: Float64Array): number {
   if (busy.length === 0) return 1;
   const cut = UNIT_CUT * (busy[busy.length >> 1] ?? 1);
   const sum = busy.reduce((total, count) => total + Math.min(count, cut), 0);
-  return Math.max(1e-300, (sum / busy.length) * LINEAR_SHARE);
+  return Math.max(UNIT_MIN, (sum / busy.length) * LINEAR_SHARE);
 }
