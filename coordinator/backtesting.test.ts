@@ -1,4 +1,7 @@
+import { Readable } from "node:stream";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { PrestageError } from "../shared/errors.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type Random, seededRandom } from "../shared/runtime/random.ts";
 import { GreedyDual, Lru } from "./backtest/caches.ts";
@@ -7,6 +10,7 @@ import { fixed, windowed } from "./backtest/policies.ts";
 import type { Row } from "./backtest/recorded.ts";
 import { prestagePolicies } from "./backtest-policies.ts";
 import { type BacktestRequest, backtest, DEFAULT_POLICIES } from "./backtesting.ts";
+import { readTrace } from "./demand/import.ts";
 import { IdleTimes } from "./plan/keep-alive.ts";
 
 const START_MS = Date.UTC(2026, 0, 5);
@@ -147,3 +151,36 @@ test("backtest: refuses what leaves nothing to count (a warm-up as long as the r
   );
   await expect(backtest(request([]), io())).rejects.toMatchObject({ code: "CONFIG_INVALID" });
 });
+
+const time = fc.oneof(
+  { weight: 3, arbitrary: fc.nat(5400).map((seconds) => `${1_704_067_200 + seconds}`) },
+  fc.constantFrom("", "NaN", "-1", "1e15", "tomorrow", "2024-01-01T00:07:00Z"),
+);
+const count = fc.oneof(
+  { weight: 4, arbitrary: fc.nat(50).map(String) },
+  fc.constantFrom("NaN", "-5", "1e15", "", "Infinity", "0.3", "x"),
+);
+const name = fc.constantFrom("a", "b", "", "a/b", "__proto__");
+const line = fc.oneof(
+  { weight: 6, arbitrary: fc.tuple(time, name, name, count).map((cells) => cells.join(",")) },
+  fc.string({ maxLength: 40 }),
+);
+
+test("backtest: figures that are numbers, or an error that says why (any lines in the file)", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(line, { maxLength: 40 }), async (lines) => {
+      const file = ["timestamp,workload,category,count", ...lines].join("\n");
+      const rows = readTrace(Readable.from([Buffer.from(file)]));
+      const over = { rows, report: rows.report, policies: ["prestage", "fixed:10"] };
+      const result = await backtest(request([], over), io()).catch((error: unknown) => error);
+      if (result instanceof PrestageError) return;
+      expect(result).toHaveProperty("frontiers");
+      const { frontiers } = result as Awaited<ReturnType<typeof backtest>>;
+      for (const { points } of frontiers)
+        for (const { cold, waste, loads } of points)
+          for (const figure of [cold, waste, loads])
+            expect(Number.isFinite(figure) && figure >= 0).toBe(true);
+    }),
+    { numRuns: 50 },
+  );
+}, 60_000);
