@@ -38,6 +38,16 @@ describe("announcer", () => {
     expect(sent).toHaveLength(5);
   });
 
+  test("says what changes together without waiting for a tick", async () => {
+    const { clock, announcer, sent } = fixture();
+    await announcer.tick();
+    await clock.advance(1_000);
+    announcer.changed(A);
+    announcer.changed(B);
+    await clock.advance(20);
+    expect(sent).toEqual([[], [A, B]]);
+  });
+
   test("does not wait with a version that is complete", async () => {
     const { clock, announcer, sent } = fixture();
     await announcer.tick();

@@ -13,6 +13,8 @@ const WHOLE_EVERY_MS = 30_000;
 const SPACING_MS = 300;
 /** The same when there is only more of what was said: neighbours hear of that directly. */
 const PROGRESS_SPACING_MS = 2_000;
+/** What changes within so long is said together. */
+const GATHER_MS = 10;
 
 export type AnnouncerDeps = {
   self: { host: string; site: string };
@@ -29,6 +31,7 @@ export class Announcer {
   #startedMs: number;
   readonly #changed = new Set<string>();
   readonly #progressed = new Set<string>();
+  #soon: (() => void) | null = null;
   #progressAtMs = 0;
   #sequence = 0;
   #wholeAtMs = 0;
@@ -46,6 +49,10 @@ export class Announcer {
 
   changed(manifestHash: string): void {
     this.#changed.add(manifestHash);
+    this.#soon ??= this.#deps.clock.after(GATHER_MS, () => {
+      this.#soon = null;
+      this.tick().catch((cause: unknown) => this.#deps.log.error({ cause }, "nothing announced"));
+    });
   }
 
   /** More of the version is here. */

@@ -18,6 +18,8 @@ export type HearingDeps = {
   members: () => ReadonlyMap<string, Member>;
   connected: (host: string) => boolean;
   dispatch: (event: TransferEvent) => void;
+  /** A neighbour fetches a version. */
+  fetches: (host: string, manifestHash: string) => void;
 };
 
 export class Hearing {
@@ -36,7 +38,7 @@ export class Hearing {
 
   /** By gossip of the site. */
   announcement(bytes: Uint8Array, from: string): void {
-    const { log, members, connected, dispatch } = this.#deps;
+    const { log, members, connected, dispatch, fetches } = this.#deps;
     const said = decodeAnnouncement(bytes);
     if (!said || said.host !== from || !members().has(from)) {
       log.warn({ from }, "announcement refused");
@@ -46,6 +48,7 @@ export class Hearing {
     const { whole, manifests } = said;
     const near = connected(from);
     dispatch({ type: "said", host: from, local: true, near, whole, manifests });
+    for (const { id, wanting } of manifests) if (near && wanting) fetches(from, id);
   }
 
   /** On a connection for chunks. */

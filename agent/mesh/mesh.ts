@@ -104,6 +104,10 @@ export class Mesh {
       members: () => this.#members,
       connected: (host) => this.#network.connectedHosts.includes(host),
       dispatch: (event) => this.#fetcher.dispatch(event),
+      // What comes here first is told there at once, and the other way round.
+      fetches: (host, hash) => {
+        if (this.#transfer.fetching(hash)) this.#exchange.meet(host);
+      },
     });
     this.#haves = new Haves({ clock, exchange: this.#exchange });
     const random = deps.random.fork("transfer");

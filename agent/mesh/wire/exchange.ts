@@ -72,6 +72,11 @@ export class Exchange {
     return peer !== undefined;
   }
 
+  /** Opens a connection to a host that will have to be told and asked, if there is none. */
+  meet(host: string): void {
+    if (this.#own(host) === undefined) this.#connect(host);
+  }
+
   /** Holds the background answers of a host to a rate, on this connection and those to come. */
   pace(host: string, bytesPerSecond: number): void {
     if (bytesPerSecond === PACE_MAX) this.#paces.delete(host);
