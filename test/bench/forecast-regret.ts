@@ -88,9 +88,13 @@ const all: [string, Past][] = positionals.length
     )
   : kinds.map((kind) => [kind, generated(kind)]);
 let worst = 0;
+let over = 0;
 for (const [name, past] of all) {
   const { ratio, best } = regret(past);
   worst = Math.max(worst, ratio);
+  if (ratio > LIMIT) over++;
   process.stdout.write(`${name.padEnd(32)} ${ratio.toFixed(3)} × ${best}\n`);
 }
-process.stdout.write(`worst of ${all.length}: ${worst.toFixed(3)} (limit ${LIMIT})\n`);
+process.stdout.write(
+  `worst of ${all.length}: ${worst.toFixed(3)} (limit ${LIMIT}), ${over} over the limit\n`,
+);
