@@ -60,7 +60,8 @@ export class Reader {
     { signal }: { signal: AbortSignal },
   ): AsyncGenerator<Uint8Array> {
     const { files } = await this.describe(manifestHash, { signal });
-    const file = files.find((f) => f.path === path);
+    const fileIndex = files.findIndex((f) => f.path === path);
+    const file = files[fileIndex];
     if (!file) throw new PrestageError("NOT_FOUND", `the version has no ${path}`);
     const { mesh } = this.#deps;
     const ensure = (inner: AbortSignal) =>
@@ -73,7 +74,7 @@ export class Reader {
         if (offset > to) return;
         if (end > from) {
           const small = file.bytes <= AHEAD_BYTES_MAX;
-          const what = { manifestHash, path, index, chunk, small };
+          const what = { manifestHash, fileIndex, index, chunk, small };
           const bytes = await this.#chunk(what, fetching, signal);
           yield bytes.subarray(Math.max(0, from - offset), Math.min(chunk.bytes, to + 1 - offset));
         }
@@ -85,7 +86,13 @@ export class Reader {
   }
 
   async #chunk(
-    what: { manifestHash: string; path: string; index: number; chunk: Chunk; small: boolean },
+    what: {
+      manifestHash: string;
+      fileIndex: number;
+      index: number;
+      chunk: Chunk;
+      small: boolean;
+    },
     fetching: Fetching,
     signal: AbortSignal,
   ): Promise<Uint8Array> {
@@ -97,8 +104,9 @@ export class Reader {
       const bytes = hot.get(chunk.hash) ?? (await store.readChunk(chunk.hash));
       if (bytes) return bytes;
       fetching.start();
-      const position = store.get(manifestHash)?.positionIn(what.path, what.index);
-      if (position !== undefined) fetcher.dispatch({ type: "read", id: manifestHash, position });
+      const first = store.get(manifestHash)?.firstOf(what.fileIndex);
+      if (first !== undefined)
+        fetcher.dispatch({ type: "read", id: manifestHash, position: first + what.index });
       const ahead = look === 0 && small ? await this.#ahead(manifestHash, chunk, signal) : null;
       if (ahead) return ahead;
       await Promise.race([fetching.arrived(), clock.sleep(LOOK_MS, { signal })]);

@@ -73,6 +73,7 @@ export function ignoreMissing(cause: unknown): null {
   throw cause;
 }
 
+/** Of a folder its names, of a file its content. */
 export async function syncFolder(disk: Disk, folder: string): Promise<void> {
   const handle = await disk.open(folder, "r");
   try {
@@ -84,17 +85,39 @@ export async function syncFolder(disk: Disk, folder: string): Promise<void> {
 
 /** Whole or not at all, also over a power cut. */
 export async function writeDurably(disk: Disk, path: string, text: string): Promise<void> {
+  await writeWhole(disk, path, text, { synced: true });
+  await syncFolder(disk, join(path, ".."));
+}
+
+/** Whole or not at all when this process ends; what `synced` gives makes it outlast the power. */
+export async function writeQuickly(
+  disk: Disk,
+  path: string,
+  text: string,
+): Promise<{ synced: () => Promise<void> }> {
+  await writeWhole(disk, path, text, { synced: false });
+  const synced = async () => {
+    for (const at of [path, join(path, "..")]) await syncFolder(disk, at);
+  };
+  return { synced };
+}
+
+async function writeWhole(
+  disk: Disk,
+  path: string,
+  text: string,
+  { synced }: { synced: boolean },
+): Promise<void> {
   const digest = createHash("sha256").update(text).digest("hex").slice(0, 8);
   const temporary = `${path}.${digest}.tmp`;
   const file = await disk.open(temporary, "w", 0o644);
   try {
     await file.writeFile(text);
-    await file.sync();
+    if (synced) await file.sync();
   } finally {
     await file.close();
   }
   await disk.rename(temporary, path);
-  await syncFolder(disk, join(path, ".."));
 }
 
 /**

@@ -16,6 +16,7 @@ import {
   removeFolder,
   syncFolder,
   writeDurably,
+  writeQuickly,
 } from "./disk.ts";
 import { FileHandles } from "./handles.ts";
 import { Intake } from "./intake.ts";
@@ -353,7 +354,10 @@ export class Store {
       await linkEqual(tree, (hash) => this.#places.get(hash) ?? []);
       const [last, elsewhere] = [this.#akin(tree), this.#elsewhere(tree)];
       await this.room.make(tree.ownBytes, wish, { last, elsewhere });
-      await writeDurably(disk, this.#manifestPath(signed.hash), JSON.stringify(signed));
+      // A request does not wait until the disk is done: a version begun is nothing to lose.
+      const text = JSON.stringify(signed);
+      const { synced } = await writeQuickly(disk, this.#manifestPath(signed.hash), text);
+      tree.founded(synced);
     } catch (cause) {
       await tree.remove(this.#path("trash", tree.hash)).catch(() => null); // at the next start
       throw this.#fault(cause);

@@ -66,6 +66,8 @@ export class Tree {
   #dirtyBytes = 0;
   #losses: number[] = [];
   #flushing: Promise<void> = Promise.resolve();
+  /** Makes durable that this version is here; null once it was done. */
+  #found: (() => Promise<void>) | null = null;
   /** Its way into place, while it is on it. */
   #moving: Promise<unknown> = Promise.resolve();
 
@@ -116,12 +118,6 @@ export class Tree {
 
   fileOf(position: number): number {
     return this.#fileOf[position] ?? -1;
-  }
-
-  /** Where a chunk of a file stands; undefined when there is no such file. */
-  positionIn(path: string, chunk: number): number | undefined {
-    const index = this.manifest.files.findIndex((f) => f.path === path);
-    return index < 0 ? undefined : this.firstOf(index) + chunk;
   }
 
   /** The position of a file's first chunk. */
@@ -213,6 +209,11 @@ export class Tree {
       this.#dirtied(position);
       this.#mark(position);
     }
+  }
+
+  /** The version stands in the store's folders; `synced` is called before any of it is relied on. */
+  founded(synced: () => Promise<void>): void {
+    this.#found = synced;
   }
 
   /** Writes verified bytes. True when the position was not held before. */
@@ -329,6 +330,8 @@ export class Tree {
     this.#dirtyBytes = 0;
     this.#unsyncedFolders = new Set();
     try {
+      await this.#found?.();
+      this.#found = null;
       const files = new Set(dirty.map((position) => this.fileOf(position)));
       const many = files.size + folders.size > SYNCED_SINGLY_MAX;
       if (!many || !(await this.#disk.syncAll(this.root))) {

@@ -1,4 +1,5 @@
 /** What is under way: by want, by host and by chunk, and how much of it is good. */
+import { Load } from "./load.ts";
 import type { Source } from "./sources.ts";
 import { type Flight, ORIGIN, type WantState } from "./wants.ts";
 
@@ -25,7 +26,7 @@ export class Flights {
   #slowMs = 0;
   /** When staging last made way for a request here. */
   yieldedMs = Number.NEGATIVE_INFINITY;
-  bytes = 0;
+  readonly load = new Load();
   origin = 0;
 
   constructor(source: (host: string) => Source | undefined) {
@@ -99,7 +100,7 @@ export class Flights {
     if (others) others.push(flight);
     else want.flights.set(unit, [flight]);
     want.rarity.remove(unit);
-    this.bytes += bytes;
+    this.load.begin(flight);
     this.#largestUnit = Math.max(this.#largestUnit, bytes);
     this.#source(from)?.asked(flight);
     if (from === ORIGIN) this.origin++;
@@ -114,16 +115,21 @@ export class Flights {
   }
 
   /** How long its host has given nothing, though it might have. */
-  silentMs({ from, sinceMs, background }: Flight, nowMs: number): number {
-    const answeredMs = this.#source(from)?.answeredMs ?? 0;
-    return nowMs - Math.max(sinceMs, answeredMs, background ? this.yieldedMs : 0);
+  silentMs(flight: Flight, nowMs: number): number {
+    const answeredMs = this.#source(flight.from)?.answeredMs ?? 0;
+    return Math.min(this.tookMs(flight, nowMs), nowMs - answeredMs);
+  }
+
+  /** How long it has been under way since it was last held back. */
+  tookMs({ sinceMs, background }: Flight, nowMs: number): number {
+    return nowMs - Math.max(sinceMs, background ? this.yieldedMs : 0);
   }
 
   /** Books it out; what did not come may be asked for again. */
   land(flight: Flight): void {
-    const { want, unit, bytes } = flight;
+    const { want, unit } = flight;
     if (!this.#all.delete(flight)) return;
-    this.bytes -= bytes;
+    this.load.end(flight);
     for (const position of flight.positions) {
       const hash = want.units.chunks[position]?.hash ?? "";
       const under = this.#chunks.get(hash) ?? 1;

@@ -109,7 +109,7 @@ export class Outside {
     const fetchers = this.#fetchers(want, nowMs);
     const fits = (s: Source) => want.foreground || !s.near;
     for (let i = Math.min(end, ORPHANS_MAX) - 1; i >= 0; i--) {
-      if (!this.#originFree(want, nowMs) && !this.#sources.anyFree(nowMs, fits)) break;
+      if (!this.#originFree(want, nowMs) && !this.#sources.anyFree(want, nowMs, fits)) break;
       const unit = rarity.at(i);
       const from = this.#whom(want, unit, fetchers, nowMs);
       if (from !== null) yield { unit, from };
@@ -162,8 +162,8 @@ export class Outside {
     const mine = () => this.#elected(fetchers, want, unit) === self;
     if (this.#sources.siteHas(id, unit, nowMs, foreground)) {
       // Who waits for it asks also those who would rather offer it.
-      if (foreground) return this.#sources.pickHolder(id, unit, nowMs)?.host ?? null;
-      const distant = this.#sources.pick(id, unit, nowMs, (s) => s.local && !s.near);
+      if (foreground) return this.#sources.pickHolder(want, unit, nowMs)?.host ?? null;
+      const distant = this.#sources.pick(want, unit, nowMs, (s) => s.local && !s.near);
       return distant && mine() ? distant.host : null;
     }
     if (!mine() || !this.#begun(want, nowMs)) return null;
@@ -173,7 +173,7 @@ export class Outside {
     const bytes = want.units.bytes(unit);
     if (!want.alone && !want.lead.allows(bytes, this.#underWay(want), nowMs)) return null;
     if (this.#originFree(want, nowMs)) return ORIGIN;
-    return this.#sources.pick(id, unit, nowMs, (s) => !s.local)?.host ?? null;
+    return this.#sources.pick(want, unit, nowMs, (s) => !s.local)?.host ?? null;
   }
 
   #elected(fetchers: string[], want: WantState, unit: number): string | null {

@@ -1,5 +1,6 @@
 /** What the transfer core knows of the hosts it may fetch from, and how much it asks of each. */
 import { Bitmap } from "./bitmap.ts";
+import { Load } from "./load.ts";
 import type { Reputation } from "./reputation.ts";
 import type { Flight, Listeners, SaidEvent, WantState } from "./wants.ts";
 
@@ -54,7 +55,7 @@ export class Source {
   number = -1;
   /** In no order. */
   readonly flights: Flight[] = [];
-  flightBytes = 0;
+  readonly #load = new Load();
   shunned = false;
   backoffUntilMs = 0;
   /** When it last answered anything. */
@@ -86,14 +87,9 @@ export class Source {
   }
 
   /** Whether it may be asked for one more unit now, `share` at once at most. */
-  free(nowMs: number, share = WINDOW_MAX): boolean {
-    const under = this.flights.length;
-    return (
-      under < share &&
-      under < this.#window &&
-      this.flightBytes < FLIGHT_BYTES_MAX &&
-      this.usable(nowMs)
-    );
+  free(nowMs: number, want: { foreground: boolean }, share = WINDOW_MAX): boolean {
+    const { units, bytes } = this.#load.seenBy(want);
+    return units < share && units < this.#window && bytes < FLIGHT_BYTES_MAX && this.usable(nowMs);
   }
 
   usable(nowMs: number): boolean {
@@ -111,7 +107,7 @@ export class Source {
 
   asked(flight: Flight): void {
     this.flights.push(flight);
-    this.flightBytes += flight.bytes;
+    this.#load.begin(flight);
   }
 
   /** No longer asked, answered or not. */
@@ -120,7 +116,7 @@ export class Source {
     if (at < 0) return;
     this.flights[at] = this.flights.at(-1) ?? flight;
     this.flights.pop();
-    this.flightBytes -= flight.bytes;
+    this.#load.end(flight);
   }
 
   /** It is no neighbour and was not heard for so long that it may be gone: nobody would tell. */
@@ -131,8 +127,8 @@ export class Source {
   }
 
   /** Lower is sooner done. */
-  costMs(bytes: number): number {
-    return (this.flightBytes + bytes) / this.#bytesPerMs;
+  costMs(bytes: number, want: { foreground: boolean }): number {
+    return (this.#load.seenBy(want).bytes + bytes) / this.#bytesPerMs;
   }
 
   noteOk(bytes: number, tookMs: number): void {
@@ -311,16 +307,17 @@ export class Sources {
   }
 
   /** Of the near hosts that have a unit and are free, the one that will be done with it soonest. */
-  soonest({ units, holders, share }: WantState, unit: number, nowMs: number): Source | null {
+  soonest(want: WantState, unit: number, nowMs: number): Source | null {
+    const { units, holders, share } = want;
     let best: Source | null = null;
     let bestMs = Number.POSITIVE_INFINITY;
     for (let n = holders.next(unit, 0); n >= 0; n = holders.next(unit, n + 1)) {
       const source = this.#numbered[n];
-      if (!source?.free(nowMs, share)) {
+      if (!source?.free(nowMs, want, share)) {
         holders.pass(n);
         continue;
       }
-      const costMs = source.costMs(units.bytes(unit));
+      const costMs = source.costMs(units.bytes(unit), want);
       if (costMs < bestMs) [best, bestMs] = [source, costMs];
     }
     return best;
@@ -366,20 +363,21 @@ export class Sources {
   }
 
   /** Who fits, has the unit and will be done with it soonest. */
-  pick(id: string, unit: number, nowMs: number, fits: (s: Source) => boolean): Source | null {
-    return this.#soonest(nowMs, (s) => fits(s) && s.has(id, unit) && !s.silent(id, nowMs));
+  pick(want: WantState, unit: number, nowMs: number, fits: (s: Source) => boolean): Source | null {
+    const { id } = want;
+    return this.#soonest(want, nowMs, (s) => fits(s) && s.has(id, unit) && !s.silent(id, nowMs));
   }
 
   /** The same of the site's hosts that hold it, whether they offered it or not. */
-  pickHolder(id: string, unit: number, nowMs: number): Source | null {
-    return this.#soonest(nowMs, (s) => s.local && s.holds(id, unit));
+  pickHolder(want: WantState, unit: number, nowMs: number): Source | null {
+    return this.#soonest(want, nowMs, (s) => s.local && s.holds(want.id, unit));
   }
 
-  #soonest(nowMs: number, fits: (s: Source) => boolean): Source | null {
+  #soonest(want: WantState, nowMs: number, fits: (s: Source) => boolean): Source | null {
     let best: Source | null = null;
     for (const source of this.#all.values()) {
-      if (!fits(source) || !source.free(nowMs)) continue;
-      if (!best || source.costMs(0) < best.costMs(0)) best = source;
+      if (!fits(source) || !source.free(nowMs, want)) continue;
+      if (!best || source.costMs(0, want) < best.costMs(0, want)) best = source;
     }
     return best;
   }
@@ -394,8 +392,8 @@ export class Sources {
     return false;
   }
 
-  anyFree(nowMs: number, fits: (s: Source) => boolean): boolean {
-    return this.#all.values().some((s) => fits(s) && s.free(nowMs));
+  anyFree(want: WantState, nowMs: number, fits: (s: Source) => boolean): boolean {
+    return this.#all.values().some((s) => fits(s) && s.free(nowMs, want));
   }
 
   /**

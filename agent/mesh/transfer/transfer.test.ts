@@ -68,6 +68,22 @@ test("transfer: staging that is held back for a request here is not taken for si
   expect(cancelled(24_000 + TRANSFER_DEFAULTS.peerTimeoutMs)).toBe(true);
 });
 
+test("transfer: a request asks for as much as ever (staging that is held back fills the window)", () => {
+  const requestsOf = (staged: number) => {
+    const t = core();
+    t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+    t.step(has("p", Bitmap.full(100)), 0);
+    const before = kinds(t.step({ type: "want", want: want(staged) }, 10));
+    expect(before.includes("request")).toBe(staged > 0);
+    const manifests = has("p", Bitmap.full(50)).manifests.map((m) => ({ ...m, id: "u" }));
+    t.step({ ...has("p", Bitmap.full(0)), manifests }, 15);
+    const urgent = want(50, { id: "u", foreground: true, chunks: chunks(150).slice(100) });
+    return kinds(t.step({ type: "want", want: urgent }, 20));
+  };
+  expect(requestsOf(100)).toEqual(requestsOf(0));
+  expect(requestsOf(0).length).toBeGreaterThan(2);
+});
+
 test("transfer: what is staged is asked for anew when a request needs it (also of another version)", () => {
   const t = core();
   t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);

@@ -301,7 +301,8 @@ export class Transfer {
       if (known.claims.size > 0) known.claims.delete(unit);
       if (!source.near) continue;
       want.gained(unit, source.number);
-      if (this.#full || !want.rarity.has(unit) || !source.free(nowMs, want.share)) continue;
+      if (this.#full(want) || !want.rarity.has(unit) || !source.free(nowMs, want, want.share))
+        continue;
       news = true;
       // All else that could be asked for is under way already.
       if (single && this.#allowed(want, unit, nowMs)) this.#launch(want, unit, host, nowMs);
@@ -357,8 +358,9 @@ export class Transfer {
     if (source) source.answeredMs = nowMs;
     if (flight) {
       if (result === "ok") {
-        if (source) this.#sources.delivered(source, flight.bytes, nowMs - flight.sinceMs);
-        this.#flights.note(flight.bytes, nowMs - flight.sinceMs);
+        const tookMs = this.#flights.tookMs(flight, nowMs);
+        if (source) this.#sources.delivered(source, flight.bytes, tookMs);
+        this.#flights.note(flight.bytes, tookMs);
         this.#outside.came(flight, nowMs);
       }
       this.#land(flight);
@@ -425,21 +427,22 @@ export class Transfer {
       // Who answers other requests gets to this one: a second answer would come for nothing.
       if ((want.flights.get(unit)?.length ?? 0) > 1) continue;
       if (this.#flights.silentMs(flight, nowMs) < patienceMs) continue;
-      const other = this.#sources.pick(want.id, unit, nowMs, (s) => s.near && s.host !== from);
+      const other = this.#sources.pick(want, unit, nowMs, (s) => s.near && s.host !== from);
       if (other && this.#allowed(want, unit, nowMs)) this.#launch(want, unit, other.host, nowMs);
     }
   }
 
-  get #full(): boolean {
-    return this.#flights.bytes >= Math.min(this.#flights.windowBytes, this.#o.flightBytesMax);
+  #full(want: WantState): boolean {
+    const { bytes } = this.#flights.load.seenBy(want);
+    return bytes >= Math.min(this.#flights.windowBytes, this.#o.flightBytesMax);
   }
 
   #schedule(nowMs: number): void {
-    if (this.#full || this.#ordered.length === 0) return;
-    const yielding = this.yields(nowMs);
+    let yields: boolean | null = null;
     for (const want of this.#ordered) {
-      if (this.#full) return;
-      if (!want.foreground && (yielding || !this.#budget.open(nowMs))) return;
+      if (this.#full(want)) return;
+      if (!want.foreground) yields ??= this.yields(nowMs);
+      if (!want.foreground && (yields || !this.#budget.open(nowMs))) return;
       this.#askNear(want, nowMs);
       this.#askOutside(want, nowMs);
     }
@@ -456,7 +459,7 @@ export class Transfer {
     for (let i = rarity.orphans; i < rarity.size && misses < MISSES_MAX; ) {
       const next = want.aboutToBeRead(read);
       const unit = next ?? rarity.at(i);
-      if (this.#full || !this.#allowed(want, unit, nowMs)) return;
+      if (this.#full(want) || !this.#allowed(want, unit, nowMs)) return;
       const source = this.#sources.soonest(want, unit, nowMs);
       if (source && this.#launch(want, unit, source.host, nowMs)) continue;
       if (next === null) i++;
@@ -468,7 +471,7 @@ export class Transfer {
   /** Asks beyond the neighbours for what none of them has, and for what a request cannot wait. */
   #askOutside(want: WantState, nowMs: number): void {
     for (const { unit, from } of this.#outside.choices(want, nowMs)) {
-      if (this.#full || !this.#allowed(want, unit, nowMs)) return;
+      if (this.#full(want) || !this.#allowed(want, unit, nowMs)) return;
       this.#launch(want, unit, from, nowMs);
     }
   }
