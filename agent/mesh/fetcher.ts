@@ -1,5 +1,6 @@
 /** Carries out what the transfer core decides: asks peers and the origin, verifies, stores. */
 import { hash as digest } from "node:crypto";
+import { PrestageError } from "../../shared/errors.ts";
 import { unreachable } from "../../shared/runtime/assert.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
@@ -9,6 +10,7 @@ import type { Steps } from "./steps.ts";
 import type { HotChunks } from "./store/hot-chunks.ts";
 import type { Provenance } from "./store/provenance.ts";
 import type { Store } from "./store/store.ts";
+import { UNIT_REQUESTS } from "./transfer/backlog.ts";
 import type { Transfer } from "./transfer/transfer.ts";
 import { Units } from "./transfer/units.ts";
 import { type Answer, type Effect, ORIGIN, type TransferEvent } from "./transfer/wants.ts";
@@ -63,10 +65,9 @@ const BESIDES_BYTES = 256 << 10;
 const DATA_SHARE = 0.985;
 /** What comes back for each byte sent: an empty frame for every other full one, and some more. */
 const ACK_SHARE = 0.03;
+const CHANGED = "origin changed since it was published";
 /** A request that gets nowhere holds nothing up for longer. */
 const BEGIN_MS_MAX = 3_000;
-/** Chunks of one unit asked of a peer at once. */
-const PIPELINED = 4;
 
 export class Fetcher {
   readonly #deps: FetcherDeps;
@@ -85,6 +86,8 @@ export class Fetcher {
   readonly #sent = { atMs: 0, bytes: 0, bytesPerSecond: 0 };
   /** Until when staging makes way for requests whose chunks are not asked for yet. */
   readonly #begun = new Set<{ untilMs: number }>();
+  /** What the origin of a version said last, by manifest, while it is wanted and does not give. */
+  readonly #originFailures = new Map<string, unknown>();
   readonly #rates = { peer: new Rate(), origin: new Rate() };
   readonly counters = {
     peerBytes: 0,
@@ -118,8 +121,17 @@ export class Fetcher {
     const { transfer, clock } = this.#deps;
     const nowMs = clock.monotonic();
     const effects = transfer.step(event, nowMs);
+    if (event.type === "unwant") this.#originFailures.delete(event.id);
     if (this.#makesWay(nowMs) !== this.#yields || event.type === "rate") this.#updatePaces();
     for (const effect of effects) this.#perform(effect);
+  }
+
+  /** Why nothing of a version comes. */
+  unavailable(manifestHash: string): PrestageError {
+    const cause = this.#originFailures.get(manifestHash);
+    const why = cause instanceof PrestageError ? `: ${cause.message}` : "";
+    const message = `no peer and no origin gives the missing chunks${why}`;
+    return new PrestageError("UNAVAILABLE", message, { cause });
   }
 
   /** Bytes per second while something was under way, recently. */
@@ -252,6 +264,7 @@ export class Fetcher {
         this.#underWay.get(key(effect.from, effect))?.abort(new Error("not needed"));
         return;
       case "complete":
+        this.#originFailures.delete(effect.id);
         this.#deps.onComplete(effect.id);
         return;
       case "shun":
@@ -296,7 +309,10 @@ export class Fetcher {
         ...(foreground ? {} : { pace: this.#reading }),
       });
     } catch (cause) {
-      if (!signal.aborted) this.#deps.log.warn({ cause, originUrl }, "origin fetch failed");
+      if (!signal.aborted) {
+        this.#deps.log.warn({ cause, originUrl }, "origin fetch failed");
+        this.#originFailures.set(id, cause);
+      }
       return "failed";
     }
   }
@@ -342,7 +358,7 @@ export class Fetcher {
           this.dispatch({ type: "part", id: asked.id, position, from });
       }
     };
-    await Promise.all(Array.from({ length: Math.min(PIPELINED, rest.length) }, lane));
+    await Promise.all(Array.from({ length: Math.min(UNIT_REQUESTS, rest.length) }, lane));
     return { result: failed() ?? "ok", lies: results.filter((r) => r === "bad").length };
   }
 
@@ -374,14 +390,17 @@ export class Fetcher {
     );
     if (!right) {
       this.counters.corruptChunks++;
-      const phrase =
-        from === ORIGIN ? "origin changed since it was published" : "wrong chunk received";
+      const phrase = from === ORIGIN ? CHANGED : "wrong chunk received";
       this.#deps.log.warn({ from, hash }, phrase);
+      if (from === ORIGIN)
+        this.#originFailures.set(asked.id, new PrestageError("CORRUPT", CHANGED));
       this.#deps.hot.pool.giveBack(bytes);
       return "bad";
     }
-    if (from === ORIGIN) this.counters.originBytes += bytes.length;
-    else this.counters.peerBytes += bytes.length;
+    if (from === ORIGIN) {
+      this.counters.originBytes += bytes.length;
+      this.#originFailures.delete(asked.id);
+    } else this.counters.peerBytes += bytes.length;
     if (asked.foreground) this.counters.foregroundBytes += bytes.length;
     let written: "new" | "held" | "nowhere";
     try {

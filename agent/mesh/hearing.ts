@@ -1,5 +1,6 @@
 /** What other members say they have, on its way to the transfer core; and what this host says. */
 import type { Member } from "../../shared/domain.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { Newest } from "./announcer.ts";
 import { askAround } from "./ask-around.ts";
@@ -13,6 +14,7 @@ import type { Have } from "./wire/frames.ts";
 import { decodeAnnouncement } from "./wire/gossip.ts";
 
 export type HearingDeps = {
+  clock: Clock;
   log: Log;
   site: string;
   members: () => ReadonlyMap<string, Member>;
@@ -66,8 +68,8 @@ export class Hearing {
     signal: AbortSignal,
   ): Promise<void> {
     const version = { id, publisher: store.get(id)?.manifest.publisher };
-    const { site, members, dispatch } = this.#deps;
-    const around = { members: members().values(), site, exchange };
+    const { clock, site, members, dispatch } = this.#deps;
+    const around = { members: members().values(), site, exchange, clock };
     for await (const { host, have } of askAround(version, around, signal)) {
       const manifests = [{ id, have, wanting: false, urgent: false, claims: [] }];
       dispatch({ type: "said", host, local: false, whole: false, manifests });

@@ -38,6 +38,8 @@ export class Interest {
   /** Why the last attempt failed. */
   code: string | null = null;
   #detail: string | undefined;
+  /** So much of it was here when no source gave the rest; null: some do, as far as is known. */
+  #stuckBytes: number | null = null;
   #told: Urgency | null = null;
   failures = 0;
   retryAtMs = 0;
@@ -51,6 +53,7 @@ export class Interest {
     this.retryAtMs = 0;
     this.code = null;
     this.#detail = undefined;
+    this.#stuckBytes = null;
   }
 
   get wanted(): boolean {
@@ -82,6 +85,7 @@ export class Interest {
     hold: HoldArtifact,
     tree: { active: boolean; bytesHave: number } | undefined,
   ): OrderState {
+    if (this.#stuckBytes !== null && tree && tree.bytesHave > this.#stuckBytes) this.retry();
     const state = tree?.active ? "done" : this.code ? "failed" : "pending";
     const failure = state === "failed" ? { code: this.code, detail: this.#detail } : { code: null };
     return { orderId: hold.orderId, state, ...failure, bytesDone: tree?.bytesHave ?? 0 };
@@ -89,12 +93,25 @@ export class Interest {
 
   /** Tries again later, the later the more often it failed; who waits is told. */
   failed(cause: unknown, nowMs: number, random: Random): void {
-    this.code = cause instanceof PrestageError ? cause.code : "UNAVAILABLE";
-    const words = cause instanceof PrestageError ? cause.message : undefined;
-    this.#detail = words?.slice(0, ORDER_DETAIL_MAX);
+    this.#says(cause);
+    this.#stuckBytes = null;
     const maxMs = this.code === "DISK_FULL" ? DISK_RETRY_MS : RETRY_MS_MAX;
     this.retryAtMs = nowMs + backoffMs(this.failures++, random, { baseMs: 1_000, maxMs });
     this.rejectAll(cause);
+  }
+
+  /** Who waits is told; its orders count as failed until more than these bytes are here. */
+  stuck(cause: PrestageError, bytesHave: number | null): void {
+    this.rejectAll(cause);
+    if (bytesHave === null) return;
+    this.#says(cause);
+    this.#stuckBytes = bytesHave;
+  }
+
+  #says(cause: unknown): void {
+    this.code = cause instanceof PrestageError ? cause.code : "UNAVAILABLE";
+    const words = cause instanceof PrestageError ? cause.message : undefined;
+    this.#detail = words?.slice(0, ORDER_DETAIL_MAX);
   }
 
   rejectAll(cause: unknown): void {

@@ -40,7 +40,7 @@ import { MeshNetwork } from "./wire/network.ts";
 const TICK_MS = 100;
 const RECONCILE_MS = 500;
 const ASK_AROUND_MS = 3_000;
-/** A caller that waits gives up when nothing came and nothing is under way for so long. */
+/** Nothing came and nothing is under way for so long: who waits is told, and so are orders. */
 const UNAVAILABLE_MS = 10_000;
 
 export class Mesh {
@@ -99,6 +99,7 @@ export class Mesh {
       isOutside,
     });
     this.#hearing = new Hearing({
+      clock,
       log,
       site: identity.site,
       members: () => this.#members,
@@ -356,15 +357,16 @@ export class Mesh {
   #reconcileAll(): void {
     for (const interest of [...this.#interests.values()]) this.#reconcile(interest);
     const nowMs = this.#deps.clock.monotonic();
-    for (const interest of this.#interests.values())
-      if (this.#transfer.stuckMs(interest.manifestHash, nowMs) > UNAVAILABLE_MS)
-        interest.rejectAll(
-          new PrestageError("UNAVAILABLE", "no peer and no origin gives the missing chunks"),
-        );
+    const sourceless = this.#transfer.sourceless(nowMs);
+    for (const [hash, interest] of this.#interests) {
+      if (this.#transfer.stuckMs(hash, nowMs) <= UNAVAILABLE_MS) continue;
+      const bytes = this.store.get(hash)?.bytesHave ?? 0;
+      interest.stuck(this.#fetcher.unavailable(hash), sourceless.includes(hash) ? bytes : null);
+    }
     if (nowMs >= this.#nextAskMs) {
       this.#nextAskMs = nowMs + ASK_AROUND_MS;
       const { store, exchange } = this.obtaining;
-      for (const id of this.#transfer.sourceless(nowMs))
+      for (const id of sourceless)
         this.#group.start(`ask around ${id}`, (s) =>
           this.#hearing.askAround(id, store, exchange, s),
         );

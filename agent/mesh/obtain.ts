@@ -5,7 +5,7 @@
 import type { Manifest, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
 import { MANIFEST_BYTES_MAX } from "../../shared/manifest.ts";
-import type { Clock } from "../../shared/runtime/clock.ts";
+import { type Clock, within } from "../../shared/runtime/clock.ts";
 import { decodePatches, runsBetween, unpackText } from "./delta.ts";
 import type { Fetcher } from "./fetcher.ts";
 import type { Signers } from "./signers.ts";
@@ -181,20 +181,18 @@ async function askFor(
   hash: string,
   like: SignedManifest | null,
   urgent: boolean,
-  { fetcher, transfer }: ObtainDeps,
+  { clock, fetcher, transfer }: ObtainDeps,
   signal: AbortSignal,
 ): Promise<Reply> {
   // What a version is may be known also while nothing is staged.
   const foreground = urgent || !transfer.stages;
-  const until = deadline(foreground, signal);
   const what = { kind: "manifest" as const, hash, bytes: null, foreground };
-  return fetcher.ask(host, { ...what, base: like?.hash ?? null }, { signal: until });
+  return within(clock, answerMs(foreground), signal, (until) =>
+    fetcher.ask(host, { ...what, base: like?.hash ?? null }, { signal: until }),
+  );
 }
 
-function deadline(foreground: boolean, signal: AbortSignal): AbortSignal {
-  const ms = foreground ? ANSWER_MS : BACKGROUND_ANSWER_MS;
-  return AbortSignal.any([signal, AbortSignal.timeout(ms)]);
-}
+const answerMs = (foreground: boolean) => (foreground ? ANSWER_MS : BACKGROUND_ANSWER_MS);
 
 /**
  * What changed since an older version here, from hosts that have both: far less than the chunks
@@ -237,14 +235,15 @@ async function patchFrom(
   tree: Tree,
   older: Tree,
   { foreground }: Urgency,
-  { store, transfer, fetcher, provenance }: ObtainDeps,
+  { clock, store, transfer, fetcher, provenance }: ObtainDeps,
   signal: AbortSignal,
 ): Promise<"ended" | "busy"> {
   const runs = runsBetween(tree.manifest, older.manifest);
   if (runs.length === 0) return "ended";
-  const until = deadline(foreground, signal);
   const what = { kind: "patches" as const, hash: tree.hash, base: older.hash };
-  const reply = await fetcher.ask(host, { ...what, bytes: null, foreground }, { signal: until });
+  const reply = await within(clock, answerMs(foreground), signal, (until) =>
+    fetcher.ask(host, { ...what, bytes: null, foreground }, { signal: until }),
+  );
   signal.throwIfAborted();
   if (!reply.ok) return reply.reason === "busy" ? "busy" : "ended";
   const { length } = reply.bytes;

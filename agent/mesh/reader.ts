@@ -6,7 +6,7 @@
 import { hash as digest } from "node:crypto";
 import type { Chunk, Manifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
-import type { Clock } from "../../shared/runtime/clock.ts";
+import { type Clock, within } from "../../shared/runtime/clock.ts";
 import type { Mesh } from "./mesh.ts";
 import { findManifest } from "./obtain.ts";
 
@@ -122,9 +122,10 @@ export class Reader {
     const hosts = new Set([...transfer.hostsWith(manifestHash), ...connectedHosts()]);
     for (const host of [...hosts].slice(0, AHEAD_HOSTS_MAX)) {
       signal.throwIfAborted();
-      const until = AbortSignal.any([signal, AbortSignal.timeout(AHEAD_MS)]);
       const what = { kind: "chunk" as const, hash, bytes, foreground: true };
-      const reply = await exchange.ask(host, what, { signal: until });
+      const reply = await within(this.#deps.clock, AHEAD_MS, signal, (until) =>
+        exchange.ask(host, what, { signal: until }),
+      );
       if (reply.ok && digest("sha256", reply.bytes, "hex") === hash) return reply.bytes;
     }
     return null;

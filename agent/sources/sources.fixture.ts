@@ -18,14 +18,22 @@ export function testSources({
   secrets = {},
   cacheDir = join(tmpdir(), "prestage-no-cache"),
   limits = {},
+  slept = [],
 }: {
   settings?: unknown[];
   secrets?: Record<string, string>;
   cacheDir?: string;
   limits?: Partial<SourceLimits>;
+  /** Gets what would have been waited for between attempts. */
+  slept?: number[];
 } = {}): Sources {
   // No waiting between attempts: the clock's sleep returns at once.
-  const clock = { ...systemClock, sleep: async () => {} };
+  const clock = {
+    ...systemClock,
+    sleep: async (ms: number) => {
+      slept.push(ms);
+    },
+  };
   const log = createLog({ name: "sources", level: "silent" });
   return new Sources(
     {

@@ -47,6 +47,10 @@ const HOPS_MAX = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const RETRYABLE = new Set([408, 425, 429, 500, 502, 503, 504]);
 const CONNECTIONS = 8;
+/** Of a name's lookup, the connection and its TLS together. */
+const CONNECT_MS = 5_000;
+/** A server that wants to be left alone for longer is not waited for: others may have it. */
+const RETRY_AFTER_MS_MAX = 20_000;
 
 export class Web {
   readonly #deps: { clock: Clock; random: Random };
@@ -82,7 +86,10 @@ export class Web {
         const error = asPrestageError(cause, url);
         const final = error.code !== "UNREACHABLE" && error.code !== "TIMEOUT";
         if (final || count + 1 >= this.#attempts) throw error;
-        await this.#deps.clock.sleep(backoffMs(count, this.#deps.random), { signal });
+        const askedMs = Number(error.details.retryAfterMs ?? 0);
+        if (askedMs > RETRY_AFTER_MS_MAX) throw error;
+        const waitMs = Math.max(askedMs, backoffMs(count, this.#deps.random));
+        await this.#deps.clock.sleep(waitMs, { signal });
       }
     }
   }
@@ -95,8 +102,10 @@ export class Web {
       const { status } = answer;
       if (RETRYABLE.has(status)) {
         await answer.body.dump({ limit: 16_384 });
+        const retryAfterMs = this.#retryAfterMs(answer);
         throw new PrestageError("UNREACHABLE", `${url.host} answers ${status}`, {
-          details: { status },
+          details: retryAfterMs === null ? { status } : { status, retryAfterMs },
+          remedy: "The server says so: see its own log. It is asked again by itself.",
         });
       }
       const location = answer.header("location");
@@ -111,6 +120,13 @@ export class Web {
     const agents = [...this.#agents.values()];
     this.#agents.clear();
     await Promise.all(agents.map(async (agent) => (await agent).destroy()));
+  }
+
+  /** What `Retry-After` says, in seconds or as a date; null when it says nothing. */
+  #retryAfterMs(answer: WebAnswer): number | null {
+    const text = answer.header("retry-after") ?? "";
+    const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - this.#deps.clock.now();
+    return Number.isNaN(ms) ? null : Math.max(0, ms);
   }
 
   async #hop(asked: WebRequest, url: URL): Promise<WebAnswer> {
@@ -164,7 +180,7 @@ async function makeAgent(
     keepAliveTimeout: 30_000,
     headersTimeout: stallMs,
     bodyTimeout: stallMs,
-    connect: { ...connect, timeout: 5_000 },
+    connect: { ...connect, timeout: Math.min(CONNECT_MS, stallMs) },
   });
 }
 
@@ -201,9 +217,30 @@ function asPrestageError(cause: unknown, url: URL): PrestageError {
   if (cause instanceof PrestageError) return cause;
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
   const timedOut = code.includes("TIMEOUT");
-  const message = timedOut ? "took too long" : "cannot be reached";
+  const [, message, remedy] = FAILURES.find(([known]) => known.test(code)) ?? [];
   return new PrestageError(timedOut ? "TIMEOUT" : "UNREACHABLE", `${url.host} ${message}`, {
     cause,
     details: { cause: code },
+    ...(remedy === undefined ? {} : { remedy }),
   });
 }
+
+const REACH_REMEDY =
+  "Is it up, and does this host reach it? A proxy or firewall may stand between.";
+/** By the code of a failure: what it means, and what to do. */
+const FAILURES: readonly [code: RegExp, message: string, remedy: string][] = [
+  [/^UND_ERR_(BODY|HEADERS)_TIMEOUT$/, "fell silent", "Slow stores: sourceLimits.stallMs, higher."],
+  [/TIMEOUT|^ETIMEDOUT$/, "does not answer in time", REACH_REMEDY],
+  [
+    /^(ENOTFOUND|EAI_)/,
+    "has no address: its name is not known",
+    "Check the URL and this host's DNS.",
+  ],
+  [/^ECONNREFUSED$/, "refuses connections", REACH_REMEDY],
+  [
+    /CERT|SIGNATURE|ERR_TLS/,
+    "shows a certificate that is not trusted here",
+    "Give its CA as caFile under `sources:` in agent.yaml.",
+  ],
+  [/^/, "cannot be reached", REACH_REMEDY],
+];

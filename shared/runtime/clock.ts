@@ -61,3 +61,22 @@ export async function every(
     }
   }
 }
+
+/**
+ * What `work` gives with a signal that aborts when `signal` does, or after `ms`: who waits for
+ * others decides in `work` what it means that they were late.
+ */
+export async function within<T>(
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = new AbortController();
+  const cancel = clock.after(ms, () => late.abort(new Error("no answer in time")));
+  try {
+    return await work(AbortSignal.any([signal, late.signal]));
+  } finally {
+    cancel();
+  }
+}

@@ -239,6 +239,35 @@ test("transfer: a host that claims everything and refuses it all is cut off", ()
   expect(done).toContain("shun");
 });
 
+test("transfer: what a busy host refuses is asked of another, and of it again after a while", () => {
+  const t = core();
+  const ofP = expect.objectContaining({ type: "request", host: "p" });
+  t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+  t.step(has("p", Bitmap.full(1)), 0);
+  expect(t.step({ type: "want", want: want(1) }, 10)).toContainEqual(ofP);
+  expect(kinds(t.step(answered(0, "p", "busy"), 11))).toEqual([]);
+  const next = t.step(has("q", Bitmap.full(1)), 12);
+  expect(next).toContainEqual(expect.objectContaining({ type: "request", host: "q" }));
+  expect(kinds(t.step({ type: "gone", host: "q" }, 13))).toEqual(["cancel"]);
+  expect(t.step({ type: "tick" }, 113)).toContainEqual(ofP);
+});
+
+test("transfer: of a unit that a busy host gave a part of, only the rest is given back to the budget", () => {
+  const t = core();
+  const part = 64 * KiB;
+  const cutSmall = chunks(64, part);
+  t.step({ type: "rate", bytesPerSecond: 1e9 }, 0);
+  t.step(has("p", Bitmap.full(Units.of(cutSmall).count)), 0);
+  const only = { chunks: cutSmall, missing: [0, 1] };
+  const asked = t.step({ type: "want", want: want(64, only) }, 10);
+  expect(asked).toContainEqual(expect.objectContaining({ unit: 0, positions: [0, 1] }));
+  expect(t.spentBytes).toBe(2 * part);
+  t.step({ type: "part", id: "m", position: 0, from: "p" }, 11);
+  const answer = { id: "m", unit: 0, positions: [0, 1], from: "p" } as const;
+  t.step({ type: "answer", ...answer, result: "busy" }, 12);
+  expect(t.spentBytes).toBe(part);
+});
+
 test("transfer: a wrong manifest counts as a lie", () => {
   const t = core();
   t.step(has("p", Bitmap.full(4)), 0);

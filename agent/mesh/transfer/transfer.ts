@@ -151,11 +151,13 @@ export class Transfer {
     return nowMs - want.progressMs;
   }
 
-  /** Wants of which no neighbour has some unit and that have no origin that works. */
+  /**
+   * Wants of which no neighbour has some unit and that have no origin that works; only such that
+   * are fetched now.
+   */
   sourceless(nowMs: number): string[] {
-    return this.#ordered
-      .filter((w) => w.rarity.orphans > 0 && (!w.hasOrigin || nowMs < w.originBackoffUntilMs))
-      .map((w) => w.id);
+    const now = this.#ordered.filter((w) => w.foreground || this.stages);
+    return now.filter((w) => w.sourceless(nowMs)).map((w) => w.id);
   }
 
   get underWay(): { peers: number; origin: number; rate: number; open: Map<string, number> } {
@@ -373,8 +375,9 @@ export class Transfer {
     }
     if (!flight) return;
     if (flight.background && (result === "missing" || result === "busy")) {
-      this.#budget.refund(flight.bytes);
-      this.spentBytes -= flight.bytes;
+      const bytes = flight.want.missingBytes(flight.positions);
+      this.#budget.refund(bytes);
+      this.spentBytes -= bytes;
     }
     if (from === ORIGIN) originFailed(flight.want, result, nowMs);
     else if (source) this.#failed(source, flight, event, nowMs);

@@ -221,6 +221,19 @@ export class WantState {
     return this.#missingIn[unit] ?? 0;
   }
 
+  /** Of some unit no neighbour is known and there is no origin that works. */
+  sourceless(nowMs: number): boolean {
+    return this.rarity.orphans > 0 && (!this.hasOrigin || nowMs < this.originBackoffUntilMs);
+  }
+
+  /** Bytes of those positions that are still to come. */
+  missingBytes(positions: readonly number[]): number {
+    let bytes = 0;
+    for (const position of positions)
+      if (this.missing.has(position)) bytes += this.units.chunks[position]?.bytes ?? 0;
+    return bytes;
+  }
+
   /** True when the position was missing. */
   found(position: number): boolean {
     if (!this.missing.clear(position)) return false;

@@ -6,6 +6,7 @@
 import type { Clock } from "../../../shared/runtime/clock.ts";
 import type { Log } from "../../../shared/runtime/log.ts";
 import type { BufferPool } from "../store/buffer-pool.ts";
+import { Backlog } from "./backlog.ts";
 import type { Channel } from "./channel.ts";
 import { PeerClient, type Question, type Reply } from "./client.ts";
 import { encodeFrame, type Frame, FrameError, FrameReader, type Have, PACE_MAX } from "./frames.ts";
@@ -35,6 +36,7 @@ type Peer = { channel: Channel; client: PeerClient };
 export class Exchange {
   readonly #deps: ExchangeDeps;
   readonly #uplink: Uplink;
+  readonly #backlog: Backlog;
   /** Background answers to hosts of other sites, all together. */
   readonly leaving: Pace;
   readonly #peers = new Map<string, Peer[]>();
@@ -48,15 +50,17 @@ export class Exchange {
   constructor(deps: ExchangeDeps) {
     this.#deps = deps;
     this.#uplink = new Uplink(deps.clock);
+    this.#backlog = new Backlog(deps.clock);
     this.leaving = new Pace(deps.clock);
   }
 
   /** Never throws: a peer that cannot be reached is a `failed` reply. */
-  async ask(host: string, what: Question, options: { signal: AbortSignal }): Promise<Reply> {
+  async ask(host: string, what: Question, { signal }: { signal: AbortSignal }): Promise<Reply> {
     try {
-      const { client } = this.#own(host) ?? (await this.#reach(host));
-      return await client.ask(what, options);
+      const { client } = this.#own(host) ?? (await untilAborted(this.#reach(host), signal));
+      return await client.ask(what, { signal });
     } catch (cause) {
+      if (signal.aborted) return { ok: false, reason: "cancelled" };
       this.#deps.log.debug({ host, cause }, "peer not reached");
       return { ok: false, reason: "failed" };
     }
@@ -102,8 +106,8 @@ export class Exchange {
       this.sentBytes += bytes;
     };
     const client = new PeerClient(channel, pool);
-    const uplink = this.#uplink;
-    const server = new PeerServer(channel, { serve, pool, log, clock, uplink, leaving, sent });
+    const shared = { uplink: this.#uplink, backlog: this.#backlog };
+    const server = new PeerServer(channel, { serve, pool, log, clock, ...shared, leaving, sent });
     const reader = new FrameReader({
       control: (frame) => {
         if (frame.type === "have") this.#deps.heard(channel.host, frame);
@@ -195,5 +199,18 @@ export class Exchange {
       this.#behind.add(host);
       return theirs;
     }
+  }
+}
+
+/** What others wait for too goes on without who leaves. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }

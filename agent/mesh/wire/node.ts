@@ -16,7 +16,7 @@ import { createLibp2p, type Libp2p } from "libp2p";
 import type { Member } from "../../../shared/domain.ts";
 import { PrestageError } from "../../../shared/errors.ts";
 import { assert } from "../../../shared/runtime/assert.ts";
-import { type Clock, every } from "../../../shared/runtime/clock.ts";
+import { type Clock, every, within } from "../../../shared/runtime/clock.ts";
 import type { Log } from "../../../shared/runtime/log.ts";
 import type { Random } from "../../../shared/runtime/random.ts";
 import { backoffMs } from "../../../shared/runtime/retry.ts";
@@ -238,14 +238,14 @@ export class MeshNode {
         this.#dials.set(member.host, dial);
       }
       if (!dial.busy && nowMs >= dial.notBeforeMs && member.meshAddresses.length > 0)
-        group.start(`dial ${member.host}`, () => this.#dial(member.host, dial));
+        group.start(`dial ${member.host}`, (stopped) => this.#dial(member.host, dial, stopped));
     }
   }
 
-  async #dial(host: string, dial: Dial): Promise<void> {
+  async #dial(host: string, dial: Dial, stopped: AbortSignal): Promise<void> {
     dial.busy = true;
     try {
-      await this.#connect(host, AbortSignal.timeout(DIAL_TIMEOUT_MS));
+      await within(this.#deps.clock, DIAL_TIMEOUT_MS, stopped, (s) => this.#connect(host, s));
     } catch (cause) {
       this.#deps.log.debug({ host, cause }, "neighbour not reached");
       const waitMs = backoffMs(dial.attempt++, this.#deps.random, { maxMs: 10_000 });

@@ -2,8 +2,10 @@ import { expect, test } from "vitest";
 import { silentLog } from "../../../shared/runtime/log.ts";
 import { SimulatedClock } from "../../../test/support/clock.ts";
 import { BufferPool } from "../store/buffer-pool.ts";
+import { UNIT_REQUESTS } from "../transfer/backlog.ts";
+import { Backlog } from "./backlog.ts";
 import type { Channel } from "./channel.ts";
-import { type AskFrame, type Frame, FrameReader } from "./frames.ts";
+import { type AskFrame, type Frame, FrameReader, type Kind } from "./frames.ts";
 import { wireBytes } from "./overhead.ts";
 import { Pace } from "./pace.ts";
 import { PeerServer } from "./server.ts";
@@ -17,7 +19,11 @@ async function pass(clock: SimulatedClock, ms: number): Promise<void> {
 }
 
 /** A server whose peer reads all at once; `sent` by request, and what else was said. */
-function serving(leaving: Pace | null = null, clock = new SimulatedClock()) {
+function serving(
+  leaving: Pace | null = null,
+  clock = new SimulatedClock(),
+  { backlog = new Backlog(clock), reads = Promise.resolve(true) } = {},
+) {
   const sent = new Map<number, number>();
   const said: Frame[] = [];
   const written: (() => void)[] = [];
@@ -36,7 +42,7 @@ function serving(leaving: Pace | null = null, clock = new SimulatedClock()) {
       written.push(done);
       reader.read(head);
       reader.read(data);
-      return true;
+      return reads;
     },
   } as unknown as Channel;
   const server = new PeerServer(channel, {
@@ -45,21 +51,37 @@ function serving(leaving: Pace | null = null, clock = new SimulatedClock()) {
     log: silentLog,
     clock,
     uplink: new Uplink(clock),
+    backlog,
     leaving: leaving,
     sent: () => {},
   });
-  const ask = (id: number, foreground: boolean) => {
+  const ask = (id: number, foreground: boolean, kind: Kind = "chunk") => {
     const frame: AskFrame = {
       type: "request",
       id,
-      kind: "chunk",
+      kind,
       foreground,
       hash: "",
       base: null,
     };
     server.take(frame);
   };
-  return { server, sent, said, ask, clock, pool, written };
+  const refused = () => said.filter((f) => f.type === "refuse" && f.reason === "busy").length;
+  return { server, sent, said, ask, clock, pool, written, refused };
+}
+
+/** One server a peer, that share what this host can do. */
+function peers(count: number, reads?: Promise<boolean>) {
+  const clock = new SimulatedClock();
+  const backlog = new Backlog(clock);
+  const all = Array.from({ length: count }, () =>
+    serving(null, clock, reads ? { backlog, reads } : { backlog }),
+  );
+  const askEach = () => {
+    for (const { ask } of all) for (let id = 1; id <= UNIT_REQUESTS; id++) ask(id, false);
+  };
+  const refused = () => all.reduce((sum, peer) => sum + peer.refused(), 0);
+  return { clock, backlog, all, askEach, refused };
 }
 
 test("server: a request is answered at once (staging before it on the same connection is held)", async () => {
@@ -115,4 +137,54 @@ test("server: an answer's memory is free when the connection is done with all of
   expect(pool.freeBytes).toBe(0);
   last?.();
   expect(pool.freeBytes).toBe(CHUNK_BYTES);
+});
+
+test("server: staging that would wait behind much is refused as busy, at once, until others were answered", async () => {
+  const { clock, backlog, askEach, refused } = peers(12);
+  askEach();
+  expect(refused()).toBeGreaterThan(0);
+  const late = serving(null, clock, { backlog });
+  late.ask(1, false);
+  expect(late.refused()).toBe(1);
+  await pass(clock, 20);
+  late.ask(2, false);
+  await pass(clock, 20);
+  expect([late.refused(), late.sent.get(2)]).toEqual([1, CHUNK_BYTES]);
+});
+
+test.each([
+  ["a request that somebody waits for", true, "chunk"],
+  ["what a version is", false, "manifest"],
+] as const)("server: %s is never refused as busy", async (_, foreground, kind) => {
+  const { clock, backlog, askEach, refused } = peers(12);
+  askEach();
+  expect(refused()).toBeGreaterThan(0);
+  const { ask, refused: late } = serving(null, clock, { backlog });
+  ask(1, foreground, kind);
+  expect(late()).toBe(0);
+});
+
+test("server: who began a unit gets the rest of it, however many others ask meanwhile", () => {
+  const { clock, backlog, askEach } = peers(12);
+  const { ask, refused } = serving(null, clock, { backlog });
+  ask(1, false);
+  askEach();
+  for (let id = 2; id <= UNIT_REQUESTS; id++) ask(id, false);
+  expect(refused()).toBe(0);
+  ask(UNIT_REQUESTS + 1, false);
+  expect(refused()).toBe(1);
+});
+
+test("server: peers at a low rate, or that do not read, keep no other from being answered", async () => {
+  const slow = peers(12);
+  for (const { server } of slow.all) server.take({ type: "pace", bytesPerSecond: 1_000 });
+  const stuck = peers(12, new Promise(() => {}));
+  for (const { clock, backlog, askEach } of [slow, stuck]) {
+    askEach();
+    await pass(clock, 1_500);
+    const { ask, refused, sent } = serving(null, clock, { backlog });
+    for (let id = 1; id <= UNIT_REQUESTS; id++) ask(id, false);
+    await pass(clock, 50);
+    expect([refused(), sent.get(UNIT_REQUESTS)]).toEqual([0, CHUNK_BYTES]);
+  }
 });

@@ -7,6 +7,7 @@
 import type { Clock } from "../../../shared/runtime/clock.ts";
 import type { Log } from "../../../shared/runtime/log.ts";
 import type { BufferPool } from "../store/buffer-pool.ts";
+import type { Asker, Backlog } from "./backlog.ts";
 import type { Channel } from "./channel.ts";
 import {
   DATA_FRAME_HEAD_BYTES,
@@ -16,6 +17,7 @@ import {
   FrameError,
   type Kind,
   PACE_MAX,
+  type Refusal,
   SLICE_BYTES,
 } from "./frames.ts";
 import { wireBytes } from "./overhead.ts";
@@ -38,6 +40,7 @@ export type ServerDeps = {
   log: Log;
   clock: Clock;
   uplink: Uplink;
+  backlog: Backlog;
   /** What staging of hosts of other sites may take of this one's link; null: the peer is of ours. */
   leaving: Pace | null;
   sent: (bytes: number) => void;
@@ -54,15 +57,18 @@ export class PeerServer {
   /** What is to be done when a request has ended. */
   readonly #open = new Map<number, () => void>();
   readonly #pace: Pace;
+  readonly #asker: Asker;
 
   constructor(channel: Channel, deps: ServerDeps) {
     this.#channel = channel;
     this.#deps = deps;
     this.#pace = new Pace(deps.clock);
+    this.#asker = deps.backlog.join();
     channel.send(encodeFrame({ type: "credit", requests: CREDIT_REQUESTS }));
     channel.closed.then(() => {
       for (const id of [...this.#open.keys()]) this.#end(id);
       this.#pace.set(Number.POSITIVE_INFINITY);
+      deps.backlog.leave(this.#asker);
     });
   }
 
@@ -82,7 +88,16 @@ export class PeerServer {
     }
     if (this.#open.size >= CREDIT_REQUESTS) throw new FrameError("more requests than credit");
     const lane = frame.foreground ? this.#foreground : this.#background;
-    this.#open.set(frame.id, frame.foreground ? this.#deps.uplink.begin() : () => {});
+    const { uplink, backlog } = this.#deps;
+    if (frame.foreground) this.#open.set(frame.id, uplink.begin());
+    else if (frame.kind !== "chunk") this.#open.set(frame.id, () => {});
+    else if (backlog.refuses(this.#asker)) {
+      this.#refuse(frame.id, "busy");
+      return;
+    } else {
+      this.#asker.open++;
+      this.#open.set(frame.id, () => this.#asker.open--);
+    }
     lane.queue.push(frame);
     if (!lane.running) this.#run(lane);
   }
@@ -124,8 +139,7 @@ export class PeerServer {
 
   async #answer({ id, foreground }: Asked, bytes: Served): Promise<void> {
     if (!bytes || bytes === "busy" || bytes.length === 0) {
-      const reason = bytes === "busy" ? bytes : "missing";
-      if (this.#open.has(id)) this.#channel.send(encodeFrame({ type: "refuse", id, reason }));
+      if (this.#open.has(id)) this.#refuse(id, bytes === "busy" ? bytes : "missing");
       return;
     }
     const { pool } = this.#deps;
@@ -136,7 +150,9 @@ export class PeerServer {
       if (!foreground) await this.#turn(slice.length);
       pool.share(bytes);
       const head = dataHead(id, bytes.length, at, slice.length);
+      if (!foreground) this.#asker.writingMs = this.#deps.clock.monotonic();
       open = await this.#channel.write(head, slice, sent);
+      if (!foreground) this.#asker.writingMs = null;
       if (!open) break;
       at += slice.length;
       this.#deps.sent(slice.length);
@@ -155,8 +171,14 @@ export class PeerServer {
     const { uplink, leaving } = this.#deps;
     await uplink.turn(bytes);
     const onWire = wireBytes(DATA_FRAME_HEAD_BYTES) + wireBytes(bytes);
+    this.#asker.paced = true;
     if (leaving) await leaving.wait(onWire);
     await this.#pace.wait(onWire);
+    this.#asker.paced = false;
+  }
+
+  #refuse(id: number, reason: Refusal): void {
+    this.#channel.send(encodeFrame({ type: "refuse", id, reason }));
   }
 
   #end(id: number): void {

@@ -56,9 +56,17 @@ export class SwarmHost {
     this.core = new Transfer({ ...TRANSFER_DEFAULTS, self: this.name, random });
   }
 
-  /** Requests not begun yet. */
-  get waiting(): number {
-    return this.queue.length - this.queueAt;
+  /** Requests that wait or are being answered. */
+  open = 0;
+
+  take(ask: Ask): void {
+    this.queue.push(ask);
+    this.open++;
+  }
+
+  /** It was answered, or is wanted no more. */
+  end(): void {
+    this.open--;
   }
 
   tell(unit: number, hosts: readonly string[]): void {
@@ -84,6 +92,7 @@ export class SwarmHost {
         this.queueAt = 0;
       }
       if (!ask.cancelled) return ask;
+      this.end();
     }
   }
 }

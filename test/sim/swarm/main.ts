@@ -20,7 +20,7 @@ const FLAGS = {
   sites: "sites",
   thin: "thinBytesPerSecond",
   neighbours: "neighbours",
-  waiting: "waitingMax",
+  refusing: "refusing",
   spread: "spreadMs",
   dying: "dying",
   lying: "lying",

@@ -13,8 +13,8 @@ export type SwarmOptions = {
   /** Each way between a site and the others; 0: as if there were no sites. */
   thinBytesPerSecond: number;
   neighbours: number;
-  /** A host with so many requests waiting refuses more. */
-  waitingMax: number;
+  /** Hosts refuse what would wait behind much; 0: they take all. */
+  refusing: number;
   /** Hosts begin within so long of one another. */
   spreadMs: number;
   /** Shares of the hosts. */
@@ -36,7 +36,7 @@ export const SWARM_DEFAULTS: SwarmOptions = {
   sites: 1,
   thinBytesPerSecond: 0,
   neighbours: 24,
-  waitingMax: 8,
+  refusing: 1,
   spreadMs: 0,
   dying: 0,
   lying: 0,

@@ -4,6 +4,7 @@
  * all a host has; then the units that are whole, some milliseconds' worth at once, to the neighbours
  * that lack them.
  */
+import { refuses } from "../../../agent/mesh/transfer/backlog.ts";
 import { Bitmap } from "../../../agent/mesh/transfer/bitmap.ts";
 import { Units } from "../../../agent/mesh/transfer/units.ts";
 import {
@@ -360,7 +361,7 @@ export class Swarm {
   }
 
   #asked(host: SwarmHost, ask: Ask): void {
-    if (host.waiting >= this.#o.waitingMax) {
+    if (this.#o.refusing && refuses({ units: host.open, own: 0 })) {
       this.#refusals++;
       this.#control(host, this.#host(ask.by), REFUSAL_BYTES);
       this.#events.add(
@@ -372,7 +373,7 @@ export class Swarm {
       );
       return;
     }
-    host.queue.push(ask);
+    host.take(ask);
     if (!host.sending) this.#send(host);
   }
 
@@ -390,6 +391,7 @@ export class Swarm {
     const now = this.#events.nowMs;
     const to = this.#host(ask.by);
     const { bytes } = ask.effect;
+    host.end();
     if (host.index < this.#o.seeders) this.#seedBytes += bytes;
     let firstMs = ask.startMs + host.latencyMs;
     let lastMs = now + host.latencyMs;
