@@ -20,6 +20,7 @@ function fixture() {
     },
     state: (id) => ({ id, have: new Bitmap(4), wanting: true, urgent: false, claims: [] }),
     ids: () => [],
+    others: () => 40,
   });
   return { clock, announcer, sent };
 }
@@ -46,6 +47,17 @@ describe("announcer", () => {
     announcer.changed(B);
     await clock.advance(20);
     expect(sent).toEqual([[], [A, B]]);
+  });
+
+  test("says seldom how far it is (a large site)", async () => {
+    const { clock, announcer, sent } = fixture();
+    await announcer.tick();
+    for (let i = 0; i < 200; i++) {
+      announcer.progressed(A);
+      await announcer.tick();
+      await clock.advance(100);
+    }
+    expect(sent).toEqual([[], [A], [A]]);
   });
 
   test("does not wait with a version that is complete", async () => {

@@ -11,8 +11,13 @@ import { ANNOUNCEMENT_BYTES_MAX, type Announcement, encodeAnnouncement } from ".
 const WHOLE_EVERY_MS = 30_000;
 /** Between two messages while transfers run: each is verified by every host of the site. */
 const SPACING_MS = 300;
-/** The same when there is only more of what was said: neighbours hear of that directly. */
-const PROGRESS_SPACING_MS = 2_000;
+/**
+ * The same when there is only more of what was said, for each other host of the site: neighbours
+ * hear of that directly, and everybody gets what everybody says.
+ */
+const PROGRESS_SPACING_MS = 500;
+const PROGRESS_SPACING_MS_MIN = 2_000;
+const PROGRESS_SPACING_MS_MAX = 10_000;
 /** What changes within so long is said together. */
 const GATHER_MS = 10;
 
@@ -24,6 +29,8 @@ export type AnnouncerDeps = {
   /** What is to be said about one version, or about all. */
   state: (manifestHash: string) => Said;
   ids: () => Iterable<string>;
+  /** Hosts of the site that hear it. */
+  others: () => number;
 };
 
 export class Announcer {
@@ -78,7 +85,11 @@ export class Announcer {
     if (this.#progressed.size > 0 && nowMs >= this.#progressAtMs) {
       for (const id of this.#progressed) this.#changed.add(id);
       this.#progressed.clear();
-      this.#progressAtMs = nowMs + PROGRESS_SPACING_MS;
+      const spacingMs = Math.max(
+        PROGRESS_SPACING_MS_MIN,
+        PROGRESS_SPACING_MS * this.#deps.others(),
+      );
+      this.#progressAtMs = nowMs + Math.min(PROGRESS_SPACING_MS_MAX, spacingMs);
     }
     if (!whole && (this.#changed.size === 0 || nowMs < this.#notBeforeMs)) return;
     this.#notBeforeMs = nowMs + SPACING_MS;

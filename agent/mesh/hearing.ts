@@ -20,13 +20,15 @@ export type HearingDeps = {
   members: () => ReadonlyMap<string, Member>;
   connected: (host: string) => boolean;
   dispatch: (event: TransferEvent) => void;
-  /** A neighbour fetches a version. */
+  /** A neighbour fetches a version: what comes there first is soon told here, and back. */
   fetches: (host: string, manifestHash: string) => void;
 };
 
 export class Hearing {
   readonly #deps: HearingDeps;
   readonly #newest = new Newest();
+  /** Other hosts of the site. */
+  others = 0;
 
   constructor(deps: HearingDeps) {
     this.#deps = deps;
@@ -35,6 +37,7 @@ export class Hearing {
   membersChanged(): void {
     const { site, members, dispatch } = this.#deps;
     const local = [...members().values()].filter((m) => m.site === site);
+    this.others = local.length;
     dispatch({ type: "members", hosts: local.map((m) => m.host) });
   }
 

@@ -30,8 +30,9 @@ import { HotChunks } from "./store/hot-chunks.ts";
 import { Provenance } from "./store/provenance.ts";
 import { Store } from "./store/store.ts";
 import type { Tree } from "./store/trees.ts";
+import { TRANSFER_DEFAULTS } from "./transfer/options.ts";
 import type { Liar } from "./transfer/reputation.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "./transfer/transfer.ts";
+import { Transfer } from "./transfer/transfer.ts";
 import type { Channel } from "./wire/channel.ts";
 import { Exchange } from "./wire/exchange.ts";
 import { Haves } from "./wire/haves.ts";
@@ -105,10 +106,7 @@ export class Mesh {
       members: () => this.#members,
       connected: (host) => this.#network.connectedHosts.includes(host),
       dispatch: (event) => this.#fetcher.dispatch(event),
-      // What comes here first is told there at once, and the other way round.
-      fetches: (host, hash) => {
-        if (this.#transfer.fetching(hash)) this.#exchange.meet(host);
-      },
+      fetches: (host, hash) => this.#transfer.fetching(hash) && this.#exchange.meet(host),
     });
     this.#haves = new Haves({ clock, exchange: this.#exchange });
     const random = deps.random.fork("transfer");
@@ -143,6 +141,7 @@ export class Mesh {
       publish: (bytes) => this.#network.publish(bytes),
       state: (hash) => saidOf(hash, this.store, this.#transfer),
       ids: () => new Set([...[...this.store.all()].map((t) => t.hash), ...this.#interests.keys()]),
+      others: () => this.#hearing.others,
     });
     this.#seeder = new Seeder({
       ...kept,

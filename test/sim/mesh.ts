@@ -3,7 +3,8 @@
  * survives crashes. Dies with its agent's boot; only the disk goes on.
  */
 import { Bitmap } from "../../agent/mesh/transfer/bitmap.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "../../agent/mesh/transfer/transfer.ts";
+import { TRANSFER_DEFAULTS } from "../../agent/mesh/transfer/options.ts";
+import { Transfer } from "../../agent/mesh/transfer/transfer.ts";
 import { Units } from "../../agent/mesh/transfer/units.ts";
 import {
   type Answer,

@@ -4,7 +4,8 @@
  */
 import { hash } from "node:crypto";
 import { Bitmap } from "../../agent/mesh/transfer/bitmap.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "../../agent/mesh/transfer/transfer.ts";
+import { TRANSFER_DEFAULTS } from "../../agent/mesh/transfer/options.ts";
+import { Transfer } from "../../agent/mesh/transfer/transfer.ts";
 import { Units } from "../../agent/mesh/transfer/units.ts";
 import type { Answer, Effect } from "../../agent/mesh/transfer/wants.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";

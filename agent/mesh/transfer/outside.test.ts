@@ -2,7 +2,8 @@ import { hash } from "node:crypto";
 import { expect, test } from "vitest";
 import { seededRandom } from "../../../shared/runtime/random.ts";
 import { Bitmap } from "./bitmap.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
+import { TRANSFER_DEFAULTS } from "./options.ts";
+import { Transfer } from "./transfer.ts";
 import { type Answer, type Effect, ORIGIN } from "./wants.ts";
 
 const UNITS = 30;

@@ -123,8 +123,11 @@ export class Outside {
 
   #beats(want: WantState, nowMs: number): boolean {
     if (this.members.length === 0 || nowMs - want.beatMs < HEARTBEAT_MS) return false;
-    const elected = () => this.#fetchers(want, nowMs).includes(this.#o.self);
-    if (this.#underWay(want) === 0 && !(want.rarity.orphans > 0 && elected())) return false;
+    const goes = () =>
+      want.rarity.orphans > 0 &&
+      !this.#sources.isWholeNear(want.id) &&
+      this.#fetchers(want, nowMs).includes(this.#o.self);
+    if (this.#underWay(want) === 0 && !goes()) return false;
     want.beatMs = nowMs;
     return true;
   }

@@ -362,6 +362,14 @@ export class Sources {
     return { changes: this.#changes, all };
   }
 
+  /** Whether a near host holds all of a manifest, though it may offer it unit by unit. */
+  isWholeNear(id: string): boolean {
+    return this.#near.values().some((source) => {
+      const known = source.shunned ? undefined : source.known(id);
+      return (known?.holds ?? known?.have)?.complete === true;
+    });
+  }
+
   /** Who fits, has the unit and will be done with it soonest. */
   pick(want: WantState, unit: number, nowMs: number, fits: (s: Source) => boolean): Source | null {
     const { id } = want;

@@ -3,8 +3,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { seededRandom } from "../../../shared/runtime/random.ts";
 import { Bitmap } from "./bitmap.ts";
+import { TRANSFER_DEFAULTS } from "./options.ts";
 import { SHUN_MS } from "./reputation.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "./transfer.ts";
+import { Transfer } from "./transfer.ts";
 import { Units } from "./units.ts";
 import { type Answer, type Effect, ORIGIN, type Want } from "./wants.ts";
 

@@ -11,10 +11,10 @@
  * Refused: a central tracker that hands out units (it would have to be up for every swap).
  */
 import { unreachable } from "../../../shared/runtime/assert.ts";
-import type { Random } from "../../../shared/runtime/random.ts";
 import { Budget } from "./budget.ts";
 import { Flights } from "./flights.ts";
 import { OfferBook } from "./offers.ts";
+import type { TransferOptions } from "./options.ts";
 import { Outside } from "./outside.ts";
 import { Reputation } from "./reputation.ts";
 import { type Source, Sources } from "./sources.ts";
@@ -29,30 +29,6 @@ import {
   type Want,
   WantState,
 } from "./wants.ts";
-
-export type TransferOptions = {
-  self: string;
-  random: Random;
-  flightBytesMax: number;
-  originFlightsMax: number;
-  /** How long to listen for others that want the same before going to the origin. */
-  settleMs: number;
-  /** How long a host may make no progress and still be waited for. */
-  takeoverMs: number;
-  /** Without any answer for so long a peer's requests are given to others. */
-  peerTimeoutMs: number;
-  /** When everything is under way, what is asked of a peer silent for so long is asked of a second. */
-  endgameMs: number;
-};
-
-export const TRANSFER_DEFAULTS: Omit<TransferOptions, "self" | "random"> = {
-  flightBytesMax: 48 << 20,
-  originFlightsMax: 6,
-  settleMs: 700,
-  takeoverMs: 4_000,
-  peerTimeoutMs: 8_000,
-  endgameMs: 2_000,
-};
 
 const FOREGROUND_QUIET_MS = 2_000;
 const STOP_MS = 700;

@@ -187,6 +187,11 @@ export class MeshNode {
           allowedTopics: [this.#topic],
           allowPublishToZeroTopicPeers: true,
           fallbackToFloodsub: false,
+          // A host tells all its neighbours itself: what they pass on besides is for larger sites.
+          D: 4,
+          Dlo: 3,
+          Dhi: 6,
+          Dout: 1,
           // Each message comes from several neighbours: only the first is worth a signature check.
           fastMsgIdFn: ({ signature, data }) =>
             digest("sha1", Buffer.concat([signature ?? NOTHING, data ?? NOTHING]), "hex"),

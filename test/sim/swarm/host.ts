@@ -1,6 +1,7 @@
 /** One simulated host: the real transfer core, what it holds, its two links and who asked it. */
 import { Bitmap } from "../../../agent/mesh/transfer/bitmap.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "../../../agent/mesh/transfer/transfer.ts";
+import { TRANSFER_DEFAULTS } from "../../../agent/mesh/transfer/options.ts";
+import { Transfer } from "../../../agent/mesh/transfer/transfer.ts";
 import type { Effect } from "../../../agent/mesh/transfer/wants.ts";
 import type { Random } from "../../../shared/runtime/random.ts";
 import { Link } from "./links.ts";

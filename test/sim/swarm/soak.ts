@@ -4,7 +4,8 @@
  * here; links are the swarm's subject.
  */
 import { Bitmap } from "../../../agent/mesh/transfer/bitmap.ts";
-import { TRANSFER_DEFAULTS, Transfer } from "../../../agent/mesh/transfer/transfer.ts";
+import { TRANSFER_DEFAULTS } from "../../../agent/mesh/transfer/options.ts";
+import { Transfer } from "../../../agent/mesh/transfer/transfer.ts";
 import type { Answer, Effect, Said, TransferEvent } from "../../../agent/mesh/transfer/wants.ts";
 import { type Random, seededRandom } from "../../../shared/runtime/random.ts";
 import { Events, type Happening } from "./events.ts";
