@@ -14,7 +14,7 @@ import { FROM_HERE, type Provenance } from "./store/provenance.ts";
 import type { Store } from "./store/store.ts";
 import type { Tree } from "./store/trees.ts";
 import type { Transfer } from "./transfer/transfer.ts";
-import type { Reply } from "./wire/client.ts";
+import type { Question, Reply } from "./wire/client.ts";
 import type { Exchange } from "./wire/exchange.ts";
 
 export type Urgency = { priority: number; deadlineMs: number; foreground: boolean };
@@ -181,18 +181,24 @@ async function askFor(
   hash: string,
   like: SignedManifest | null,
   urgent: boolean,
-  { clock, fetcher, transfer }: ObtainDeps,
+  deps: ObtainDeps,
   signal: AbortSignal,
 ): Promise<Reply> {
   // What a version is may be known also while nothing is staged.
-  const foreground = urgent || !transfer.stages;
+  const foreground = urgent || !deps.transfer.stages;
   const what = { kind: "manifest" as const, hash, bytes: null, foreground };
-  return within(clock, answerMs(foreground), signal, (until) =>
-    fetcher.ask(host, { ...what, base: like?.hash ?? null }, { signal: until }),
-  );
+  return askInTime(host, { ...what, base: like?.hash ?? null }, deps, signal);
 }
 
-const answerMs = (foreground: boolean) => (foreground ? ANSWER_MS : BACKGROUND_ANSWER_MS);
+function askInTime(
+  host: string,
+  what: Question,
+  { clock, fetcher }: ObtainDeps,
+  signal: AbortSignal,
+): Promise<Reply> {
+  const ms = what.foreground ? ANSWER_MS : BACKGROUND_ANSWER_MS;
+  return within(clock, ms, signal, (until) => fetcher.ask(host, what, { signal: until }));
+}
 
 /**
  * What changed since an older version here, from hosts that have both: far less than the chunks
@@ -235,15 +241,14 @@ async function patchFrom(
   tree: Tree,
   older: Tree,
   { foreground }: Urgency,
-  { clock, store, transfer, fetcher, provenance }: ObtainDeps,
+  deps: ObtainDeps,
   signal: AbortSignal,
 ): Promise<"ended" | "busy"> {
+  const { store, transfer, fetcher, provenance } = deps;
   const runs = runsBetween(tree.manifest, older.manifest);
   if (runs.length === 0) return "ended";
   const what = { kind: "patches" as const, hash: tree.hash, base: older.hash };
-  const reply = await within(clock, answerMs(foreground), signal, (until) =>
-    fetcher.ask(host, { ...what, bytes: null, foreground }, { signal: until }),
-  );
+  const reply = await askInTime(host, { ...what, bytes: null, foreground }, deps, signal);
   signal.throwIfAborted();
   if (!reply.ok) return reply.reason === "busy" ? "busy" : "ended";
   const { length } = reply.bytes;

@@ -74,8 +74,8 @@ export function ignoreMissing(cause: unknown): null {
 }
 
 /** Of a folder its names, of a file its content. */
-export async function syncFolder(disk: Disk, folder: string): Promise<void> {
-  const handle = await disk.open(folder, "r");
+export async function syncPath(disk: Disk, path: string): Promise<void> {
+  const handle = await disk.open(path, "r");
   try {
     await handle.sync();
   } finally {
@@ -86,7 +86,7 @@ export async function syncFolder(disk: Disk, folder: string): Promise<void> {
 /** Whole or not at all, also over a power cut. */
 export async function writeDurably(disk: Disk, path: string, text: string): Promise<void> {
   await writeWhole(disk, path, text, { synced: true });
-  await syncFolder(disk, join(path, ".."));
+  await syncPath(disk, join(path, ".."));
 }
 
 /** Whole or not at all when this process ends; what `synced` gives makes it outlast the power. */
@@ -97,7 +97,7 @@ export async function writeQuickly(
 ): Promise<{ synced: () => Promise<void> }> {
   await writeWhole(disk, path, text, { synced: false });
   const synced = async () => {
-    for (const at of [path, join(path, "..")]) await syncFolder(disk, at);
+    for (const at of [path, join(path, "..")]) await syncPath(disk, at);
   };
   return { synced };
 }

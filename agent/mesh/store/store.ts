@@ -14,7 +14,7 @@ import {
   diskError,
   ignoreMissing,
   removeFolder,
-  syncFolder,
+  syncPath,
   writeDurably,
   writeQuickly,
 } from "./disk.ts";
@@ -336,7 +336,7 @@ export class Store {
     try {
       // The manifest first: files without one are no version, whatever a power cut leaves of them.
       await disk.rm(this.#manifestPath(tree.hash), { force: true });
-      await syncFolder(disk, this.#path("manifests"));
+      await syncPath(disk, this.#path("manifests"));
       await tree.remove(this.#path("trash", tree.hash));
       await disk.rm(this.#path("meta", `${tree.hash}.json`), { force: true });
     } catch (cause) {

@@ -8,7 +8,7 @@ import { type Manifest, SignedManifest } from "../../../shared/domain.ts";
 import { manifestHash, parseTrustedBody } from "../../../shared/manifest.ts";
 import type { Clock } from "../../../shared/runtime/clock.ts";
 import type { Log } from "../../../shared/runtime/log.ts";
-import { codeOf, type Disk, everyLimit, ignoreMissing, syncFolder } from "./disk.ts";
+import { codeOf, type Disk, everyLimit, ignoreMissing, syncPath } from "./disk.ts";
 import { type Meta, newMeta, parseMeta } from "./meta.ts";
 import type { Trash } from "./trash.ts";
 import type { Tree } from "./trees.ts";
@@ -74,7 +74,7 @@ async function makeFolders(dir: string, { disk, trash }: TakeOverDeps): Promise<
     await disk.mkdir(join(dir, folder), { recursive: true });
   // Synced once, before `state` is made: on a busy disk it takes seconds.
   if (!(await disk.readdir(dir)).includes("state"))
-    for (const folder of [dir, dirname(dir)]) await syncFolder(disk, folder);
+    for (const folder of [dir, dirname(dir)]) await syncPath(disk, folder);
   await disk.mkdir(join(dir, "state"), { recursive: true });
 }
 

@@ -14,7 +14,7 @@ import { dirname, join } from "node:path";
 import type { Manifest } from "../../../shared/domain.ts";
 import { assert } from "../../../shared/runtime/assert.ts";
 import { Bitmap } from "../transfer/bitmap.ts";
-import { codeOf, type Disk, everyLimit, ignoreMissing, removeFolder, syncFolder } from "./disk.ts";
+import { codeOf, type Disk, everyLimit, ignoreMissing, removeFolder, syncPath } from "./disk.ts";
 import { type FileHandles, readAt, writeAt } from "./handles.ts";
 import { Journal } from "./journal.ts";
 
@@ -287,8 +287,8 @@ export class Tree {
     });
     this.#moving = moved.catch(() => null); // `activate` throws it
     await moved;
-    await syncFolder(this.#disk, dirname(place));
-    await syncFolder(this.#disk, dirname(before));
+    await syncPath(this.#disk, dirname(place));
+    await syncPath(this.#disk, dirname(before));
     await this.#handles.closeUnder(before); // opened by a reader in between
     for (const folder of [...this.#folders(), ""])
       await this.#disk.chmod(join(place, folder), FOLDER_SEALED);
@@ -354,7 +354,7 @@ export class Tree {
   }
 
   async #syncFolder(folder: string): Promise<boolean> {
-    await syncFolder(this.#disk, join(this.root, folder));
+    await syncPath(this.#disk, join(this.root, folder));
     return true;
   }
 

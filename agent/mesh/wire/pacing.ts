@@ -74,12 +74,12 @@ export class Pacing {
       this.#measure(host, sender, nowMs);
       this.#senders.set(host, sender);
     }
-    const senders = [...this.#senders].filter(([host, s]) => s.active && open.has(host));
+    const senders = [...this.#senders].filter(([host]) => open.has(host));
     const short = senders.some(([, s]) => isHeld(s) && told(s) < s.target * (1 - TREMBLE));
     const tight = short || !this.#limited || !this.#fits(told);
     this.#forget(open, nowMs, tight);
     if (tight) this.#lower(senders, nowMs);
-    this.#raise(senders, limits, nowMs);
+    this.#raise(senders, nowMs);
   }
 
   /** The host goes by this rate now. True when that leaves more for others. */
@@ -103,18 +103,25 @@ export class Pacing {
   }
 
   #fits(rate: (sender: Sender) => number): boolean {
-    let [sum, sumOutside] = [0, 0];
+    const free = this.#free(rate);
+    return free.total >= 0 && free.outside >= 0;
+  }
+
+  /** What those who send leave of the limits. */
+  #free(rate: (sender: Sender) => number): PacingLimits {
+    let { total, outside } = this.#limits;
     for (const [host, sender] of this.#senders) {
       if (!sender.active) continue;
-      sum += rate(sender);
-      if (this.#deps.isOutside(host)) sumOutside += rate(sender);
+      total -= rate(sender);
+      if (this.#deps.isOutside(host)) outside -= rate(sender);
     }
-    return sum <= this.#limits.total && sumOutside <= this.#limits.outside;
+    return { total, outside };
   }
 
   #measure(host: string, { came }: Sender, nowMs: number): void {
+    if (nowMs - came.atMs < MEASURED_MS) return;
     const bytes = this.#deps.receivedBytes(host);
-    if (bytes === null || nowMs - came.atMs < MEASURED_MS) return;
+    if (bytes === null) return;
     came.bytesPerSecond = ((bytes - came.bytes) * 1000) / (nowMs - came.atMs);
     came.atMs = nowMs;
     came.bytes = bytes;
@@ -135,24 +142,19 @@ export class Pacing {
       if (told(sender) > sender.target) this.#tell(host, sender, sender.target, nowMs);
   }
 
-  #raise(senders: readonly [string, Sender][], limits: PacingLimits, nowMs: number): void {
+  #raise(senders: readonly [string, Sender][], nowMs: number): void {
     const { isOutside } = this.#deps;
-    let [free, freeOutside] = [limits.total, limits.outside];
-    for (const [host, sender] of this.#senders) {
-      if (!sender.active) continue;
-      free -= most(sender);
-      if (isOutside(host)) freeOutside -= most(sender);
-    }
+    const free = this.#free(most);
     for (const [host, sender] of senders) {
       if (sender.inForce.length === 0) this.#tell(host, sender, 0, nowMs);
       if (this.#limited && !isHeld(sender)) continue;
-      const more = isOutside(host) ? Math.min(free, freeOutside) : free;
+      const more = isOutside(host) ? Math.min(free.total, free.outside) : free.total;
       const rate = Math.floor(Math.min(sender.target, most(sender) + more));
       if (rate <= told(sender) * (1 + TREMBLE)) continue;
       const took = Math.max(0, rate - most(sender));
       this.#tell(host, sender, rate, nowMs);
-      free -= took;
-      if (isOutside(host)) freeOutside -= took;
+      free.total -= took;
+      if (isOutside(host)) free.outside -= took;
     }
   }
 
