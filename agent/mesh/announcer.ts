@@ -6,7 +6,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { risingStart } from "./store/starts.ts";
 import type { Said } from "./transfer/wants.ts";
-import { ANNOUNCEMENT_BYTES_MAX, type Announcement, encodeAnnouncement } from "./wire/gossip.ts";
+import { ANNOUNCEMENT_BYTES_MAX, encodeAnnouncement, encodeEntry } from "./wire/gossip.ts";
 
 const WHOLE_EVERY_MS = 30_000;
 /** Between two messages while transfers run: each is verified by every host of the site. */
@@ -38,6 +38,8 @@ export class Announcer {
   #startedMs: number;
   readonly #changed = new Set<string>();
   readonly #progressed = new Set<string>();
+  /** What was said last of each version. */
+  #said = new Map<string, string>();
   #soon: (() => void) | null = null;
   #progressAtMs = 0;
   #sequence = 0;
@@ -97,17 +99,15 @@ export class Announcer {
     this.#changed.clear();
     if (whole) this.#wholeAtMs = nowMs + WHOLE_EVERY_MS;
     const { host, site } = this.#deps.self;
-    const message: Announcement = {
-      host,
-      site,
-      startedMs: this.#startedMs,
-      sequence: this.#sequence++,
-      whole,
-      manifests: [...ids].map((id) => this.#deps.state(id)),
-    };
-    const bytes = encodeAnnouncement(message);
+    const entries = [...ids].map((id) => encodeEntry(this.#deps.state(id)));
+    if (whole) this.#said.clear();
+    const news = entries.filter((entry) => this.#isNews(entry.id, JSON.stringify(entry)));
+    if (!whole && news.length === 0) return;
+    const head = { host, site, startedMs: this.#startedMs, sequence: this.#sequence++, whole };
+    const bytes = encodeAnnouncement(head, news);
     if (bytes.length > ANNOUNCEMENT_BYTES_MAX) {
       this.#deps.log.warn({ bytes: bytes.length }, "announcement too long, not sent");
+      this.#said.clear();
       return;
     }
     try {
@@ -116,6 +116,12 @@ export class Announcer {
       this.#deps.log.debug({ cause }, "announcement not sent");
       this.whole();
     }
+  }
+
+  #isNews(id: string, said: string): boolean {
+    if (this.#said.get(id) === said) return false;
+    this.#said.set(id, said);
+    return true;
   }
 }
 

@@ -104,7 +104,7 @@ export class Mesh {
       log,
       site: identity.site,
       members: () => this.#members,
-      connected: (host) => this.#network.connectedHosts.includes(host),
+      connected: (host) => this.#network.isConnected(host),
       dispatch: (event) => this.#fetcher.dispatch(event),
       fetches: (host, hash) => this.#transfer.fetching(hash) && this.#exchange.meet(host),
     });

@@ -6,6 +6,7 @@ import {
   decodeAnnouncement,
   decodeHoldings,
   encodeAnnouncement,
+  encodeEntry,
   encodeHoldings,
 } from "./gossip.ts";
 
@@ -110,8 +111,8 @@ test("gossip: an announcement comes back the same; what is none gives null", () 
         bits.forEach((bit, i) => void (bit && have.set(i)));
         return { ...rest, have };
       });
-      const a = { host: "h", site: "s", startedMs: 1, sequence: 2, whole: true, manifests };
-      const back = decodeAnnouncement(encodeAnnouncement(a));
+      const head = { host: "h", site: "s", startedMs: 1, sequence: 2, whole: true };
+      const back = decodeAnnouncement(encodeAnnouncement(head, manifests.map(encodeEntry)));
       expect(back?.manifests.map((m) => [...m.have.toBytes()])).toEqual(
         manifests.map((m) => [...m.have.toBytes()]),
       );

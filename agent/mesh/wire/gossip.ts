@@ -34,12 +34,12 @@ const Announcement = z.strictObject({
   whole: z.boolean(),
   manifests: z.array(Entry).max(ENTRIES_MAX),
 });
-export type Announcement = Omit<z.infer<typeof Announcement>, "manifests"> & {
-  manifests: Said[];
-};
+type Entry = z.infer<typeof Entry>;
+type Head = Omit<z.infer<typeof Announcement>, "manifests">;
+export type Announcement = Head & { manifests: Said[] };
 
-export function encodeAnnouncement(a: Announcement): Uint8Array {
-  const manifests = a.manifests.slice(0, ENTRIES_MAX).map((m) => ({
+export function encodeEntry(m: Said): Entry {
+  return {
     id: m.id,
     size: m.have.size,
     have: encodeBits(m.have),
@@ -48,8 +48,11 @@ export function encodeAnnouncement(a: Announcement): Uint8Array {
     spreading: m.spreading ?? false,
     claims: [...m.claims].slice(0, 256),
     reaches: m.reaches ?? true,
-  }));
-  return Buffer.from(JSON.stringify({ ...a, manifests }));
+  };
+}
+
+export function encodeAnnouncement(head: Head, entries: readonly Entry[]): Uint8Array {
+  return Buffer.from(JSON.stringify({ ...head, manifests: entries.slice(0, ENTRIES_MAX) }));
 }
 
 /** Null when it is not one. */

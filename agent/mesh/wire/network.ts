@@ -62,6 +62,10 @@ export class MeshNetwork {
     return [...node, ...bulkAddresses(node, this.#channels.port)];
   }
 
+  isConnected(host: string): boolean {
+    return this.#node.isConnected(host);
+  }
+
   get connectedHosts(): string[] {
     return this.#node.connectedHosts;
   }
