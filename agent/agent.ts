@@ -105,7 +105,7 @@ export class Agent {
   // ── from the coordinator ───────────────────────────────────────────────────────────────────
 
   #listen(): void {
-    const { link, pool, router, lastKnown, artifacts, following } = this.#rooms;
+    const { link, pool, mesh, router, lastKnown, artifacts, following } = this.#rooms;
     link.onDesired((desired) => this.#takeDesired(desired));
     link.onMembers((list) => this.#takeMembers(list));
     link.onRoutes((routes) => {
@@ -114,6 +114,7 @@ export class Agent {
       this.#prepareHomes();
     });
     following.onChange(() => this.#reportSoon());
+    mesh.onSettled = () => this.#reportSoon();
     pool.onChange(() => {
       const key = (e: EnvironmentStatus) => categoryKey(e.workload, e.category);
       const all = pool.list();

@@ -100,6 +100,14 @@ export class Interest {
     this.rejectAll(cause);
   }
 
+  /** All of it is here, activated at `root`. */
+  done(root: string): void {
+    this.code = null;
+    this.failures = 0;
+    for (const waiter of this.waiters) waiter.resolve(root);
+    this.waiters.clear();
+  }
+
   /** Who waits is told; its orders count as failed until more than these bytes are here. */
   stuck(cause: PrestageError, bytesHave: number | null): void {
     this.rejectAll(cause);

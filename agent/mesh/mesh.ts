@@ -65,6 +65,8 @@ export class Mesh {
   readonly #completions = new Completions();
   readonly #withdrawn = new Withdrawn();
   readonly #started = Promise.withResolvers<void>();
+  /** A version was obtained, or could not be. */
+  onSettled: () => void = () => {};
   #members = new Map<string, Member>();
   #ready = false;
   #nextAskMs = 0;
@@ -401,7 +403,7 @@ export class Mesh {
       return;
     }
     if (tree?.active) {
-      this.#done(interest, tree);
+      interest.done(tree.root);
       return;
     }
     if (!this.#signers.ready || this.#deps.clock.monotonic() < interest.retryAtMs) return;
@@ -411,13 +413,14 @@ export class Mesh {
       const signal = AbortSignal.any([running.signal, stopped]);
       try {
         const urgency = () => interest.urgency();
-        this.#done(interest, await obtain(manifestHash, urgency, this.obtaining, signal));
+        interest.done((await obtain(manifestHash, urgency, this.obtaining, signal)).root);
       } catch (cause) {
         const unwritten = running.signal.reason instanceof Unwritten;
         if (unwritten || !signal.aborted)
           this.#failed(interest, unwritten ? running.signal.reason.cause : cause);
       } finally {
         interest.running = null;
+        this.onSettled();
         if (!stopped.aborted) this.#reconcile(interest);
       }
     });
@@ -446,19 +449,11 @@ export class Mesh {
   #adjust(interest: Interest, tree: Tree | undefined): void {
     const id = interest.manifestHash;
     if (!tree || this.#transfer.missing(id) === 0) return;
-    const { chunks, manifest } = tree;
-    const hasOrigin = manifest.originUrl !== null;
     const urgency = interest.urgencyIfNew();
     if (!urgency) return;
-    const want = { id, chunks, missing: [], hasOrigin, ...urgency };
+    const hasOrigin = tree.manifest.originUrl !== null;
+    const want = { id, chunks: tree.chunks, missing: [], hasOrigin, ...urgency };
     this.#fetcher.dispatch({ type: "want", want });
-  }
-
-  #done(interest: Interest, tree: Tree): void {
-    interest.code = null;
-    interest.failures = 0;
-    for (const waiter of interest.waiters) waiter.resolve(tree.root);
-    interest.waiters.clear();
   }
 
   /** Nothing more of it is fetched or given out; what runs from it goes on. */

@@ -39,22 +39,34 @@ export type Knock = {
 };
 export type Answer = { status: number; outcome: string; body: string };
 
+export type FleetOptions = {
+  /** Everything written is in it. */
+  dir: string;
+  /** Names agents will have. */
+  hosts: readonly string[];
+  /** Settings. */
+  coordinator: object;
+  agent?: object;
+};
+
+/** Reports come often, so that a test waits for what happens and not for their time. */
+const QUICK = { sampleMs: 1_000, reportMs: 250, recordsMs: 500 };
+
 export class NamespacedFleet {
   readonly #network: TestNetwork;
   readonly #dir: string;
-  readonly #coordinator: object;
+  readonly #options: FleetOptions;
   readonly #processes = new Map<string, ChildProcess>();
 
-  private constructor(network: TestNetwork, dir: string, coordinator: object) {
+  private constructor(network: TestNetwork, options: FleetOptions) {
     this.#network = network;
-    this.#dir = dir;
-    this.#coordinator = coordinator;
+    this.#options = options;
+    this.#dir = options.dir;
   }
 
-  /** The network only; `hosts` are the names agents will have. Everything written is in `dir`. */
-  static async open(options: { dir: string; hosts: readonly string[]; coordinator: object }) {
-    const network = await TestNetwork.open([COORDINATOR, ...options.hosts]);
-    return new NamespacedFleet(network, options.dir, options.coordinator);
+  /** The network only. */
+  static async open(options: FleetOptions) {
+    return new NamespacedFleet(await TestNetwork.open([COORDINATOR, ...options.hosts]), options);
   }
 
   /** Where this process can be reached from all hosts. */
@@ -108,7 +120,7 @@ export class NamespacedFleet {
   async startCoordinator(): Promise<void> {
     const dataDir = this.dataDir(COORDINATOR);
     await this.#start("coordinator", COORDINATOR, {
-      ...this.#coordinator,
+      ...this.#options.coordinator,
       dataDir,
       hostnames: [this.#network.address(COORDINATOR)],
     });
@@ -174,17 +186,13 @@ export class NamespacedFleet {
     return { status, code: String(said ?? "") };
   }
 
-  /** Reports come often, so that the test waits for what happens and not for their time. */
-  startAgent(host: string, settings: object = {}): Promise<void> {
+  startAgent(host: string): Promise<void> {
     return this.#start("agent", host, {
       dataDir: this.dataDir(host),
       coordinator: this.url,
       host,
       peakCpu: 1,
-      sampleMs: 1_000,
-      reportMs: 250,
-      recordsMs: 500,
-      ...settings,
+      ...(this.#options.agent ?? QUICK),
     });
   }
 

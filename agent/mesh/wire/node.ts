@@ -28,6 +28,7 @@ const NOTHING = new Uint8Array();
 const DIAL_EVERY_MS = 500;
 const DIAL_TIMEOUT_MS = 5_000;
 const FORGET_EVERY_MS = 60_000;
+const PING_EVERY_MS = 30_000;
 /** Of gossip: who lacks a message asks for it within so long. */
 const HEARTBEAT_MS = 3_000;
 /** The host with the larger name waits so long for the other's dial before it dials too. */
@@ -177,7 +178,9 @@ export class MeshNode {
       addresses: { listen, announce },
       transports: [tcp()],
       connectionEncrypters: [tls()],
-      streamMuxers: [yamux()],
+      // The monitor's ping says whether the other end lives: once is enough, and seldom.
+      streamMuxers: [yamux({ enableKeepAlive: false })],
+      connectionMonitor: { pingInterval: PING_EVERY_MS },
       connectionManager: {
         // Per second and address, and not proven yet: a fleet that starts anew comes all at once.
         inboundConnectionThreshold: 2_000,

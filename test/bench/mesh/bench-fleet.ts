@@ -40,8 +40,8 @@ export class BenchFleet {
     const fleet = await NamespacedFleet.open({
       dir,
       hosts: [...hosts, ...others],
+      agent: {},
       coordinator: {
-        plan: { tickMs: 500 },
         qos: { peakCpu: 1, stagingBytesPerSecond: 100e9, perHostBytesPerSecond: 10e9, ...qos },
       },
     });
