@@ -3,15 +3,20 @@
  * together; data goes out while the socket has room, so that nothing piles up here.
  */
 import type { TLSSocket } from "node:tls";
+import type { Clock } from "../../../shared/runtime/clock.ts";
+import { Ahead } from "./ahead.ts";
 
 /** A peer that reads so little that this much control waits for it is of no use. */
 const CONTROL_WAITING_BYTES_MAX = 4 << 20;
+
+type Opened = { host: string; dialled: boolean; clock: Clock };
 
 export class Channel {
   readonly host: string;
   /** Opened by this host: the peer's data comes on it, and nothing stands in our requests' way. */
   readonly dialled: boolean;
   readonly #socket: TLSSocket;
+  readonly #ahead: Ahead;
   readonly #closed = Promise.withResolvers<void>();
   #control: Uint8Array[] = [];
   #drained: PromiseWithResolvers<void> | null = null;
@@ -19,8 +24,9 @@ export class Channel {
   /** Takes what comes in; a piece is valid during the call only. */
   onBytes: (piece: Uint8Array) => void = () => {};
 
-  constructor(socket: TLSSocket, host: string, dialled: boolean) {
+  constructor(socket: TLSSocket, { host, dialled, clock }: Opened) {
     this.#socket = socket;
+    this.#ahead = new Ahead(socket, clock);
     this.host = host;
     this.dialled = dialled;
     socket.setNoDelay(true);
@@ -70,8 +76,13 @@ export class Channel {
    * Sends data; resolves to whether there is room for more, false when it has closed. `sent` is
    * called when nobody here looks at the data any more; never, when that is not sure.
    */
-  async write(head: Uint8Array, data: Uint8Array, sent: () => void = () => {}): Promise<boolean> {
+  async write(
+    head: Uint8Array,
+    data: Uint8Array,
+    { urgent = false, sent = () => {} }: { urgent?: boolean; sent?: () => void } = {},
+  ): Promise<boolean> {
     if (!this.open) return false;
+    this.#ahead.before(urgent);
     this.#flush();
     this.#socket.write(head);
     if (!this.#socket.write(data, (failure) => (failure ? null : sent()))) {

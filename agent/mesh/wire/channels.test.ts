@@ -139,3 +139,29 @@ test("channels: none of many that come within a second is refused (200 hosts aft
   expect(dialled.every((channel) => channel.open)).toBe(true);
   expect(seed.refused).toEqual([]);
 });
+
+test.runIf(process.platform === "linux")(
+  "channels: little of what is not urgent waits in a connection, more of what is (a peer that does not read)",
+  async () => {
+    const [a, b] = [await listening("a"), await listening("b")];
+    for (const { channels } of [a, b]) channels.setMembers([a.member, b.member]);
+    const channel = await a.channels.dial("b");
+    await until(() => b.opened.length === 1);
+    b.opened[0]?.pause();
+    const taken = async (urgent: boolean) => {
+      let pieces = 0;
+      const writing = async () => {
+        while (await channel.write(Uint8Array.of(0), new Uint8Array(64 << 10), { urgent }))
+          pieces++;
+      };
+      writing();
+      for (let seen = -1, same = 0; same < 20; seen = pieces) {
+        await systemClock.sleep(5);
+        same = seen === pieces ? same + 1 : 0;
+      }
+      return pieces;
+    };
+    const little = await taken(false);
+    expect(await taken(true)).toBeGreaterThan(little);
+  },
+);

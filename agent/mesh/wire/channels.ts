@@ -189,7 +189,7 @@ export class Channels {
   }
 
   #channel(socket: TLSSocket, host: string, dialled: boolean): Channel {
-    const channel = new Channel(socket, host, dialled);
+    const channel = new Channel(socket, { host, dialled, clock: this.#deps.clock });
     const others = [...this.#open].filter((c) => c.host === host);
     if (others.length >= PER_HOST_MAX) others[0]?.abort();
     this.#open.add(channel);

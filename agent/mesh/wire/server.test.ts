@@ -38,7 +38,7 @@ function serving(
     open: true,
     closed: closed.promise,
     send: (frame: Uint8Array) => reader.read(frame),
-    write: async (head: Uint8Array, data: Uint8Array, done: () => void) => {
+    write: async (head: Uint8Array, data: Uint8Array, { sent: done }: { sent: () => void }) => {
       written.push(done);
       reader.read(head);
       reader.read(data);
@@ -149,6 +149,17 @@ test("server: staging that would wait behind much is refused as busy, at once, u
   await pass(clock, 20);
   late.ask(2, false);
   await pass(clock, 20);
+  expect([late.refused(), late.sent.get(2)]).toEqual([1, CHUNK_BYTES]);
+});
+
+test("server: what is being sent does not stand in the way of more (every peer's turn has come)", async () => {
+  const { all, clock, backlog } = peers(9, new Promise(() => {}));
+  for (const { ask } of all) ask(1, false);
+  const late = serving(null, clock, { backlog });
+  late.ask(1, false);
+  await pass(clock, 5);
+  late.ask(2, false);
+  await pass(clock, 5);
   expect([late.refused(), late.sent.get(2)]).toEqual([1, CHUNK_BYTES]);
 });
 

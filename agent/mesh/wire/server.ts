@@ -144,6 +144,7 @@ export class PeerServer {
     }
     const { pool } = this.#deps;
     const sent = () => pool.giveBack(bytes);
+    if (!foreground) this.#begun(id);
     // Each slice is shared until the connection is done with it.
     for (let at = 0, open = true; open && at < bytes.length && this.#open.has(id); ) {
       const slice = bytes.subarray(at, at + (foreground ? SLICE_BYTES : this.#sliceBytes()));
@@ -151,7 +152,7 @@ export class PeerServer {
       pool.share(bytes);
       const head = dataHead(id, bytes.length, at, slice.length);
       if (!foreground) this.#asker.writingMs = this.#deps.clock.monotonic();
-      open = await this.#channel.write(head, slice, sent);
+      open = await this.#channel.write(head, slice, { urgent: foreground, sent });
       if (!foreground) this.#asker.writingMs = null;
       if (!open) break;
       at += slice.length;
@@ -175,6 +176,14 @@ export class PeerServer {
     if (leaving) await leaving.wait(onWire);
     await this.#pace.wait(onWire);
     this.#asker.paced = false;
+  }
+
+  /** What is being sent keeps nobody waiting any more. */
+  #begun(id: number): void {
+    const end = this.#open.get(id);
+    if (!end) return;
+    end();
+    this.#open.set(id, () => {});
   }
 
   #refuse(id: number, reason: Refusal): void {
