@@ -82,7 +82,7 @@ export class Fetcher {
   readonly #besides = new Map<string, number>();
   #incoming = Number.POSITIVE_INFINITY;
   #yields = false;
-  /** What this host sends to others, of late. */
+  /** The most of late that this host sends to others. */
   readonly #sent = { atMs: 0, bytes: 0, bytesPerSecond: 0 };
   /** Until when staging makes way for requests whose chunks are not asked for yet. */
   readonly #begun = new Set<{ untilMs: number }>();
@@ -219,7 +219,8 @@ export class Fetcher {
     const { sentBytes } = this.#deps.exchange;
     const seconds = Math.max(1, nowMs - this.#sent.atMs) / 1000;
     const rate = (sentBytes - this.#sent.bytes) / seconds;
-    this.#sent.bytesPerSecond += (rate - this.#sent.bytesPerSecond) * Math.min(1, 2 * seconds);
+    const slower = this.#sent.bytesPerSecond * Math.max(0, 1 - seconds);
+    this.#sent.bytesPerSecond = Math.max(rate, slower);
     this.#sent.atMs = nowMs;
     this.#sent.bytes = sentBytes;
   }

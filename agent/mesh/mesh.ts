@@ -41,6 +41,8 @@ import { MeshNetwork } from "./wire/network.ts";
 const TICK_MS = 100;
 const RECONCILE_MS = 500;
 const ASK_AROUND_MS = 3_000;
+/** Those who send go by a rate, and each has something to send while more is asked for. */
+const ASKED_AHEAD_MS = 2_000;
 /** Nothing came and nothing is under way for so long: who waits is told, and so are orders. */
 const UNAVAILABLE_MS = 10_000;
 
@@ -112,7 +114,8 @@ export class Mesh {
     });
     this.#haves = new Haves({ clock, exchange: this.#exchange });
     const random = deps.random.fork("transfer");
-    this.#transfer = new Transfer({ ...TRANSFER_DEFAULTS, self: identity.host, random });
+    const transfer = { ...TRANSFER_DEFAULTS, askedAheadMs: ASKED_AHEAD_MS };
+    this.#transfer = new Transfer({ ...transfer, self: identity.host, random });
     this.#fetcher = new Fetcher(
       {
         ...kept,

@@ -12,7 +12,7 @@ export type Validator = string | null;
  * for comes as fast as the connection gives it, whatever is read.
  */
 const PART_SECONDS = 0.01;
-const PART_BYTES_MIN = 64 << 10;
+const PART_BYTES_MIN = 16 << 10;
 
 /** `bytes` bytes from `offset` on, in memory of its own. Knows servers without ranges. */
 export async function readRange(

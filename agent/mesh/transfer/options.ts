@@ -5,6 +5,8 @@ export type TransferOptions = {
   self: string;
   random: Random;
   flightBytesMax: number;
+  /** So much of what a budget gives is asked for at once; what comes of it may be paced besides. */
+  askedAheadMs: number;
   originFlightsMax: number;
   /** How long to listen for others that want the same before going to the origin. */
   settleMs: number;
@@ -18,6 +20,7 @@ export type TransferOptions = {
 
 export const TRANSFER_DEFAULTS: Omit<TransferOptions, "self" | "random"> = {
   flightBytesMax: 48 << 20,
+  askedAheadMs: 250,
   originFlightsMax: 6,
   settleMs: 700,
   takeoverMs: 4_000,

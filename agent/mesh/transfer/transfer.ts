@@ -46,7 +46,7 @@ export class Transfer {
   readonly #flights: Flights;
   readonly #offers: OfferBook;
   readonly #outside: Outside;
-  readonly #budget = new Budget({ burstMs: 250 });
+  readonly #budget: Budget;
   #ordered: WantState[] = [];
   #stoppedMs: number | null = null;
   #effects: Effect[] = [];
@@ -56,6 +56,7 @@ export class Transfer {
 
   constructor(options: TransferOptions) {
     this.#o = options;
+    this.#budget = new Budget({ burstMs: options.askedAheadMs });
     this.#sources = new Sources(
       (id, host, before, after) => this.#wants.get(id)?.changed(host, before, after),
       this.reputation,

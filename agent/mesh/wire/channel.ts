@@ -5,6 +5,7 @@
 import type { TLSSocket } from "node:tls";
 import type { Clock } from "../../../shared/runtime/clock.ts";
 import { Ahead } from "./ahead.ts";
+import { SLICE_BYTES } from "./frames.ts";
 
 /** A peer that reads so little that this much control waits for it is of no use. */
 const CONTROL_WAITING_BYTES_MAX = 4 << 20;
@@ -84,8 +85,12 @@ export class Channel {
     if (!this.open) return false;
     this.#ahead.before(urgent);
     this.#flush();
+    // A small piece goes out as one: a packet less for both.
+    if (data.length < SLICE_BYTES) this.#socket.cork();
     this.#socket.write(head);
-    if (!this.#socket.write(data, (failure) => (failure ? null : sent()))) {
+    const room = this.#socket.write(data, (failure) => (failure ? null : sent()));
+    this.#socket.uncork();
+    if (!room) {
       this.#drained ??= Promise.withResolvers();
       await this.#drained.promise;
     }

@@ -140,6 +140,18 @@ test("channels: none of many that come within a second is refused (200 hosts aft
   expect(seed.refused).toEqual([]);
 });
 
+test("channels: a small piece of data comes in one record with what stands before it", async () => {
+  const [a, b] = [await listening("a"), await listening("b")];
+  for (const { channels } of [a, b]) channels.setMembers([a.member, b.member]);
+  const channel = await a.channels.dial("b");
+  await until(() => b.opened.length === 1);
+  const [pieces, opened] = [[] as number[], b.opened[0]];
+  if (opened) opened.onBytes = (piece) => void pieces.push(piece.length);
+  await channel.write(new Uint8Array(17), new Uint8Array(4 << 10));
+  await until(() => pieces.length > 0);
+  expect(pieces).toEqual([17 + (4 << 10)]);
+});
+
 test.runIf(process.platform === "linux")(
   "channels: little of what is not urgent waits in a connection, more of what is (a peer that does not read)",
   async () => {

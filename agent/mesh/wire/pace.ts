@@ -4,7 +4,7 @@ import { RateLimit } from "./rate-limit.ts";
 
 /** Slices of so many milliseconds: smaller is smoother and costs more. */
 const SLICE_MS = 10;
-const SLICE_BYTES_MIN = 1 << 10;
+const SLICE_BYTES_MIN = 4 << 10;
 
 export class Pace {
   readonly #clock: Clock;

@@ -171,7 +171,7 @@ export class PeerServer {
   async #turn(bytes: number): Promise<void> {
     const { uplink, leaving } = this.#deps;
     await uplink.turn(bytes);
-    const onWire = wireBytes(DATA_FRAME_HEAD_BYTES) + wireBytes(bytes);
+    const onWire = wireBytes(DATA_FRAME_HEAD_BYTES + bytes);
     this.#asker.paced = true;
     if (leaving) await leaving.wait(onWire);
     await this.#pace.wait(onWire);

@@ -124,7 +124,7 @@ const only = values.only;
 const scenes: Record<string, Scene & { what: string }> = {
   host: {
     what: "each host's budget",
-    qos: { perHostBytesPerSecond: BUDGET, stagingBytesPerSecond: count * BUDGET },
+    qos: { perHostBytesPerSecond: BUDGET, stagingBytesPerSecond: (count + 1) * BUDGET },
     sites: () => "lab",
     watched: names,
   },
@@ -142,7 +142,7 @@ const scenes: Record<string, Scene & { what: string }> = {
   },
   origin: {
     what: "each host's budget, from a web server",
-    qos: { perHostBytesPerSecond: BUDGET, stagingBytesPerSecond: count * BUDGET },
+    qos: { perHostBytesPerSecond: BUDGET, stagingBytesPerSecond: (count + 1) * BUDGET },
     sites: () => "lab",
     watched: names,
     origin: true,
