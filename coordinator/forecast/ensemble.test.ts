@@ -111,3 +111,18 @@ test("ensemble: zeros in a series that is all but never zero are gaps, until the
   );
   expect(medianAfter(30)).toBeLessThan(30);
 });
+
+test("ensemble: is no less sure for a week it knows (work days at three times the weekend)", () => {
+  const random = seededRandom("week");
+  const at = (t: number, weekly: boolean) => {
+    const wave = 100 + 50 * Math.sin((2 * Math.PI * t) / 24);
+    return wave * (weekly && Math.floor(t / 24) % 7 < 5 ? 3 : 1);
+  };
+  const noise = Float64Array.from({ length: 24 * 7 * 10 }, () => 1 + 0.2 * (random.next() - 0.5));
+  const widthOf = (weekly: boolean) => {
+    const counts = noise.map((part, t) => part * at(t, weekly));
+    const row = Ensemble.fit(past(counts), 1).predict(1);
+    return ((row[7] ?? 0) - (row[1] ?? 0)) / at(counts.length, weekly);
+  };
+  expect(widthOf(true)).toBeLessThan(1.5 * widthOf(false));
+});

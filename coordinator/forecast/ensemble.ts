@@ -31,7 +31,9 @@ const LEARNING: Learning = { bins: 1400, rounds: 500 };
 /** Where more bins have no demand, only those that have some let the mix forget. */
 const QUIET = 0.75;
 const EXACT = 1e-9;
-const OFFSET_GAIN = 1 / 200;
+/** What is off is learned by steps that become smaller: they would else cost as much as they mend. */
+const OFFSET_GAIN_MAX = 1 / 200;
+const OFFSET_GAIN_MIN = 1 / 1000;
 const REGRESSION_PRIOR = 4;
 /** While learning, weights are as of so many forecasts before at most. */
 const WEIGH_EVERY = 12;
@@ -57,6 +59,8 @@ export class Ensemble {
   readonly #intermittent: Intermittent;
   readonly #offsets: Float64Array;
   readonly #spread: Float64Array;
+  /** Forecasts scored, by distance. */
+  readonly #scored: Float64Array;
   readonly #combination: Combination;
   /** Forecasts put aside, by origin and distance, and such as are free again. */
   readonly #pending = new Map<number, Pending>();
@@ -90,6 +94,7 @@ export class Ensemble {
     this.#errors = new Errors(experts * G, spread);
     this.#offsets = new Float64Array(G * L);
     this.#spread = new Float64Array(G).fill(spread);
+    this.#scored = new Float64Array(G);
     const prior = [
       ...locations.map(([, share]) => share),
       REGRESSION_PRIOR,
@@ -193,8 +198,9 @@ export class Ensemble {
 
   #nextMiddle(gain: number): number {
     const { signal } = this;
-    if (signal.seasons.length === 0) return signal.mean(gain);
-    return signal.seasonal(0, signal.n) + signal.deviation(0, gain);
+    const longest = signal.seasons.length - 1;
+    if (longest < 0) return signal.mean(gain);
+    return signal.seasonal(longest, signal.n) + signal.deviation(longest, gain);
   }
 
   #group(g: number): number {
@@ -340,12 +346,15 @@ export class Ensemble {
   #learnOffsets(slot: Pending, g: number, z: number): void {
     const { factor } = slot;
     const spread = this.#spread[g] ?? 1;
+    const scored = (this.#scored[g] ?? 0) + 1;
+    this.#scored[g] = scored;
+    const gain = Math.max(OFFSET_GAIN_MIN, Math.min(OFFSET_GAIN_MAX, 1 / scored));
     for (let l = 0; l < L; l++) {
       const at = g * L + l;
       const value = (z - (slot.combined[l] ?? 0)) / factor / spread;
       const offset = this.#offsets[at] ?? 0;
       const level = LEVELS[l] ?? 0;
-      const step = OFFSET_GAIN * (STEPS[l] ?? 1);
+      const step = gain * (STEPS[l] ?? 1);
       this.#offsets[at] = offset + step * (value > offset ? level : level - 1);
     }
     const error = Math.abs(z - (slot.combined[MEDIAN] ?? 0)) / factor;

@@ -5,9 +5,9 @@ const NOW_GAIN = 0.12;
 const USUAL_GAIN = 0.01;
 /** The ratios are taken to these powers, as they are themselves uncertain. */
 const SEASON_POWER = 0.7;
-const NOW_POWER = 0.5;
+const NOW_POWER = 0.7;
 /** What today's excess keeps from bin to bin ahead. */
-const NOW_KEEP = 0.9;
+const NOW_KEEP = 0.97;
 const FACTOR_MAX = 3;
 const CUT = 6;
 
