@@ -69,6 +69,27 @@ test("offers: one neighbour alone may ask for all; a second one makes the host s
   expect(offers.spreading("m")).toBe(false);
 });
 
+test("offers: while one takes the last units, others get again what they lack (much was given)", () => {
+  const many = 100;
+  const offers = new OfferBook(seededRandom(1));
+  offers.hold({ id: "m", units: many }, nobody, 0, []);
+  const effects: Effect[] = [];
+  for (const host of ["a", "b", "slow"])
+    offers.said(said(host, true, new Bitmap(many)), 0, effects);
+  const got = new Map<number, string[]>();
+  let ms = 0;
+  for (const { host, unit } of offersOf(effects)) {
+    const holders = got.get(unit) ?? [];
+    expect(holders).not.toContain(host);
+    if (holders.length > 0) expect(got.size).toBe(many);
+    got.set(unit, [...holders, host]);
+    if (host !== "slow") offers.had(host, "m", [unit], ++ms, effects);
+  }
+  const again = [...got.values()].filter((holders) => holders.length > 1);
+  expect(again.length).toBeGreaterThan(5);
+  expect(again.map(([first]) => first)).not.toContain("slow");
+});
+
 test("offers: what a neighbour was offered that goes, or does not take it, is not lost", () => {
   for (const leaves of [true, false]) {
     const offers = book();

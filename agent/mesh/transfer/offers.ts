@@ -7,7 +7,7 @@
  * Source of the idea: super-seeding (BEP 16), with a window instead of one unit at a time.
  */
 import type { Random } from "../../../shared/runtime/random.ts";
-import type { Bitmap } from "./bitmap.ts";
+import { Bitmap } from "./bitmap.ts";
 import type { Effect, SaidEvent } from "./wants.ts";
 
 /** Offered and not yet got, over all neighbours: enough to keep the uplink busy. */
@@ -29,7 +29,16 @@ const IDLE_MS = 500;
 /** However they get on: their uplinks may be slower than this host's. */
 const LEFT_MS = 10_000;
 
-type Taker = { open: Map<number, number>; notBeforeMs: number };
+type Taker = {
+  /** Offered and not got, since when. */
+  open: Map<number, number>;
+  have: Bitmap;
+  notBeforeMs: number;
+};
+/** What became of a unit. */
+const LEFT = 0;
+const OFFERED = 1;
+const TAKEN = 2;
 
 class Offers {
   readonly id: string;
@@ -37,7 +46,9 @@ class Offers {
   readonly #site: { others: number };
   /** Not offered yet; taken from the end. */
   #pool: number[];
-  readonly #offered: Uint8Array;
+  readonly #state: Uint8Array;
+  /** Units that were offered and nobody has yet. */
+  #awaited = 0;
   readonly #takers = new Map<string, Taker>();
   #open = 0;
   #spreading = false;
@@ -55,7 +66,7 @@ class Offers {
     this.id = id;
     this.#random = random;
     this.#site = site;
-    this.#offered = new Uint8Array(units);
+    this.#state = new Uint8Array(units);
     this.#pool = Array.from({ length: units }, (_, unit) => unit);
     for (let i = units - 1; i > 0; i--) {
       const j = random.int(i + 1);
@@ -77,29 +88,34 @@ class Offers {
 
   /** A neighbour that wants the version, and what it has of it. */
   wanted(host: string, have: Bitmap, nowMs: number, effects: Effect[]): void {
-    if (!this.#takers.has(host)) this.#came(host, nowMs);
-    for (let unit = 0; unit < have.size; unit++) if (have.has(unit)) this.#got(unit);
-    const taker = this.#takers.get(host);
-    for (const unit of [...(taker?.open.keys() ?? [])])
-      if (taker && have.has(unit)) this.#took(taker, unit, nowMs);
+    const taker = this.#takers.get(host) ?? this.#came(host, nowMs);
+    taker.have = new Bitmap(this.#state.length);
+    for (let unit = 0; unit < have.size; unit++)
+      if (have.has(unit) && taker.have.set(unit)) this.#got(unit);
+    for (const unit of [...taker.open.keys()]) if (have.has(unit)) this.#took(taker, unit, nowMs);
     this.#offerAll(nowMs, effects);
   }
 
-  #came(host: string, nowMs: number): void {
+  #came(host: string, nowMs: number): Taker {
     if (this.#takers.size === 0) {
       this.#firstMs = nowMs;
       this.#crowd = false;
       this.#given = 0;
     } else this.#crowd = true;
-    this.#takers.set(host, { open: new Map(), notBeforeMs: Number.NEGATIVE_INFINITY });
+    const have = new Bitmap(this.#state.length);
+    const taker = { open: new Map(), have, notBeforeMs: Number.NEGATIVE_INFINITY };
+    this.#takers.set(host, taker);
+    return taker;
   }
 
   /** A neighbour has one more unit. */
   had(host: string, unit: number, nowMs: number, effects: Effect[]): void {
     this.#got(unit);
     const taker = this.#takers.get(host);
-    if (taker) this.#progressMs = nowMs;
-    if (taker && this.#took(taker, unit, nowMs)) this.#offerAll(nowMs, effects);
+    if (!taker) return;
+    this.#progressMs = nowMs;
+    taker.have.set(unit);
+    if (this.#took(taker, unit, nowMs)) this.#offerAll(nowMs, effects);
   }
 
   /** A neighbour that went, or wants it no more. */
@@ -138,7 +154,8 @@ class Offers {
     for (const [host, taker] of [...this.#takers]) {
       if (this.#open >= this.#openMax) break;
       if (nowMs < taker.notBeforeMs || taker.open.size >= most) continue;
-      this.#offer(host, taker, most, nowMs, effects);
+      if (this.#pool.length > 0) this.#offer(host, taker, most, nowMs, effects);
+      else if (this.#given > FEW_UNITS) this.#repeat(host, taker, most, nowMs, effects);
       this.#takers.delete(host);
       this.#takers.set(host, taker);
     }
@@ -146,7 +163,7 @@ class Offers {
   }
 
   #settle(nowMs: number, effects: Effect[]): void {
-    while (this.#pool.length > 0 && this.#offered[this.#pool.at(-1) ?? 0] !== 0) this.#pool.pop();
+    while (this.#pool.length > 0 && this.#state[this.#pool.at(-1) ?? 0] !== LEFT) this.#pool.pop();
     const spreading = this.#hasTo(nowMs);
     if (spreading === this.#spreading) return;
     this.#spreading = spreading;
@@ -161,10 +178,10 @@ class Offers {
     const untaken = this.#pool.length > 0;
     if (this.#takers.size === 0) return untaken && this.#site.others > 1;
     if (!this.#crowd) {
-      const left = untaken || this.#open > 0;
+      const left = untaken || this.#awaited > 0;
       return left && this.#site.others > 1 && nowMs - this.#firstMs < ALONE_MS;
     }
-    const awaited = this.#open > 0 && nowMs - this.#lastOfferMs < PATIENCE * this.#takeMs;
+    const awaited = this.#awaited > 0 && nowMs - this.#lastOfferMs < PATIENCE * this.#takeMs;
     if (this.#takers.size > 1 && (untaken || awaited)) return true;
     if (untaken || this.#given > FEW_UNITS || nowMs - this.#lastOfferMs > LEFT_MS) return false;
     return nowMs - Math.max(this.#progressMs, this.#lastOfferMs) < IDLE_MS;
@@ -174,14 +191,41 @@ class Offers {
     while (taker.open.size < most && this.#open < this.#openMax) {
       const unit = this.#pool.pop();
       if (unit === undefined) return;
-      if (this.#offered[unit] !== 0) continue;
-      this.#offered[unit] = 1;
-      this.#open++;
+      if (this.#state[unit] !== LEFT) continue;
+      this.#state[unit] = OFFERED;
+      this.#awaited++;
       this.#given++;
       this.#lastOfferMs = nowMs;
-      taker.open.set(unit, nowMs);
-      effects.push({ type: "have", id: this.id, unit, hosts: [host] });
+      this.#openTo(host, taker, unit, nowMs, effects);
     }
+  }
+
+  /** While the last units are on their way: of those that others have, the rarest it lacks. */
+  #repeat(host: string, taker: Taker, most: number, nowMs: number, effects: Effect[]): void {
+    while (taker.open.size < most && this.#open < this.#openMax) {
+      const unit = this.#rarest(taker);
+      if (unit < 0) return;
+      this.#openTo(host, taker, unit, nowMs, effects);
+    }
+  }
+
+  #rarest({ have, open }: Taker): number {
+    let best = -1;
+    let fewest = Number.POSITIVE_INFINITY;
+    for (let unit = 0; unit < this.#state.length; unit++) {
+      if (this.#state[unit] !== TAKEN || have.has(unit) || open.has(unit)) continue;
+      const holders = this.#takers.values().reduce((n, t) => n + (t.have.has(unit) ? 1 : 0), 0);
+      if (holders >= fewest) continue;
+      best = unit;
+      fewest = holders;
+    }
+    return best;
+  }
+
+  #openTo(host: string, taker: Taker, unit: number, nowMs: number, effects: Effect[]): void {
+    this.#open++;
+    taker.open.set(unit, nowMs);
+    effects.push({ type: "have", id: this.id, unit, hosts: [host] });
   }
 
   #took(taker: Taker, unit: number, nowMs: number): boolean {
@@ -203,13 +247,15 @@ class Offers {
   }
 
   #got(unit: number): void {
-    this.#offered[unit] = 2;
+    if (this.#state[unit] === OFFERED) this.#awaited--;
+    this.#state[unit] = TAKEN;
   }
 
   /** Somewhere among those to come, unless somebody has it by now. */
   #takeBack(unit: number): void {
-    if (this.#offered[unit] !== 1) return;
-    this.#offered[unit] = 0;
+    if (this.#state[unit] !== OFFERED) return;
+    this.#state[unit] = LEFT;
+    this.#awaited--;
     this.#pool.push(unit);
     const at = this.#random.int(this.#pool.length);
     const other = this.#pool[at] ?? unit;
