@@ -6,6 +6,7 @@
 import { Combination } from "./combination.ts";
 import { Drift } from "./drift.ts";
 import { Errors, SPREAD_CUT, SPREAD_GAIN } from "./errors.ts";
+import { Hedge } from "./hedge.ts";
 import { between, scoredDistances } from "./horizons.ts";
 import { INTERMITTENT, Intermittent } from "./intermittent.ts";
 import { LEVELS } from "./levels.ts";
@@ -62,6 +63,9 @@ export class Ensemble {
   /** Forecasts scored, by distance. */
   readonly #scored: Float64Array;
   readonly #combination: Combination;
+  /** By group; none as long as nearly every bin has demand. */
+  readonly #hedges: (Hedge | undefined)[] = [];
+  readonly #prior: readonly number[];
   /** Forecasts put aside, by origin and distance, and such as are free again. */
   readonly #pending = new Map<number, Pending>();
   readonly #free: Pending[] = [];
@@ -95,16 +99,17 @@ export class Ensemble {
     this.#offsets = new Float64Array(G * L);
     this.#spread = new Float64Array(G).fill(spread);
     this.#scored = new Float64Array(G);
-    const prior = [
+    this.#prior = [
       ...locations.map(([, share]) => share),
       REGRESSION_PRIOR,
       ...INTERMITTENT.map(([, share]) => share),
     ];
-    this.#combination = new Combination(this.#groups, prior);
+    this.#combination = new Combination(this.#groups, this.#prior);
     const features = featureCount(seasons.length);
     this.#work = {
       features: new Float64Array(features),
-      experts: new Float64Array(experts * L),
+      experts: new Float64Array((experts + 1) * L),
+      counts: new Float64Array((experts + 1) * L),
       middles: new Float64Array(experts),
       awake: new Uint8Array(experts),
       combined: new Float64Array(L),
@@ -142,6 +147,7 @@ export class Ensemble {
   /** Experts have no merits any more: what they were worth was on another level. */
   restart(): void {
     this.#combination.restart();
+    for (const hedge of this.#hedges) hedge?.restart();
   }
 
   predict(horizon: number): Float64Array {
@@ -150,8 +156,7 @@ export class Ensemble {
     for (let ahead = 1; ahead <= horizon; ahead++) {
       const [g, part] = between(this.#distances, ahead);
       this.#expertsAt(ahead, g, part, this.#work.experts, 0, null);
-      const { experts, combined } = this.#work;
-      this.#combination.combine(now, this.#group(g), experts, 0, combined, 0);
+      this.#combine(now, g, this.#work.experts, this.#work.combined);
       this.#shift(ahead, g, part, this.#work.combined);
       for (let l = 0; l < L; l++) {
         out[(ahead - 1) * L + l] = this.signal.toCount(this.#work.combined[l] ?? 0);
@@ -233,8 +238,18 @@ export class Ensemble {
       const slot = this.#free.pop() ?? new Pending(this.names.length, this.#work.features.length);
       this.#pending.set(this.#slotOf(signal.n, g), slot);
       this.#expertsAt(ahead, g, 0, slot.experts, 0, slot);
-      this.#combination.combine(learning, this.#group(g), slot.experts, 0, slot.combined, 0);
+      this.#combine(learning, g, slot.experts, slot.combined);
     }
+  }
+
+  /** Of the experts' rows; what the combination makes of them becomes the row after the last. */
+  #combine(weights: Float64Array, g: number, experts: Float64Array, into: Float64Array): void {
+    const group = this.#group(g);
+    const at = this.names.length * L;
+    this.#combination.combine(weights, group, experts, 0, experts, at);
+    const hedge = this.#intermittent.awake ? this.#hedges[group] : undefined;
+    if (hedge) hedge.lean(experts, into);
+    else into.set(experts.subarray(at, at + L));
   }
 
   #slotOf(origin: number, g: number): number {
@@ -326,21 +341,34 @@ export class Ensemble {
     const G = this.#distances.length;
     const { factor } = slot;
     const { gradients } = this.#work;
+    const at = this.names.length * L;
     for (let l = 0; l < L; l++) {
-      const combined = slot.combined[l] ?? 0;
+      const combined = slot.experts[at + l] ?? 0;
       const slope = this.signal.slope(combined);
       const exact = Math.abs(z - combined) < EXACT;
       gradients[l] = exact ? 0 : ((z < combined ? 1 : 0) - (LEVELS[l] ?? 0)) * slope;
     }
-    const { quiet } = this.#intermittent;
+    const { awake, quiet } = this.#intermittent;
     const bins = this.#every * (quiet > QUIET ? 1 - quiet : 1);
-    this.#combination.learn(this.#group(g), gradients, slot.combined, 0, slot.experts, 0, bins);
+    const { experts } = slot;
+    this.#combination.learn(this.#group(g), gradients, experts, at, experts, 0, bins);
+    if (awake) this.#hedge(slot, g, z, bins);
     this.#learnOffsets(slot, g, z);
     for (let e = 0; e <= this.#locations; e++) {
       const middle = slot.middles[e] ?? Number.NaN;
       if (!Number.isNaN(middle)) this.#errors.learn(e * G + g, (z - middle) / factor);
     }
     this.#ridges[g]?.learn(slot.features, 0, z - slot.origin);
+  }
+
+  #hedge(slot: Pending, g: number, z: number, bins: number): void {
+    const group = this.#group(g);
+    const hedge = this.#hedges[group] ?? new Hedge(this.#prior);
+    this.#hedges[group] = hedge;
+    const { counts } = this.#work;
+    for (let i = 0; i < counts.length; i++)
+      counts[i] = this.signal.toCount(slot.experts[i] ?? Number.NaN);
+    hedge.learn(counts, this.signal.toCount(z), bins);
   }
 
   #learnOffsets(slot: Pending, g: number, z: number): void {
@@ -374,7 +402,7 @@ class Pending {
   readonly features: Float64Array;
 
   constructor(experts: number, features: number) {
-    this.experts = new Float64Array(experts * L);
+    this.experts = new Float64Array((experts + 1) * L);
     this.middles = new Float64Array(experts);
     this.features = new Float64Array(features);
   }
