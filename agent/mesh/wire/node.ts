@@ -210,6 +210,9 @@ export class MeshNode {
           Dlazy: 2,
           gossipFactor: 0.1,
           heartbeatInterval: HEARTBEAT_MS,
+          // Each message that is remembered holds the 64 KiB it was read into.
+          mcacheLength: 2,
+          mcacheGossip: 2,
           batchPublish: true,
           // Each message comes from several neighbours: only the first is worth a signature check.
           fastMsgIdFn: ({ signature, data }) =>
