@@ -108,6 +108,15 @@ test("mixture: what others taught serves a new category (after a day of twenty a
   expect(prewarm.wants(prewarm.category("w/new"), view, e, true)).toBe(false);
 });
 
+test("mixture: who has a say is told of one never seen, which is not kept for that", () => {
+  const prewarm = new Prewarm();
+  const votes = votesOf(500, 1, new IdleTimes());
+  const support = prewarm.support("w/c", votes);
+  expect(prewarm.state().categories).toEqual({});
+  prewarm.category("w/c");
+  expect(prewarm.support("w/c", votes)).toEqual(support);
+});
+
 test("mixture: the program decides alone before anything was seen", () => {
   const mixture = new Mixture();
   const category = mixture.category("w/c");

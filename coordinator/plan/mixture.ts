@@ -94,15 +94,19 @@ export class Mixture {
   category(key: string): MixedCategory {
     let category = this.#categories.get(key);
     if (!category) {
-      const untilReady = new Int16Array(EXPERTS);
-      category = { costs: new Float64Array(EXPERTS), untilReady, allUntilReady: 0 };
+      category = newcomer();
       this.#categories.set(key, category);
     }
     return category;
   }
 
+  /** To be read only: one that was never asked for as `category` is not kept. */
+  known(key: string): Readonly<MixedCategory> {
+    return this.#categories.get(key) ?? newcomer();
+  }
+
   /** Who has a say now. */
-  support(category: MixedCategory, votes: Votes): Support {
+  support(category: Readonly<MixedCategory>, votes: Votes): Support {
     const weights = this.weights(category);
     let wanted = 0;
     for (let e = 1; e < EXPERTS; e++) if ((votes >> e) & 1) wanted += weights[e] ?? 0;
@@ -126,7 +130,7 @@ export class Mixture {
   }
 
   /** By expert, in the order of `EXPERT_NAMES`; sums to 1. The array is reused by the next call. */
-  weights({ costs }: MixedCategory): Float64Array {
+  weights({ costs }: Readonly<MixedCategory>): Float64Array {
     const weights = this.#weights;
     const prior = this.#prior;
     let least = Number.POSITIVE_INFINITY;
@@ -219,6 +223,11 @@ export class Mixture {
     const weight = this.#poolMinutes > 0 ? PRIOR_MINUTES / this.#poolMinutes : 0;
     for (let e = 0; e < EXPERTS; e++) this.#prior[e] = weight * (this.#pool[e] ?? 0);
   }
+}
+
+function newcomer(): MixedCategory {
+  const untilReady = new Int16Array(EXPERTS);
+  return { costs: new Float64Array(EXPERTS), untilReady, allUntilReady: 0 };
 }
 
 /** All have it ready, keep it and it is used; or none has it, none loads it, and nothing comes. */

@@ -82,11 +82,6 @@ export class PrewarmLearner {
     return this.#prewarm.support(key, votesOf(idleMinutes, leadMinutes, lane.idle));
   }
 
-  /** By `EXPERT_NAMES`. */
-  weights(key: string): Float64Array {
-    return this.#prewarm.weights(key);
-  }
-
   /** Cost units per GB·hour that bring the memory-time to this share of the keep-alive's. */
   memoryGbHour(memoryRatio: number): number | null {
     const worth = this.#scale.worthMinutes(memoryRatio);

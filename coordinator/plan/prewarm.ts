@@ -102,12 +102,7 @@ export class Prewarm {
 
   /** Who has a say about a category now. */
   support(key: string, votes: Votes): Support {
-    return this.#mixture.support(this.#mixture.category(key), votes);
-  }
-
-  /** By `EXPERT_NAMES`; a copy. */
-  weights(key: string): Float64Array {
-    return this.#mixture.weights(this.#mixture.category(key)).slice();
+    return this.#mixture.support(this.#mixture.known(key), votes);
   }
 
   /** Whether it shall be there in this minute: held if it is ready, else loaded from now on. */
