@@ -18,6 +18,8 @@ const SEE = "See:";
 const CONTROL = "Control:";
 const TRUST = "Trust:";
 
+const VERSION_FLAGS = ["-V", "--version"];
+
 /** With more, code that was compiled at length pays off. */
 const FEW_SERIES = 24;
 
@@ -150,19 +152,20 @@ const COMMANDS: readonly { names: readonly string[]; add: Add }[] = [
   },
 ];
 
-/** The program with the one command that is named, or with all. */
+/** The program with the one command that is named, or with all; the version needs none. */
 export async function buildProgram(shell: Shell, name?: string): Promise<Command> {
   const program = new Command("prestage")
     .description(
       "Has the data, the code and the warm capacity on a host before the request for it arrives.",
     )
-    .version(softwareVersion(), "-V, --version")
+    .version(softwareVersion(), VERSION_FLAGS.join(", "))
     .configureOutput({ writeOut: shell.terminal.out, writeErr: shell.terminal.err })
     .configureHelp({ showGlobalOptions: false, sortSubcommands: false })
     .enablePositionalOptions() // `publish --version V` is not the program's
     .showHelpAfterError("(add --help for what it takes)")
     .exitOverride();
   const named = COMMANDS.filter(({ names }) => name !== undefined && names.includes(name));
+  if (name !== undefined && VERSION_FLAGS.includes(name)) return program;
   for (const { add } of named.length > 0 ? named : COMMANDS) await add(program, shell);
   return program;
 }
