@@ -245,7 +245,7 @@ export class Agent {
     const counters = mesh.counters();
     const { stagingSpentBytes: spentBytes } = counters;
     const { peerBytes, originBytes, foregroundBytes, wastedBytes } = counters;
-    const { settled, gives } = mesh.paced;
+    const { settled, ...told } = mesh.paced;
     if (settled) this.#heldLease = gate.lease?.id ?? null;
     link.report({
       sample,
@@ -257,7 +257,7 @@ export class Agent {
       memoryTime: { ...this.#memoryTime },
       scrub: this.#rooms.scrubber.state(),
       liars: mesh.liars().slice(0, LIARS_MAX).map(toldLiar(this.#clock.monotonic())),
-      lease: this.#heldLease === null ? null : { id: this.#heldLease, spentBytes, gives },
+      lease: this.#heldLease === null ? null : { id: this.#heldLease, spentBytes, ...told },
       heldBy: this.#heldBy(),
       follows: this.#rooms.following.states(),
     });

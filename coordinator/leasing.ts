@@ -71,9 +71,9 @@ export class Leasing {
     this.#inheritedUntilMs ??= fleet.all().length > 0 ? now + this.#durationMs : now;
     const demands = this.#demands(facts, now < this.#inheritedUntilMs);
     const need = JSON.stringify(
-      demands.map(({ host, throttled, gives, pending }) => {
+      demands.map(({ host, throttled, gives, takes, pending }) => {
         const classes = [...new Set(pending.map((p) => p.class))].sort();
-        return [host, throttled, gives, classes];
+        return [host, throttled, gives, takes, classes];
       }),
     );
     const before = committedInAll(this.#book, now);
@@ -139,6 +139,7 @@ export class Leasing {
       host,
       throttled: stopped(host),
       gives: fleet.get(host)?.report?.lease?.gives === true,
+      takes: fleet.get(host)?.report?.lease?.takes !== false,
       pending: (inherited ? [] : (pending.get(host) ?? [])).map((o) => ({
         class: catalog.workload(o.workload ?? "")?.class ?? "explicit",
         priority: catalog.priority(o.workload),

@@ -11,6 +11,7 @@ import type { HotChunks } from "./store/hot-chunks.ts";
 import type { Provenance } from "./store/provenance.ts";
 import type { Store } from "./store/store.ts";
 import { UNIT_REQUESTS } from "./transfer/backlog.ts";
+import { Taking } from "./transfer/taking.ts";
 import type { Transfer } from "./transfer/transfer.ts";
 import { Units } from "./transfer/units.ts";
 import { type Answer, type Effect, ORIGIN, type TransferEvent } from "./transfer/wants.ts";
@@ -82,6 +83,7 @@ export class Fetcher {
   readonly #besides = new Map<string, number>();
   #incoming = Number.POSITIVE_INFINITY;
   #yields = false;
+  readonly #taking = new Taking();
   /** The most of late that this host sends to others. */
   readonly #sent = { atMs: 0, bytes: 0, bytesPerSecond: 0 };
   /** Until when staging makes way for requests whose chunks are not asked for yet. */
@@ -99,6 +101,8 @@ export class Fetcher {
     shunnedPeers: 0,
   };
 
+  readonly #isOutside = (host: string) => host === ORIGIN || this.#deps.isOutside(host);
+
   constructor(deps: FetcherDeps, group: TaskGroup) {
     this.#deps = deps;
     this.#group = group;
@@ -112,7 +116,7 @@ export class Fetcher {
     };
     this.#pacing = new Pacing({
       tell: (host, rate) => this.#tellPace(host, rate),
-      isOutside: (host) => host === ORIGIN || deps.isOutside(host),
+      isOutside: this.#isOutside,
       receivedBytes: (host) => (host === ORIGIN ? null : deps.exchange.receivedBytes(host)),
     });
   }
@@ -177,6 +181,11 @@ export class Fetcher {
     this.dispatch({ type: "rate", bytesPerSecond });
   }
 
+  /** Whether what is staged here may come from outside this host's site. */
+  get takes(): boolean {
+    return this.#taking.takes(this.#deps.clock.monotonic());
+  }
+
   /** Whether all who send here go by the rate that was set last. */
   get settled(): boolean {
     return this.#pacing.settled;
@@ -209,6 +218,8 @@ export class Fetcher {
     const nowMs = clock.monotonic();
     const { rate, open } = transfer.underWay;
     for (const [host, bytes] of this.#besides) open.set(host, (open.get(host) ?? 0) + bytes);
+    const from = open.keys().some(this.#isOutside) ? "outside" : "site";
+    this.#taking.note(open.size === 0 ? null : from, nowMs);
     this.#yields = this.#makesWay(nowMs);
     const data = Math.max(rate / 2, rate * DATA_SHARE - this.#sent.bytesPerSecond * ACK_SHARE);
     const total = this.#yields ? 0 : data;

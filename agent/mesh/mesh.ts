@@ -302,9 +302,10 @@ export class Mesh {
     return { ...this.#fetcher.counters, ...own, corruptChunks, stagingSpentBytes };
   }
 
-  /** Whether all goes by the rate that was set last, and whether other sites' hosts wait for it. */
-  get paced(): { settled: boolean; gives: boolean } {
-    return { settled: this.#fetcher.settled, gives: this.#exchange.gives };
+  /** Whether all goes by the rate set last, other sites' hosts wait for it, it fetches from there. */
+  get paced(): { settled: boolean; gives: boolean; takes: boolean } {
+    const { settled, takes } = this.#fetcher;
+    return { settled, gives: this.#exchange.gives, takes };
   }
 
   rates(): { peerBytesPerSecond: number; originBytesPerSecond: number } {

@@ -45,7 +45,12 @@ export type HostReport = {
   routesVersion: number;
   orders: ReportedOrder[];
   stagedBytes: StagedBytes;
-  lease: { id: string; spentBytes: number; gives?: boolean | undefined } | null;
+  lease: {
+    id: string;
+    spentBytes: number;
+    gives?: boolean | undefined;
+    takes?: boolean | undefined;
+  } | null;
   heldBy?: "peak" | "request" | undefined;
 };
 

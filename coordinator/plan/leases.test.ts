@@ -22,6 +22,7 @@ const demand = (host: string, bytes: number, over: Partial<LeaseDemand> = {}): L
   host,
   pending: [{ class: "default", priority: 100, bytes }],
   gives: false,
+  takes: true,
   throttled: false,
   ...over,
 });
@@ -106,6 +107,7 @@ const anyStep = fc.record({
     fc.record({
       host: fc.integer({ min: 0, max: 14 }).map((n) => `h${n}`),
       gives: fc.boolean(),
+      takes: fc.boolean(),
       throttled: fc.boolean(),
       pending: fc.array(
         fc.record({
@@ -214,6 +216,18 @@ describe("sites", () => {
     expect(incoming("b")).toBeGreaterThan(45);
     expect(leases.get("a")?.stagingBytesPerSecond).toBeGreaterThan(300);
     expect(incoming("c")).toBeUndefined();
+  });
+
+  test("leases: who fetches for a site gets what may come into it, anybody while nobody does", () => {
+    const incoming = (takes: boolean) => {
+      const demands = [demand("a", 1e9, { takes }), demand("b", 1e9, { takes: false })];
+      const { leases } = grantLeases(EMPTY_BOOK, { enrolled, demands }, { ...options, site }, 0);
+      return demands.map(({ host }) => leases.get(host)?.incoming?.bytesPerSecond ?? 0);
+    };
+    const [[only = 0, rest = 0], [one = 0, other = 0]] = [incoming(true), incoming(false)];
+    expect(only).toBeGreaterThan(85);
+    expect(rest).toBeLessThan(15);
+    expect(Math.min(one, other)).toBeGreaterThan(45);
   });
 
   test("leases: who is asked by other sites gets what may leave his", () => {

@@ -32,6 +32,8 @@ export type LeaseDemand = {
   pending: { class: string; priority: number; bytes: number }[];
   /** Hosts of other sites wait for what it sends. */
   gives: boolean;
+  /** It fetches from outside its site. */
+  takes: boolean;
   /** At peak or paused: gets rate 0. */
   throttled: boolean;
 };
@@ -86,14 +88,14 @@ export function grantLeases(
   const ofSites = (
     ledgers: ReadonlyMap<string, Ledger>,
     limit: (budget: SiteBudget) => number | null,
-    demandOf: (demand: LeaseDemand) => Demand,
+    demandsOf: (demands: readonly LeaseDemand[]) => Demand[],
   ) => {
     const [kept, granted] = [new Map<string, Ledger>(), new Map<HostId, Granted>()];
     for (const [site, members] of sites) {
       const bytesPerSecond = limit(options.site(site));
       if (bytesPerSecond === null) continue;
       const hosts = members.map((m) => m.host);
-      const own = demands.filter((d) => hosts.includes(d.host)).map(demandOf);
+      const own = demandsOf(demands.filter((d) => hosts.includes(d.host)));
       const budget = { bytesPerSecond, perHostBytesPerSecond: bytesPerSecond, hosts, demands: own };
       const result = split(ledgers.get(site) ?? new Map(), budget);
       kept.set(site, result.ledger);
@@ -101,8 +103,12 @@ export function grantLeases(
     }
     return { ledgers: kept, granted };
   };
-  const incoming = ofSites(book.incoming, (b) => b.inBytesPerSecond, toStage);
-  const outgoing = ofSites(book.outgoing, (b) => b.outBytesPerSecond, toGive);
+  const incoming = ofSites(book.incoming, (b) => b.inBytesPerSecond, toTake);
+  const outgoing = ofSites(
+    book.outgoing,
+    (b) => b.outBytesPerSecond,
+    (own) => own.map(toGive),
+  );
   const leases = new Map<HostId, Lease>();
   for (const { host, pending } of demands) {
     const whole = fleet.granted.get(host) ?? { bytesPerSecond: 0, floorBytesPerSecond: 0 };
@@ -147,6 +153,12 @@ function toStage({ host, pending, throttled }: LeaseDemand): Demand {
   const bytes = pending.reduce((sum, p) => sum + p.bytes, 0);
   const weight = pending.reduce((sum, p) => sum + p.bytes * (1 + p.priority), 1);
   return { host, weight, bytes, throttled };
+}
+
+/** Some fetch for the others of a site. While nobody does, any may be the one that begins. */
+function toTake(own: readonly LeaseDemand[]): Demand[] {
+  const known = own.some((d) => d.takes && d.pending.length > 0);
+  return own.map((d) => (known && !d.takes ? { ...toStage(d), bytes: 0 } : toStage(d)));
 }
 
 /** Nobody knows how much others will fetch: who is asked now gets what there is. */

@@ -144,6 +144,8 @@ export const Report = z.object({
       spentBytes: Bytes,
       /** Hosts of other sites wait for what this one sends. */
       gives: z.boolean().optional(),
+      /** What it stages may come from other sites, or from where the artifacts come from. */
+      takes: z.boolean().optional(),
     })
     .nullable(),
   /** What on the host itself holds staging back: its own peak, or a request's transfer. */
