@@ -31,6 +31,8 @@ type Learning = { bins: number; rounds: number };
 const LEARNING: Learning = { bins: 1400, rounds: 500 };
 /** Where more bins have no demand, only those that have some let the mix forget. */
 const QUIET = 0.75;
+/** Where more bins have none, experts are hedged; where fewer do, it made forecasts worse. */
+const HEDGED_QUIET = 0.3;
 const EXACT = 1e-9;
 /** What is off is learned by steps that become smaller: they would else cost as much as they mend. */
 const OFFSET_GAIN_MAX = 1 / 200;
@@ -247,7 +249,7 @@ export class Ensemble {
     const group = this.#group(g);
     const at = this.names.length * L;
     this.#combination.combine(weights, group, experts, 0, experts, at);
-    const hedge = this.#intermittent.awake ? this.#hedges[group] : undefined;
+    const hedge = this.#intermittent.quiet > HEDGED_QUIET ? this.#hedges[group] : undefined;
     if (hedge) hedge.lean(experts, into);
     else into.set(experts.subarray(at, at + L));
   }
@@ -348,11 +350,11 @@ export class Ensemble {
       const exact = Math.abs(z - combined) < EXACT;
       gradients[l] = exact ? 0 : ((z < combined ? 1 : 0) - (LEVELS[l] ?? 0)) * slope;
     }
-    const { awake, quiet } = this.#intermittent;
+    const { quiet } = this.#intermittent;
     const bins = this.#every * (quiet > QUIET ? 1 - quiet : 1);
     const { experts } = slot;
     this.#combination.learn(this.#group(g), gradients, experts, at, experts, 0, bins);
-    if (awake) this.#hedge(slot, g, z, bins);
+    if (quiet > HEDGED_QUIET) this.#hedge(slot, g, z, bins);
     this.#learnOffsets(slot, g, z);
     for (let e = 0; e <= this.#locations; e++) {
       const middle = slot.middles[e] ?? Number.NaN;
