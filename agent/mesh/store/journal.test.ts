@@ -67,11 +67,15 @@ test("journal: a tail that was torn, zeroed or garbled costs only what stands in
         }
         const bytes = await readFile(path);
         const at = Math.floor(where * bytes.length);
+        const filled = Buffer.from(bytes).fill(how === "zero" ? 0 : 0xa5, at);
         if (how === "cut") await truncate(path, at);
-        else await writeFile(path, bytes.fill(how === "zero" ? 0 : 0xa5, at));
+        else await writeFile(path, filled);
+        // What a fill finds as it would leave it is not torn.
+        let same = at;
+        while (how !== "cut" && same < bytes.length && filled[same] === bytes[same]) same++;
         const again = journalAt(path);
         const before = await again.load();
-        const whole = new Set(positions.slice(0, Math.floor(at / 8)));
+        const whole = new Set(positions.slice(0, Math.floor(same / 8)));
         expect(sorted(before.written)).toEqual(sorted(whole));
         again.written([77]);
         await again.commit();
