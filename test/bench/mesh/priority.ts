@@ -10,6 +10,7 @@ import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { callAgent } from "../../../agent/cli/local.ts";
 import { systemClock } from "../../../shared/runtime/clock.ts";
+import { median } from "../../support/median.ts";
 import { until } from "../../support/namespaced-fleet.ts";
 import { BenchFleet } from "./bench-fleet.ts";
 
@@ -80,7 +81,6 @@ async function round(bench: BenchFleet, i: number, bulk: string): Promise<Round 
   return ended ? null : { aloneMs, loadedMs, full };
 }
 
-const middle = (numbers: number[]) => numbers.sort((a, b) => a - b)[numbers.length >> 1] ?? 0;
 const hosts = values.other ? ["seed", "other", ...staging] : ["seed", ...staging];
 const bench = await BenchFleet.open({ hosts, linkMbit });
 try {
@@ -96,10 +96,10 @@ try {
     if (one) counted.push(one);
   }
   const shares = counted.map(({ aloneMs, loadedMs }) => aloneMs / loadedMs);
-  const typical = middle(counted.map((r) => r.aloneMs)) / middle(counted.map((r) => r.loadedMs));
+  const typical = median(counted.map((r) => r.aloneMs)) / median(counted.map((r) => r.loadedMs));
   say(
     `urgent ${mib} MiB from ${from} at ${linkMbit} Mbit/s while ${count} hosts stage, relative to ` +
-      `alone: median ${middle(shares).toFixed(3)}, worst ${Math.min(...shares).toFixed(3)}, ` +
+      `alone: median ${median(shares).toFixed(3)}, worst ${Math.min(...shares).toFixed(3)}, ` +
       `of the medians ${typical.toFixed(3)} (${counted.length} rounds)`,
   );
 } finally {
