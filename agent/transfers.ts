@@ -1,6 +1,7 @@
 /** What moves data: the link, the sources, the mesh, and who obtains and offers artifacts by them. */
 import { join } from "node:path";
 import { packManifest, unpackManifest } from "../shared/packed-manifest.ts";
+import { ELSEWHERE_MAX } from "../shared/protocol/bodies.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { secret } from "../shared/runtime/random.ts";
 import { Artifacts } from "./artifacts.ts";
@@ -21,6 +22,8 @@ import { Renewal } from "./trust/renewal.ts";
 const MANIFEST_MS_MAX = 30_000;
 const PUBLISH_MS_MAX = 60_000;
 const IMAGES_MS_MAX = 10_000;
+/** Versions wait for the answer; without it the site sees to itself. */
+const ELSEWHERE_MS_MAX = 1_000;
 /** While the coordinator is away: peers are asked in between. */
 const MANIFEST_AWAY_MS_MAX = 2_000;
 
@@ -63,6 +66,14 @@ export function makeTransfers(deps: TransferDeps, lastKnown: LastKnown, routerUr
         const timeoutMs = link.connected ? MANIFEST_MS_MAX : MANIFEST_AWAY_MS_MAX;
         const reply = await link.request({ kind: "manifest", hash }, { timeoutMs });
         return unpackManifest(reply.manifest);
+      },
+      askElsewhere: async (looked) => {
+        const wants = looked
+          .slice(0, ELSEWHERE_MAX)
+          .map(({ id, ...how }) => ({ hash: id, ...how }));
+        const timeoutMs = ELSEWHERE_MS_MAX;
+        const reply = await link.request({ kind: "elsewhere", wants }, { timeoutMs });
+        return reply.wants.map(({ hash, ...where }) => ({ id: hash, ...where }));
       },
       source: sources,
     },

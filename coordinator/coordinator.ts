@@ -19,6 +19,7 @@ import { Catalog } from "./catalog.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { DemandHistory } from "./demand/history.ts";
 import { Experts } from "./experts.ts";
+import { Elsewhere } from "./fleet/elsewhere.ts";
 import { Fleet } from "./fleet/hosts.ts";
 import { Following } from "./following.ts";
 import { Gateway } from "./gateway/api.ts";
@@ -88,6 +89,7 @@ export class Coordinator {
   readonly #gateway: Gateway;
   readonly #following: Following;
   readonly #publications: Publications;
+  readonly #elsewhere: Elsewhere;
   readonly #importing: Importing;
   readonly #reports = new Map<HostId, Report>();
   #relearnDueMs = 0;
@@ -105,6 +107,7 @@ export class Coordinator {
     this.#images = new ImageCatalog({ store, trust, clock: this.#clock });
     const common = { clock, demandClock: this.#demandClock, random, log, metrics, store };
     this.#catalog = new Catalog(store);
+    this.#elsewhere = new Elsewhere((hash) => this.#fleet.with(hash));
     const stages = new ExplicitStages(store.models);
     this.#stages = stages;
     const measured = this.#measured;
@@ -419,6 +422,12 @@ export class Coordinator {
           detail: { at: host },
         });
         return { kind: "refused" };
+      case "elsewhere": {
+        const asker = { host, site: this.#fleet.get(host)?.site ?? "" };
+        const now = this.#clock.monotonic();
+        const wants = body.wants.map((want) => this.#elsewhere.answer(asker, want, now));
+        return { kind: "elsewhere", wants };
+      }
       case "images":
       case "claim":
         return this.#images.answer(host, body);

@@ -1,38 +1,95 @@
-/** What members beyond the site's gossip have of a version, the publisher asked first. */
-import type { Member } from "../../shared/domain.ts";
+/** Who in other sites has or fetches a version: as the coordinator says, else its publisher and some. */
+import type { HostId, Member } from "../../shared/domain.ts";
 import { type Clock, within } from "../../shared/runtime/clock.ts";
+import type { Random } from "../../shared/runtime/random.ts";
+import type { Store } from "./store/store.ts";
 import type { Bitmap } from "./transfer/bitmap.ts";
 import type { Exchange } from "./wire/exchange.ts";
 import { decodeHoldings } from "./wire/gossip.ts";
 
-const ASKED_MAX = 4;
-/** Asked again after as long. */
+/** A version that a host of this site is to bring in. */
+export type Looked = { id: string; foreground: boolean; reaches: boolean };
+/** `origin`: it is for this site to go to the origin. */
+export type Elsewhere = { id: string; origin: boolean; hosts: readonly HostId[] };
+/** Asks the coordinator, for each version. */
+export type AskElsewhere = (wants: readonly Looked[]) => Promise<readonly Elsewhere[]>;
+
+export type AskAroundDeps = {
+  clock: Clock;
+  random: Random;
+  store: Store;
+  exchange: Exchange;
+  /** Hosts of other sites. */
+  others: () => readonly Member[];
+  askElsewhere: AskElsewhere;
+};
+
+/** So many more than the publisher while the coordinator is away. */
+const GUESSED = 3;
 const ANSWER_MS = 3_000;
 
-export async function* askAround(
-  version: { id: string; publisher: string | undefined },
-  {
-    members,
-    site,
-    exchange,
-    clock,
-  }: { members: Iterable<Member>; site: string; exchange: Exchange; clock: Clock },
-  signal: AbortSignal,
-): AsyncGenerator<{ host: string; have: Bitmap }> {
-  const { id, publisher } = version;
-  const others = [...members]
-    .filter((m) => m.site !== site || m.host === publisher)
-    .sort((a, b) => Number(b.host === publisher) - Number(a.host === publisher))
-    .slice(0, ASKED_MAX);
-  const what = { kind: "holdings" as const, hash: id, bytes: null, foreground: false };
-  const asked = others.map(async ({ host, site: theirs }) => {
+export class AskAround {
+  readonly #deps: AskAroundDeps;
+  /** Versions that are being asked for. */
+  readonly #asked = new Set<string>();
+
+  constructor(deps: AskAroundDeps) {
+    this.#deps = deps;
+  }
+
+  /** Gives whose turn it is at once, then what hosts have, as they answer. */
+  async look(
+    wants: readonly Looked[],
+    tell: (where: Elsewhere, host?: HostId, have?: Bitmap) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const now = wants.filter(({ id }) => !this.#asked.has(id));
+    if (now.length === 0) return;
+    for (const { id } of now) this.#asked.add(id);
+    try {
+      const found = await this.#deps
+        .askElsewhere(now)
+        .catch(() => now.map((want) => this.#guess(want)));
+      const urgent = new Set(now.filter((want) => want.foreground).map((want) => want.id));
+      await Promise.all(
+        found.flatMap((where) => {
+          tell(where);
+          return where.hosts.map(async (host) => {
+            const what = { hash: where.id, foreground: urgent.has(where.id) };
+            const have = await this.#holdings(host, what, signal);
+            if (have) tell(where, host, have);
+          });
+        }),
+      );
+    } finally {
+      for (const { id } of now) this.#asked.delete(id);
+    }
+  }
+
+  /** While the coordinator is away each site sees to itself. */
+  #guess({ id }: Looked): Elsewhere {
+    const { store, others, random } = this.#deps;
+    const publisher = store.get(id)?.manifest.publisher;
+    const rest = others().map((m) => m.host);
+    const hosts = rest.filter((host) => host === publisher);
+    for (let tries = 0; tries < GUESSED && rest.length > 0; tries++) {
+      const host = random.pick(rest);
+      if (!hosts.includes(host)) hosts.push(host);
+    }
+    return { id, origin: true, hosts };
+  }
+
+  async #holdings(
+    host: HostId,
+    what: { hash: string; foreground: boolean },
+    signal: AbortSignal,
+  ): Promise<Bitmap | null> {
+    const { exchange, clock, others } = this.#deps;
+    if (!others().some((m) => m.host === host)) return null;
+    const question = { kind: "holdings" as const, bytes: null, ...what };
     const reply = await within(clock, ANSWER_MS, signal, (until) =>
-      exchange.ask(host, what, { signal: until }),
+      exchange.ask(host, question, { signal: until }),
     );
-    return { host, have: reply.ok && theirs !== site ? decodeHoldings(reply.bytes) : null };
-  });
-  for (const answer of asked) {
-    const { host, have } = await answer;
-    if (have) yield { host, have };
+    return reply.ok ? decodeHoldings(reply.bytes) : null;
   }
 }

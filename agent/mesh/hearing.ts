@@ -3,13 +3,12 @@ import type { Member } from "../../shared/domain.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { Newest } from "./announcer.ts";
-import { askAround } from "./ask-around.ts";
+import type { AskAround, Looked } from "./ask-around.ts";
 import type { Store } from "./store/store.ts";
 import { Bitmap } from "./transfer/bitmap.ts";
 import type { Transfer } from "./transfer/transfer.ts";
 import { Units } from "./transfer/units.ts";
 import type { Said, TransferEvent } from "./transfer/wants.ts";
-import type { Exchange } from "./wire/exchange.ts";
 import type { Have } from "./wire/frames.ts";
 import { decodeAnnouncement } from "./wire/gossip.ts";
 
@@ -29,6 +28,8 @@ export class Hearing {
   readonly #newest = new Newest();
   /** Other hosts of the site. */
   others = 0;
+  /** Hosts of other sites. */
+  elsewhere: readonly Member[] = [];
 
   constructor(deps: HearingDeps) {
     this.#deps = deps;
@@ -36,9 +37,13 @@ export class Hearing {
 
   membersChanged(): void {
     const { site, members, dispatch } = this.#deps;
-    const local = [...members().values()].filter((m) => m.site === site);
+    const { local = [], elsewhere = [] } = Object.groupBy(members().values(), (m) =>
+      m.site === site ? "local" : "elsewhere",
+    );
     this.others = local.length;
-    dispatch({ type: "members", hosts: local.map((m) => m.host) });
+    this.elsewhere = elsewhere;
+    const hosts = local.map((m) => m.host);
+    dispatch({ type: "members", hosts, elsewhere: elsewhere.length > 0 });
   }
 
   /** By gossip of the site. */
@@ -64,19 +69,17 @@ export class Hearing {
   }
 
   /** Asks beyond the site's gossip. */
-  async askAround(
-    id: string,
-    store: Store,
-    exchange: Exchange,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const version = { id, publisher: store.get(id)?.manifest.publisher };
-    const { clock, site, members, dispatch } = this.#deps;
-    const around = { members: members().values(), site, exchange, clock };
-    for await (const { host, have } of askAround(version, around, signal)) {
-      const manifests = [{ id, have, wanting: false, urgent: false, claims: [] }];
-      dispatch({ type: "said", host, local: false, whole: false, manifests });
-    }
+  async look(wants: readonly Looked[], around: AskAround, signal: AbortSignal): Promise<void> {
+    const { dispatch } = this.#deps;
+    await around.look(
+      wants,
+      ({ id, origin }, host, have) => {
+        if (host === undefined || !have) return dispatch({ type: "turn", id, ours: origin });
+        const manifests = [{ id, have, wanting: false, urgent: false, claims: [] }];
+        dispatch({ type: "said", host, local: false, whole: false, manifests });
+      },
+      signal,
+    );
   }
 
   forget(host: string): void {

@@ -4,6 +4,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
 import type { Random } from "../../shared/runtime/random.ts";
+import type { AskElsewhere } from "./ask-around.ts";
 import type { OriginSource } from "./fetcher.ts";
 import type { Disk } from "./store/disk.ts";
 
@@ -14,6 +15,7 @@ export type MeshDeps = {
   log: Log;
   metrics: Metrics;
   resolveManifest: (hash: string) => Promise<SignedManifest>;
+  askElsewhere: AskElsewhere;
   source: OriginSource;
   /** A peer that is no member was turned away. */
   onRefused(peerId: string): void;

@@ -13,6 +13,7 @@ import { Metrics } from "../../shared/runtime/metrics.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
 import { SourceLimits } from "../sources/settings.ts";
 import { Sources } from "../sources/sources.ts";
+import type { Elsewhere, Looked } from "./ask-around.ts";
 import { Mesh } from "./mesh.ts";
 
 export type TestHost = {
@@ -30,6 +31,14 @@ export class TestFleet {
   readonly hosts: TestHost[] = [];
   readonly #dirs: string[] = [];
   resolved = 0;
+  /** What the coordinator says of other sites; it is away unless a test says otherwise. */
+  elsewhere = async (
+    _host: string,
+    _site: string,
+    _wants: readonly Looked[],
+  ): Promise<readonly Elsewhere[]> => {
+    throw new PrestageError("UNREACHABLE", "no coordinator");
+  };
   /** The coordinator is away: each question to it goes unanswered for so long. */
   awayMs = 0;
 
@@ -73,6 +82,7 @@ export class TestFleet {
         log,
         metrics: new Metrics(),
         resolveManifest: async (hash) => this.#resolve(hash),
+        askElsewhere: (wants) => this.elsewhere(host, site, wants),
         source,
         onRefused: () => {},
       },

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { verifyManifest } from "../../shared/manifest.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
+import { ranged, webServer } from "../sources/sources.fixture.ts";
 import { holdOf, TestFleet, until, writeTree } from "./mesh.fixture.ts";
 import { BufferPool } from "./store/buffer-pool.ts";
 
@@ -217,6 +218,35 @@ test("mesh: the manifest comes from a peer when the coordinator is away; other s
   fleet.manifests.clear();
   await c.mesh.ensure(signed.hash, ask);
   expect(c.mesh.counters().peerBytes).toBe(2 * MiB);
+});
+
+test("mesh: one site goes to the origin, and the others follow it (three sites)", async () => {
+  const dir = await fleet.folder();
+  await writeTree(dir, { f: randomBytes(12 * MiB) });
+  const server = await webServer(ranged(await readFile(join(dir, "f"))));
+  const [north, south, east] = [
+    await fleet.start("a", { site: "north" }),
+    await fleet.start("b", { site: "south" }),
+    await fleet.start("c", { site: "east" }),
+  ];
+  const hosts = [north, south, east];
+  fleet.enrol(hosts);
+  fleet.elsewhere = async (host, site, wants) =>
+    wants.map(({ id }) => ({
+      id,
+      origin: site === "south",
+      hosts: hosts.map((h) => h.host).filter((name) => name !== host),
+    }));
+  const signed = await fleet.publish(north, dir, { originUrl: `${server.url}/d/`, keep: false });
+  for (const { mesh } of hosts) {
+    mesh.setRate(1e9);
+    mesh.setHold([holdOf(signed)]);
+  }
+  await until(() => hosts.every(({ mesh }) => mesh.path(signed.hash) !== null), 20_000);
+  const from = hosts.map(({ mesh }) => mesh.counters());
+  expect(from.map((c) => c.originBytes)).toEqual([0, 12 * MiB, 0]);
+  expect(from.map((c) => c.peerBytes)).toEqual([12 * MiB, 0, 12 * MiB]);
+  await server.close();
 });
 
 test("mesh: a holder that comes back is asked for the manifest while the coordinator stays away", async () => {

@@ -8,6 +8,7 @@ import { HOSTS_PUBLISH, type Publisher } from "../../shared/publishers.ts";
 import { every } from "../../shared/runtime/clock.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
 import { Announcer } from "./announcer.ts";
+import { AskAround } from "./ask-around.ts";
 import { Fetcher } from "./fetcher.ts";
 import { Hearing, saidOf } from "./hearing.ts";
 import {
@@ -40,7 +41,6 @@ import { MeshNetwork } from "./wire/network.ts";
 
 const TICK_MS = 100;
 const RECONCILE_MS = 500;
-const ASK_AROUND_MS = 3_000;
 /** Those who send go by a rate, and each has something to send while more is asked for. */
 const ASKED_AHEAD_MS = 2_000;
 /** Nothing came and nothing is under way for so long: who waits is told, and so are orders. */
@@ -61,6 +61,7 @@ export class Mesh {
   readonly #metrics: MeshMetrics;
   readonly #signers: Signers;
   readonly #hearing: Hearing;
+  readonly #around: AskAround;
   readonly #interests = new Map<string, Interest>();
   readonly pins = new Pins();
   readonly #provenance: Provenance;
@@ -71,7 +72,6 @@ export class Mesh {
   onSettled: () => void = () => {};
   #members = new Map<string, Member>();
   #ready = false;
-  #nextAskMs = 0;
 
   constructor(deps: MeshDeps, options: MeshOptions) {
     this.#deps = deps;
@@ -112,6 +112,8 @@ export class Mesh {
       dispatch: (event) => this.#fetcher.dispatch(event),
       fetches: (host, hash) => this.#transfer.fetching(hash) && this.#exchange.meet(host),
     });
+    const others = () => this.#hearing.elsewhere;
+    this.#around = new AskAround({ ...deps, ...kept, exchange: this.#exchange, others });
     this.#haves = new Haves({ clock, exchange: this.#exchange });
     const random = deps.random.fork("transfer");
     const transfer = { ...TRANSFER_DEFAULTS, askedAheadMs: ASKED_AHEAD_MS };
@@ -355,6 +357,9 @@ export class Mesh {
 
   async #tick(): Promise<void> {
     this.#fetcher.tick();
+    const looks = [...this.#transfer.looks(this.#deps.clock.monotonic())];
+    if (looks.length > 0)
+      this.#group.start("look elsewhere", (s) => this.#hearing.look(looks, this.#around, s));
     await this.#announcer.tick();
     await this.#provenance.save((hash) => this.store.get(hash) !== undefined);
   }
@@ -367,14 +372,6 @@ export class Mesh {
       if (this.#transfer.stuckMs(hash, nowMs) <= UNAVAILABLE_MS) continue;
       const bytes = this.store.get(hash)?.bytesHave ?? 0;
       interest.stuck(this.#fetcher.unavailable(hash), sourceless.includes(hash) ? bytes : null);
-    }
-    if (nowMs >= this.#nextAskMs) {
-      this.#nextAskMs = nowMs + ASK_AROUND_MS;
-      const { store, exchange } = this.obtaining;
-      for (const id of sourceless)
-        this.#group.start(`ask around ${id}`, (s) =>
-          this.#hearing.askAround(id, store, exchange, s),
-        );
     }
     const inUse = (hash: string) =>
       this.pins.has(hash) || this.#interests.get(hash)?.running != null;

@@ -177,6 +177,14 @@ export class Fleet {
     return [...this.#hosts.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
+  /** Connected hosts that have all of a version, by id. */
+  with(manifestHash: string): { host: HostId; site: string }[] {
+    return this.all().flatMap(({ id, site, connected, revoked, report }) => {
+      const held = report?.holdings.some((h) => h.active && h.manifestHash === manifestHash);
+      return held && connected && !revoked ? [{ host: id, site }] : [];
+    });
+  }
+
   /** For planner and routes, by id: every host that was ever seen and is not revoked. */
   views(now: number, options: LivenessOptions = DEFAULT_LIVENESS): HostSummary[] {
     return this.all().flatMap((record) => {

@@ -175,6 +175,10 @@ export const Records = z.object({
 });
 export type Records = z.infer<typeof Records>;
 
+/** Versions in one question about other sites; hosts in its answer, for each. */
+export const ELSEWHERE_MAX = 64;
+export const ELSEWHERE_HOSTS_MAX = 8;
+
 /** Versions in the answer about one repository. */
 export const IMAGES_MAX = 100;
 
@@ -202,6 +206,20 @@ export const RequestBody = z.discriminatedUnion("kind", [
     repository: z.string().max(512),
     tag: z.string().max(128).nullable(),
     digest: z.string().max(128).nullable(),
+  }),
+  /** Who in other sites has versions that this host brings into its own. */
+  z.object({
+    kind: z.literal("elsewhere"),
+    wants: list(
+      z.object({
+        hash: Sha256,
+        /** A request waits for it. */
+        foreground: z.boolean(),
+        /** The way to its origin works, as far as the host knows. */
+        reaches: z.boolean(),
+      }),
+      ELSEWHERE_MAX,
+    ),
   }),
   /** Work that one host of the fleet should do: it has the time, or until it gives it back (0). */
   z.object({ kind: z.literal("claim"), key: z.string().max(1024), forMs: TimeMs.max(600_000) }),
@@ -285,6 +303,18 @@ export const ReplyBody = z.discriminatedUnion("kind", [
         bytes: Bytes,
       }),
       IMAGES_MAX,
+    ),
+  }),
+  z.object({
+    kind: z.literal("elsewhere"),
+    wants: list(
+      z.object({
+        hash: Sha256,
+        /** It is for the host's site to go to the origin. */
+        origin: z.boolean(),
+        hosts: list(HostId, ELSEWHERE_HOSTS_MAX),
+      }),
+      ELSEWHERE_MAX,
     ),
   }),
   z.object({ kind: z.literal("claim"), granted: z.boolean() }),

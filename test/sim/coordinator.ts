@@ -6,6 +6,7 @@
 import { Catalog } from "../../coordinator/catalog.ts";
 import { CoordinatorConfig } from "../../coordinator/config.ts";
 import { DemandHistory } from "../../coordinator/demand/history.ts";
+import { Elsewhere, type Wanted } from "../../coordinator/fleet/elsewhere.ts";
 import { Fleet } from "../../coordinator/fleet/hosts.ts";
 import {
   AGENT_SESSION_DEFAULTS,
@@ -46,6 +47,7 @@ type Talk = {
 type Boot = {
   alive: boolean;
   fleet: Fleet;
+  elsewhere: Elsewhere;
   history: DemandHistory;
   measured: MeasuredCosts;
   planning: Planning;
@@ -102,7 +104,8 @@ export class SimCoordinator {
     const history = new DemandHistory();
     for (const bin of this.#ledger.bins) history.add(bin);
     const measured = new MeasuredCosts();
-    const boot = { alive: true, fleet, history, measured } as Boot;
+    const elsewhere = new Elsewhere((hash) => fleet.with(hash));
+    const boot = { alive: true, fleet, elsewhere, history, measured } as Boot;
     const stages = new ExplicitStages({
       state: (key) => this.#kept.get(key),
       setState: (key, value) => {
@@ -161,6 +164,13 @@ export class SimCoordinator {
     this.#boot.alive = false;
     this.#boot = null;
     this.#run.network.crash("coordinator");
+  }
+
+  /** Null while it is down. */
+  elsewhere(host: HostId, want: Wanted) {
+    const { fleet, elsewhere } = this.#boot ?? {};
+    const site = fleet?.get(host)?.site ?? "";
+    return elsewhere?.answer({ host, site }, want, this.#run.queue.now()) ?? null;
   }
 
   /** An operator stops or resumes all pre-work. */

@@ -74,7 +74,8 @@ export class SimMesh {
       random: run.random.fork(`transfer ${spec.id}`),
     });
     const others = run.site(spec.site).filter((other) => other.id !== spec.id);
-    this.step({ type: "members", hosts: others.map((other) => other.id) });
+    const elsewhere = run.world.hosts.some((other) => other.site !== spec.site);
+    this.step({ type: "members", hosts: others.map((other) => other.id), elsewhere });
     this.#gossipWhole(true);
   }
 
@@ -399,8 +400,8 @@ export class SimMesh {
       this.#ticking = false;
       if (!this.alive) return;
       this.step({ type: "tick" });
-      for (const id of this.#transfer.sourceless(this.#run.queue.now()))
-        this.#run.askElsewhere(this.#spec.id, id);
+      for (const looked of this.#transfer.looks(this.#run.queue.now()))
+        this.#run.askElsewhere(this.#spec.id, looked);
       this.#arm();
     });
   }

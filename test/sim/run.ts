@@ -1,4 +1,5 @@
 /** One run: a whole fleet from one seed, on one queue of events, under one set of invariants. */
+import type { Looked } from "../../agent/mesh/ask-around.ts";
 import { Bitmap } from "../../agent/mesh/transfer/bitmap.ts";
 import type { Said } from "../../agent/mesh/transfer/wants.ts";
 import type { HostId } from "../../shared/domain.ts";
@@ -19,6 +20,8 @@ export const COORDINATOR = "coordinator";
 export const START_MS = 86_400_000;
 /** The last part of a run is without faults: everything has to come to rest in it. */
 const QUIET_MS = 150_000;
+/** How long an agent waits for what the coordinator knows of other sites. */
+const ELSEWHERE_MS = 1_000;
 const FULL_CHECK_MS = 10_000;
 const QUEUE_MAX = 60_000;
 
@@ -139,17 +142,25 @@ export class Run {
     this.network.datagram(asker, other, () => this.#answerWhole(other, asker, true, null));
   }
 
-  /** Nobody in the site has it: some host of another site may. */
-  askElsewhere(asker: HostId, manifestHash: string): void {
+  /** Nobody near has it: the coordinator knows who may; without it the host guesses. */
+  askElsewhere(asker: HostId, { id, ...how }: Looked): void {
     const mine = this.#agents.get(asker)?.spec.site;
-    const { publisher } = this.world.artifacts.get(manifestHash) ?? {};
-    const others = [publisher ?? asker, this.random.pick(this.world.hosts).id];
-    for (const other of others) {
-      if (this.#agents.get(other)?.spec.site === mine) continue;
-      this.network.datagram(asker, other, () =>
-        this.#answerWhole(other, asker, false, manifestHash),
-      );
-    }
+    let heard = false;
+    const hear = (origin: boolean, hosts: readonly HostId[]) => {
+      if (heard) return;
+      heard = true;
+      this.#agents.get(asker)?.mesh?.step({ type: "turn", id, ours: origin });
+      for (const other of hosts)
+        if (this.#agents.get(other)?.spec.site !== mine)
+          this.network.datagram(asker, other, () => this.#answerWhole(other, asker, false, id));
+    };
+    this.network.datagram(asker, COORDINATOR, () => {
+      const told = this.coordinator.elsewhere(asker, { hash: id, ...how });
+      if (told) this.network.datagram(COORDINATOR, asker, () => hear(told.origin, told.hosts));
+    });
+    const { publisher } = this.world.artifacts.get(id) ?? {};
+    const guess = [publisher ?? asker, this.random.pick(this.world.hosts).id];
+    this.queue.in(ELSEWHERE_MS, () => hear(true, guess));
   }
 
   #answerWhole(from: HostId, to: HostId, local: boolean, only: string | null): void {

@@ -154,3 +154,93 @@ test("outside: requests at several hosts share the origin too (12 at once)", () 
   expect(site.whole).toEqual(NAMES);
   expect(site.times).toBeLessThan(1.5 * UNITS);
 });
+
+/** A host alone in its site wants a version from an origin; other sites are there. */
+class Lonely {
+  readonly #core = new Transfer({ ...TRANSFER_DEFAULTS, self: "a", random: seededRandom("a") });
+  #nowMs = 0;
+  asked: string[] = [];
+  readonly fromOrigin = new Set<number>();
+
+  constructor({ foreground = false } = {}) {
+    this.step({ type: "members", hosts: [], elsewhere: true });
+    this.step({ type: "rate", bytesPerSecond: 1e12 });
+    const how = { priority: 1, deadlineMs: 0, foreground, hasOrigin: true };
+    this.step({ type: "want", want: { id: ID, chunks: CHUNKS, missing: CHUNKS.keys(), ...how } });
+  }
+
+  step(event: Parameters<Transfer["step"]>[0]): void {
+    for (const effect of this.#core.step(event, this.#nowMs)) {
+      if (effect.type === "origin") {
+        this.asked.push(ORIGIN);
+        this.fromOrigin.add(effect.unit);
+      }
+      if (effect.type === "request") this.asked.push(effect.host);
+    }
+  }
+
+  run(forMs: number): void {
+    for (const endMs = this.#nowMs + forMs; this.#nowMs < endMs; this.#nowMs += 100)
+      this.step({ type: "tick" });
+  }
+
+  turn(ours: boolean): void {
+    this.step({ type: "turn", id: ID, ours });
+  }
+
+  distant(host: string, units: readonly number[]): void {
+    const have = new Bitmap(UNITS);
+    for (const unit of units) have.set(unit);
+    const manifests = [{ id: ID, have, wanting: false, urgent: false, claims: [] }];
+    this.step({ type: "said", host, local: false, whole: false, manifests });
+  }
+
+  get looks(): number {
+    return [...this.#core.looks(this.#nowMs)].length;
+  }
+}
+
+test("outside: a site whose turn it is not asks hosts of other sites, and not the origin", () => {
+  const host = new Lonely();
+  host.turn(false);
+  host.run(1_000);
+  expect(host.asked).toEqual([]);
+  host.distant("far", [0, 1, 2]);
+  host.run(200);
+  expect(host.asked).toEqual(["far", "far", "far"]);
+});
+
+test("outside: a site whose turn it is asks the origin only for what other sites lack", () => {
+  const host = new Lonely();
+  host.distant("far", [0, 1, 2]);
+  host.turn(true);
+  host.run(1_000);
+  expect(host.asked).toContain("far");
+  expect(host.fromOrigin.size).toBeGreaterThan(2);
+  for (const unit of [0, 1, 2]) expect(host.fromOrigin.has(unit)).toBe(false);
+});
+
+test.each([
+  { foreground: false, patienceMs: 8_000 },
+  { foreground: true, patienceMs: 500 },
+])("outside: a site that gets nothing goes to the origin, turn or not (%j)", (given) => {
+  const { patienceMs } = given;
+  const host = new Lonely(given);
+  host.run(patienceMs - 200);
+  host.turn(false);
+  expect(host.asked).toEqual([]);
+  host.run(500);
+  expect(host.asked).toEqual([ORIGIN]);
+});
+
+test("outside: other sites are looked at once a second, three times where a request waits", () => {
+  const [staging, request] = [new Lonely(), new Lonely({ foreground: true })];
+  let [s, r] = [0, 0];
+  for (let i = 0; i < 30; i++) {
+    s += staging.looks;
+    r += request.looks;
+    staging.run(100);
+    request.run(100);
+  }
+  expect([s, r]).toEqual([3, 10]);
+});

@@ -1,8 +1,10 @@
 /**
- * Whom to ask for what no neighbour has: a host of the site that is no neighbour, the origin, or a
- * host of another site. A few hosts of the site do that for all, one of them for each unit. All of
+ * Whom to ask for what no neighbour has: a host of the site that is no neighbour, a host of another
+ * site, or the origin. A few hosts of the site do that for all, one of them for each unit. All of
  * the site elect them alike, from what gossip tells of who wants a version, neighbour or not; who
- * falls silent while it is elected, or says that its way outside fails, is passed over.
+ * falls silent while it is elected, or says that its way outside fails, is passed over. Of several
+ * sites one at a time has the turn at the origin, and the others follow it; one that gets nothing
+ * that way goes there too.
  */
 import { elect, isAmong, ranked } from "./election.ts";
 import type { Flights } from "./flights.ts";
@@ -27,8 +29,13 @@ const FIRST_CONTACT_MS = 3_000;
 const SILENT_MS_MAX = 65_000;
 /** Who was not among the first of all members listens so many times as long. */
 const LATER_FACTOR = 2.5;
+/** A site waits so many times as long for others whose turn it is, of which one dies in between. */
+const OTHERS_FACTOR = 2;
 /** This host did nothing for so long: what it knows of the others is old. */
 const AWAY_MS = 2_000;
+/** Elected hosts look so often what other sites have; those with a request more often. */
+const LOOK_MS = 1_000;
+const FOREGROUND_LOOK_MS = 300;
 const ORPHANS_MAX = 2_048;
 const ORPHAN_REST_MS = 50;
 
@@ -45,6 +52,8 @@ export class Outside {
   readonly #flights: Flights;
   /** The other hosts of the site, whether they are heard or not. */
   members: readonly string[] = [];
+  /** Whether there are other sites. */
+  elsewhere = false;
   #bornMs: number | null = null;
   #tickMs: number | null = null;
   /** Since when this host listens to the others without a break and may stage. */
@@ -70,7 +79,21 @@ export class Outside {
   *tick(wants: readonly WantState[], nowMs: number): Iterable<string> {
     if (nowMs - (this.#tickMs ?? nowMs) > AWAY_MS) this.#listensMs = nowMs;
     this.#tickMs = nowMs;
-    for (const want of wants) if (this.#beats(want, nowMs)) yield want.id;
+    for (const want of wants) {
+      if (want.flights.size > 0) want.flownMs = nowMs;
+      if (this.#beats(want, nowMs)) yield want.id;
+    }
+  }
+
+  /** Of these wants, those that this host is to look for in other sites now. */
+  *looks(wants: readonly WantState[], nowMs: number): Iterable<WantState> {
+    if (!this.elsewhere) return;
+    for (const want of wants) {
+      const everyMs = want.foreground ? FOREGROUND_LOOK_MS : LOOK_MS;
+      if (nowMs - want.lookedMs < everyMs || !this.#goes(want, nowMs)) continue;
+      want.lookedMs = nowMs;
+      yield want;
+    }
   }
 
   /** A unit came, from outside or not. */
@@ -109,7 +132,8 @@ export class Outside {
     const fetchers = this.#fetchers(want, nowMs);
     const fits = (s: Source) => want.foreground || !s.near;
     for (let i = Math.min(end, ORPHANS_MAX) - 1; i >= 0; i--) {
-      if (!this.#originFree(want, nowMs) && !this.#sources.anyFree(want, nowMs, fits)) break;
+      const free = (s: Source) => fits(s) && s.free(nowMs, want);
+      if (!this.#originFree(want, nowMs) && !this.#sources.any(free)) break;
       const unit = rarity.at(i);
       const from = this.#whom(want, unit, fetchers, nowMs);
       if (from !== null) yield { unit, from };
@@ -123,13 +147,18 @@ export class Outside {
 
   #beats(want: WantState, nowMs: number): boolean {
     if (this.members.length === 0 || nowMs - want.beatMs < HEARTBEAT_MS) return false;
-    const goes = () =>
-      want.rarity.orphans > 0 &&
-      !this.#sources.isWholeNear(want.id) &&
-      this.#fetchers(want, nowMs).includes(this.#o.self);
-    if (this.#underWay(want) === 0 && !goes()) return false;
+    if (this.#underWay(want) === 0 && !this.#goes(want, nowMs)) return false;
     want.beatMs = nowMs;
     return true;
+  }
+
+  /** Whether this host is one of those that see to it that it comes from outside. */
+  #goes(want: WantState, nowMs: number): boolean {
+    return (
+      want.rarity.orphans > 0 &&
+      !this.#sources.isWholeNear(want.id) &&
+      this.#fetchers(want, nowMs).includes(this.#o.self)
+    );
   }
 
   /** Who goes outside for a want, self included if it is one of them. */
@@ -175,8 +204,19 @@ export class Outside {
     if (!foreground && this.#sources.urgent(URGENT_MS, nowMs)) return null;
     const bytes = want.units.bytes(unit);
     if (!want.alone && !want.lead.allows(bytes, this.#underWay(want), nowMs)) return null;
-    if (this.#originFree(want, nowMs)) return ORIGIN;
-    return this.#sources.pick(want, unit, nowMs, (s) => !s.local)?.host ?? null;
+    const distant = this.#sources.pick(want, unit, nowMs, (s) => !s.local);
+    if (distant) return distant.host;
+    const goes = this.#originFree(want, nowMs) && this.#mayGo(want, unit, nowMs);
+    return goes ? ORIGIN : null;
+  }
+
+  /** Whether the origin is to give what other sites lack and this one is to see to, or nothing comes. */
+  #mayGo(want: WantState, unit: number, nowMs: number): boolean {
+    const patienceMs = want.foreground ? FOREGROUND_CLAIM_MS : OTHERS_FACTOR * this.#o.takeoverMs;
+    const idleMs = nowMs - Math.max(want.flownMs, this.#listensMs);
+    if (!this.elsewhere || (want.flights.size === 0 && idleMs >= patienceMs)) return true;
+    if (!want.turn) return false;
+    return !this.#sources.any((s) => !s.local && !s.shunned && s.has(want.id, unit));
   }
 
   #elected(fetchers: string[], want: WantState, unit: number): string | null {

@@ -182,7 +182,7 @@ export class Sources {
   }
 
   get anyLocal(): boolean {
-    return this.#all.values().some((s) => s.local);
+    return this.any((s) => s.local);
   }
 
   get size(): number {
@@ -400,8 +400,8 @@ export class Sources {
     return false;
   }
 
-  anyFree(want: WantState, nowMs: number, fits: (s: Source) => boolean): boolean {
-    return this.#all.values().some((s) => fits(s) && s.free(nowMs, want));
+  any(fits: (s: Source) => boolean): boolean {
+    return this.#all.values().some(fits);
   }
 
   /**

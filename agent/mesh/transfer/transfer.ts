@@ -137,6 +137,13 @@ export class Transfer {
     return now.filter((w) => w.sourceless(nowMs)).map((w) => w.id);
   }
 
+  /** Wants that this host is to look for in other sites now; and whether the origin gives them. */
+  *looks(nowMs: number): Iterable<{ id: string; foreground: boolean; reaches: boolean }> {
+    const now = this.#ordered.filter((w) => w.foreground || this.stages);
+    for (const { id, foreground, originFailures } of this.#outside.looks(now, nowMs))
+      yield { id, foreground, reaches: originFailures === 0 };
+  }
+
   get underWay(): { peers: number; origin: number; rate: number; open: Map<string, number> } {
     const { count, origin } = this.#flights;
     return { peers: count - origin, origin, rate: this.#budget.rate, open: this.#flights.open() };
@@ -165,7 +172,11 @@ export class Transfer {
         return true;
       case "members":
         this.#outside.members = event.hosts;
+        this.#outside.elsewhere = event.elsewhere === true;
         this.#offers.neighbours(event.hosts.length, nowMs, this.#effects);
+        return true;
+      case "turn":
+        this.#turn(event);
         return true;
       case "near":
         this.#sources.meets(event.host, event.near);
@@ -228,6 +239,11 @@ export class Transfer {
     this.#sortWants();
     this.#effects.push({ type: "announce", id: want.id });
     if (state.missing.count === 0) this.#complete(state);
+  }
+
+  #turn({ id, ours }: Extract<TransferEvent, { type: "turn" }>): void {
+    const want = this.#wants.get(id);
+    if (want) want.turn = ours;
   }
 
   #unwant(id: string): void {

@@ -45,8 +45,10 @@ export type TransferEvent =
   /** All of a version is here, so many units; none: no longer. */
   | { type: "hold"; id: string; units: number }
   | { type: "rate"; bytesPerSecond: number }
-  /** The other hosts of the site, connected or not. */
-  | { type: "members"; hosts: readonly string[] }
+  /** The other hosts of the site, connected or not; `elsewhere`: there are other sites too. */
+  | { type: "members"; hosts: readonly string[]; elsewhere?: boolean }
+  /** Whether it is for this site to go to the origin of a version, or for another one. */
+  | { type: "turn"; id: string; ours: boolean }
   /** A host of the site is a neighbour now, asked freely, or no longer. */
   | { type: "near"; host: string; near: boolean }
   /**
@@ -146,6 +148,12 @@ export class WantState {
   #reading: number | null = null;
   originFailures = 0;
   originBackoffUntilMs = 0;
+  /** Whether this site is the one that goes to the origin; null: not heard yet. */
+  turn: boolean | null = null;
+  /** When it was last looked for in other sites. */
+  lookedMs = Number.NEGATIVE_INFINITY;
+  /** When something of it was last under way. */
+  flownMs: number;
   /** Nobody else of the site is known to fetch it. */
   alone = true;
   /** When the others were last told that this host sees to it that it comes from outside. */
@@ -162,6 +170,7 @@ export class WantState {
     this.restUntilMs = nowMs;
     this.startedMs = nowMs;
     this.progressMs = nowMs;
+    this.flownMs = nowMs;
     this.lead = new Lead(this.units.totalBytes, nowMs);
   }
 

@@ -98,7 +98,9 @@ export class PeerServer {
       this.#asker.open++;
       this.#open.set(frame.id, () => this.#asker.open--);
     }
-    lane.queue.push(frame);
+    // Small, and the asker goes by it.
+    if (frame.kind === "holdings") lane.queue.unshift(frame);
+    else lane.queue.push(frame);
     if (!lane.running) this.#run(lane);
   }
 

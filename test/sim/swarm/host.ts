@@ -37,7 +37,6 @@ export class SwarmHost {
   startMs = 0;
   /** When it told, or will tell, the whole site. */
   gossipMs = Number.NEGATIVE_INFINITY;
-  askAgainMs = 0;
   doneMs = Number.NaN;
   alive = true;
   lies = false;

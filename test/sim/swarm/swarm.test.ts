@@ -68,6 +68,10 @@ describe("a version to many hosts from one", () => {
     { hosts: 60, neighbours: 24 },
     { hosts: 60, neighbours: 24, originBytesPerSecond: 5e6 },
     { hosts: 100, neighbours: 8, spreadMs: 500 },
+    { hosts: 12, sites: 12 },
+    { hosts: 60, sites: 5, spreadMs: 500 },
+    { hosts: 60, sites: 5, thinBytesPerSecond: 20e6, originBytesPerSecond: 10e6 },
+    { hosts: 40, sites: 10, thinBytesPerSecond: 20e6, originBytesPerSecond: 100e6 },
   ])("comes from the origin once (cold hosts: %j)", (options) => {
     const r = ratios({ seeders: 0, bytes: 100e6, ...options });
     expect(r.unfinished).toBe(0);

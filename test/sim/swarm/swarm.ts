@@ -14,6 +14,7 @@ import {
   type TransferEvent,
 } from "../../../agent/mesh/transfer/wants.ts";
 import { SPACING_MS } from "../../../agent/mesh/wire/haves.ts";
+import { Elsewhere } from "../../../coordinator/fleet/elsewhere.ts";
 import { assert } from "../../../shared/runtime/assert.ts";
 import { type Random, seededRandom } from "../../../shared/runtime/random.ts";
 import { Events, type Happening } from "./events.ts";
@@ -34,12 +35,14 @@ const KIND = {
   dies: 9,
   gone: 10,
   gossip: 11,
+  left: 12,
 };
 const RESULTS: readonly Answer[] = ["ok", "bad", "busy"];
 type Told = { to: SwarmHost; units: number[] };
 const ID = "m".repeat(64);
 const TICK_MS = 100;
-const ASK_AROUND_MS = 3_000;
+/** From a host to the coordinator and back. */
+const COORDINATOR_MS = 5;
 /** From a change until gossip tells it: to the next tick, and not too often. */
 const GOSSIP_SPACING_MS = 300;
 const GOSSIP_HOPS = 3;
@@ -76,6 +79,7 @@ export class Swarm {
   readonly #events = new Events();
   readonly #hosts: SwarmHost[] = [];
   readonly #byName = new Map<string, SwarmHost>();
+  readonly #elsewhere = new Elsewhere(() => this.#holders());
   readonly #origin: Link;
   readonly #thin: { in: Link; out: Link }[] = [];
   #left = 0;
@@ -185,12 +189,14 @@ export class Swarm {
     else if (kind === KIND.said) this.#step(host, what as TransferEvent);
     else if (kind === KIND.dies) this.#dies(host);
     else if (kind === KIND.gossip) this.#gossip(host);
+    else if (kind === KIND.left) host.end();
     else if (kind === KIND.gone) this.#step(this.#host(b), { type: "gone", host: host.name });
   }
 
   #start(host: SwarmHost): void {
     const now = this.#events.nowMs;
-    this.#step(host, { type: "members", hosts: this.#othersOf(host).map((h) => h.name) });
+    const hosts = this.#othersOf(host).map((h) => h.name);
+    this.#step(host, { type: "members", hosts, elsewhere: this.#o.sites > 1 });
     for (const other of host.neighbours)
       this.#events.add(now + host.latencyMs, KIND.meet, other, host.index);
     if (host.have.complete) {
@@ -237,19 +243,32 @@ export class Swarm {
     this.#events.add(this.#events.nowMs + TICK_MS, KIND.tick, host.index);
   }
 
-  /** Asks the publisher in another site what it has, when no neighbour has some unit. */
+  /** Asks the coordinator, and hosts of other sites that it names. */
   #askElsewhere(host: SwarmHost): void {
     const now = this.#events.nowMs;
-    const publisher = this.#o.seeders > 0 ? this.#host(0) : host;
-    if (publisher.site === host.site || now < host.askAgainMs) return;
-    if (host.core.sourceless(now).length === 0) return;
-    host.askAgainMs = now + ASK_AROUND_MS;
-    const have = new Bitmap(this.#units.count, publisher.have.toBytes());
-    const manifests = [{ id: ID, have, wanting: false, urgent: false, claims: [] }];
-    const far = { type: "said", host: publisher.name, local: false, whole: false } as const;
-    this.#control(publisher, host, SAID_BYTES + this.#units.count / 8);
-    const atMs = now + host.latencyMs + publisher.latencyMs;
-    this.#events.add(atMs, KIND.said, host.index, 0, { ...far, manifests });
+    const asker = { host: host.name, site: `${host.site}` };
+    for (const { id, foreground, reaches } of host.core.looks(now)) {
+      const want = { hash: id, foreground, reaches };
+      const { origin, hosts } = this.#elsewhere.answer(asker, want, now);
+      const knownMs = now + COORDINATOR_MS;
+      const turn: TransferEvent = { type: "turn", id, ours: origin };
+      this.#events.add(knownMs, KIND.said, host.index, 0, turn);
+      for (const name of hosts) {
+        const other = this.#byName.get(name);
+        if (!other?.alive) continue;
+        const have = new Bitmap(this.#units.count, other.have.toBytes());
+        const manifests = [{ id, have, wanting: false, urgent: false, claims: [] }];
+        const far = { type: "said", host: name, local: false, whole: false } as const;
+        this.#control(other, host, SAID_BYTES + this.#units.count / 8);
+        const atMs = knownMs + host.latencyMs + other.latencyMs;
+        this.#events.add(atMs, KIND.said, host.index, 0, { ...far, manifests });
+      }
+    }
+  }
+
+  *#holders(): Iterable<{ host: string; site: string }> {
+    for (const { name, site, have, alive } of this.#hosts)
+      if (alive && have.complete) yield { host: name, site: `${site}` };
   }
 
   #step(host: SwarmHost, event: TransferEvent): void {
@@ -391,16 +410,17 @@ export class Swarm {
     const now = this.#events.nowMs;
     const to = this.#host(ask.by);
     const { bytes } = ask.effect;
-    host.end();
     if (host.index < this.#o.seeders) this.#seedBytes += bytes;
     let firstMs = ask.startMs + host.latencyMs;
     let lastMs = now + host.latencyMs;
     if (to.site !== host.site) {
       this.#thinBytes += bytes;
       lastMs = this.#thin[host.site]?.out.pass(bytes, firstMs, lastMs) ?? lastMs;
+      this.#events.add(lastMs, KIND.left, host.index);
       lastMs = this.#thin[to.site]?.in.pass(bytes, firstMs, lastMs) ?? lastMs;
       firstMs = lastMs - bytes / to.down.bytesPerMs;
     }
+    if (to.site === host.site) host.end();
     const endMs = to.down.pass(bytes, firstMs, lastMs);
     const storedMs = endMs + (bytes / 2 ** 20) * STORE_MS_PER_MIB;
     this.#events.add(storedMs, KIND.came, to.index, RESULTS.indexOf(host.lies ? "bad" : "ok"), ask);
