@@ -116,11 +116,11 @@ export class Scheduling {
   }
 
   async stage(request: StageRequest, by: string): Promise<StageStatus> {
-    const { name, version } = request.ref;
+    const { name, ...at } = request.ref;
     const { hosts, deadline = null, holdMs = null } = request;
     const now = this.#deps.demandClock.now();
     const byMs = deadline && ("byMs" in deadline ? deadline.byMs : now + deadline.withinMs);
-    const what = { name, at: { version }, hosts, by, schedule: null };
+    const what = { name, at, hosts, by, schedule: null };
     return this.#stage(what, { deadlineMs: byMs, holdMs }, now);
   }
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { HostList } from "../shared/api.ts";
-import type { Schedule, StagedList, StageList } from "../shared/api-stages.ts";
+import type { Schedule, StagedList, StageList, StageStatus } from "../shared/api-stages.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { Daemons, ENTRY, HOLDS_WITHIN_MS } from "../test/support/daemons.ts";
 
@@ -87,6 +87,13 @@ describe("commands and a fleet", () => {
     expect(text).toMatch(/^b +active +100\.0 % .* cancelled +explicit: by .* a 100\.0 %$/m);
     expect((await run(["status", "nothing"])).errors).toContain("not published");
     expect((await run(["status"])).stdout).toMatch(/^tiles@1 +3\.0 MB +2 /m);
+  });
+
+  test("a tag is staged as the version it means now, and one that means none is an error", async () => {
+    const staged = await json<StageStatus>(["stage", "tiles:latest", "--hosts", "b", "--wait"]);
+    expect(staged).toMatchObject({ ref: { name: "tiles", version: "1" }, done: true });
+    const none = await run(["stage", "tiles:none", "--hosts", "b"]);
+    expect(none.errors).toContain("tiles:none is not published");
   });
 
   test("a schedule stages at its time, is listed and cancelled; a paused staging says so", async () => {

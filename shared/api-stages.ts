@@ -22,7 +22,10 @@ export const Deadline = z.union([
 export type Deadline = z.infer<typeof Deadline>;
 
 export const StageRequest = z.strictObject({
-  ref: z.strictObject({ name: Name, version: Version }),
+  ref: z.union([
+    z.strictObject({ name: Name, version: Version }),
+    z.strictObject({ name: Name, tag: Name.describe("What it means now.") }),
+  ]),
   hosts: Hosts.describe("Null = every enrolled host."),
   deadline: Deadline.nullable().default(null),
   holdMs: Hold,

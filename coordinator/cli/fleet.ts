@@ -109,7 +109,12 @@ export function hostsText(hosts: readonly HostView[], nowMs: number): string {
         right: true,
       },
       { title: "CPU", value: (h) => h.sample && percent(h.sample.cpuUsed), right: true },
-      { title: "FREE", value: (h) => h.sample && bytes(h.sample.memoryFreeBytes), right: true },
+      {
+        title: "MEMORY FREE",
+        value: (h) => h.sample && bytes(h.sample.memoryFreeBytes),
+        right: true,
+      },
+      { title: "DISK FREE", value: (h) => h.sample && bytes(h.sample.diskFreeBytes), right: true },
       { title: "REQ/S", value: (h) => h.sample?.requestsPerSecond.toFixed(1), right: true },
       { title: "READY", value: (h) => h.environments.filter(isReady).length },
       { title: "HOLDS", value: (h) => h.holdings.filter((held) => held.active).length },

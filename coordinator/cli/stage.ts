@@ -5,7 +5,7 @@ import type { Deadline, Schedule, StageStatus } from "../../shared/api-stages.ts
 import { parseTime, TimeZone } from "../../shared/calendar-time.ts";
 import type { Call, Shell } from "../../shared/cli/command.ts";
 import { parseDuration } from "../../shared/cli/duration.ts";
-import { parseHosts, parseVersion, parseWish, refText } from "../../shared/cli/refs.ts";
+import { parseHosts, parseWish, refText } from "../../shared/cli/refs.ts";
 import { bytes, duration, percent, table, time } from "../../shared/cli/text.ts";
 import type { Reason } from "../../shared/domain.ts";
 import { ERRORS, type ErrorCode, PrestageError } from "../../shared/errors.ts";
@@ -32,12 +32,12 @@ export function addStage(program: Command, shell: Shell, group: string): void {
     group,
     summary: "explicit pre-staging (preheat) of a version on hosts",
     description:
-      "Orders hosts to hold a version, whatever is forecast: now, at a time (--at) or again and " +
-      "again (--cron; then NAME:TAG means what it means at each run). The transfer runs in the " +
-      "background within the staging budget; with --by its priority rises as the deadline comes " +
-      "near. --wait stays until every host has it. See `prestage stages`.",
+      "Orders hosts to hold NAME@VERSION, or what NAME:TAG means then, whatever is forecast: now, " +
+      "at a time (--at) or again and again (--cron). The transfer runs in the background within " +
+      "the staging budget; with --by its priority rises as the deadline comes near. --wait stays " +
+      "until every host has it. See `prestage stages`.",
     examples: [
-      ["prestage stage llama@8b-v3 --hosts all --wait", "on every host, with a progress bar"],
+      ["prestage stage llama:latest --hosts all --wait", "on every host, with a progress bar"],
       ["prestage stage tiles@2026-11 --hosts pop1,pop2 --by 06:00", "ready before six"],
       [
         "prestage stage tiles:latest --hosts all --cron '0 3 * * 1-5' --tz Europe/Berlin --by 2h",
@@ -69,10 +69,10 @@ export function addStage(program: Command, shell: Shell, group: string): void {
 
 async function stageNow(call: Call<Options>, api: Api): Promise<void> {
   const { hosts, timeout, wait } = call.options;
-  const ref = parseVersion(call.arg(0));
+  const { name, version, tag } = parseWish(call.arg(0));
   const timeoutMs = parseDuration(timeout, "--timeout");
   const first = await api.post<StageStatus>("stage", {
-    ref,
+    ref: version === null ? { name, tag } : { name, version },
     hosts: parseHosts(hosts),
     deadline: await deadline(call, api, null),
     holdMs: hold(call.options),

@@ -49,7 +49,8 @@ export function stageRoutes(operations: Operations): Route[] {
       answer: StageStatus,
       audited: {
         action: "artifact.stage",
-        object: ({ body }) => `${body.ref.name}@${body.ref.version}`,
+        object: ({ body: { ref } }) =>
+          "tag" in ref ? `${ref.name}:${ref.tag}` : `${ref.name}@${ref.version}`,
       },
       handle: ({ body }, call) => operations.stage(body, callerOf(call)),
     }),
