@@ -37,8 +37,15 @@ test("hedge: one that is always right speaks alone (a hundred rounds, ten of the
 });
 
 test("hedge: the combined forecast speaks alone when it is better than each", () => {
-  const hedge = taught(300, (t) => [[1, 3, 2], 2 + 0.1 * (-1) ** t]);
+  const hedge = taught(300, (t) => [[1, 1.5, 2], 2 + 0.1 * (-1) ** t]);
   expect(leaned(hedge, 0, 0, 1)).toBeGreaterThan(0.99);
+});
+
+test("hedge: those who are far behind are not felt (ten of them, forty rounds)", () => {
+  const others = Array.from({ length: 10 }, () => 0.3);
+  const hedge = new Hedge(Array.from({ length: 11 }, () => 1));
+  taught(40, (t) => [[timer(t), ...others, 0.2], timer(t)], hedge);
+  expect(leaned(hedge, 1, ...others, 0)).toBe(1);
 });
 
 test("hedge: the one that was always right is left soon (after a thousand rounds it is wrong)", () => {

@@ -16,6 +16,8 @@ const COMBINED_PRIOR = 0.9;
 const KEEP = 0.997;
 /** Logarithm of how much less one may weigh than another with the same prior. */
 const BEHIND_MAX = 20;
+/** Of the weight of who weighs most. */
+const WEIGHT_MIN = 0.05;
 /** Keeps what has faded for ever a number. */
 const GAP_MIN = 1e-200;
 
@@ -50,18 +52,7 @@ export class Hedge {
 
   /** Weighted mean of each level over the rows (of `L` levels) that are not NaN. */
   lean(rows: Float64Array, into: Float64Array): void {
-    for (let l = 0; l < L; l++) {
-      let sum = 0;
-      let total = 0;
-      for (let e = 0; e < this.#rows; e++) {
-        const forecast = rows[e * L + l] ?? Number.NaN;
-        if (Number.isNaN(forecast)) continue;
-        const weight = this.#weights[l * this.#rows + e] ?? 0;
-        total += weight;
-        sum += weight * forecast;
-      }
-      into[l] = sum / total;
-    }
+    for (let l = 0; l < L; l++) into[l] = this.#mixed(l, rows);
   }
 
   /**
@@ -70,29 +61,47 @@ export class Hedge {
    */
   learn(counts: Float64Array, actual: number, bins: number): void {
     const fade = KEEP ** bins;
-    for (const [l, level] of LEVELS.entries()) {
-      for (let e = 0; e < this.#rows; e++) {
-        const error = actual - (counts[e * L + l] ?? Number.NaN);
-        this.#round[e] = error >= 0 ? level * error : (level - 1) * error;
-      }
-      this.#learnLevel(l, fade);
+    for (let l = 0; l < L; l++) {
+      for (let e = 0; e < this.#rows; e++)
+        this.#round[e] = lossAt(l, actual, counts[e * L + l] ?? Number.NaN);
+      this.#learnLevel(l, lossAt(l, actual, this.#mixed(l, counts)), fade);
     }
   }
 
-  #learnLevel(l: number, fade: number): void {
+  /** Those who weigh next to nothing are left out: together they would still be felt. */
+  #mixed(l: number, rows: Float64Array): number {
     const from = l * this.#rows;
-    const [mean, gap] = this.#costs(l);
+    let most = 0;
+    for (let e = 0; e < this.#rows; e++) {
+      const weight = this.#weights[from + e] ?? 0;
+      if (weight > most && !Number.isNaN(rows[e * L + l] ?? Number.NaN)) most = weight;
+    }
+    let sum = 0;
+    let total = 0;
+    for (let e = 0; e < this.#rows; e++) {
+      const forecast = rows[e * L + l] ?? Number.NaN;
+      const weight = this.#weights[from + e] ?? 0;
+      if (Number.isNaN(forecast) || weight < WEIGHT_MIN * most) continue;
+      total += weight;
+      sum += weight * forecast;
+    }
+    return sum / total;
+  }
+
+  /** `mixed`: the loss of what all said together. */
+  #learnLevel(l: number, mixed: number, fade: number): void {
+    const from = l * this.#rows;
+    const gap = Math.max(0, mixed - this.#ideal(l));
     let least = Number.POSITIVE_INFINITY;
     for (let e = 0; e < this.#rows; e++) {
       const loss = this.#round[e] ?? Number.NaN;
       // Who slept is taken to have done as the others together.
-      const more = Number.isNaN(loss) ? 0 : loss - mean;
+      const more = Number.isNaN(loss) ? 0 : loss - mixed;
       const sum = (this.#losses[from + e] ?? 0) * fade + more;
       this.#losses[from + e] = sum;
       if (sum < least) least = sum;
     }
-    const before = this.#gaps[l] ?? 0;
-    const after = before * fade + gap;
+    const after = (this.#gaps[l] ?? 0) * fade + gap;
     this.#gaps[l] = after > 0 ? Math.max(after, GAP_MIN) : 0;
     const rate = this.#rateOf(l);
     for (let e = 0; e < this.#rows; e++) {
@@ -102,34 +111,35 @@ export class Hedge {
     }
   }
 
-  /** The round's loss at the weights, and by how much it is above that of the ideal mixture. */
-  #costs(l: number): [mean: number, gap: number] {
+  /** The round's loss of the ideal mixture at the weights and the rate. */
+  #ideal(l: number): number {
     const from = l * this.#rows;
     let total = 0;
-    let sum = 0;
     let least = Number.POSITIVE_INFINITY;
     for (let e = 0; e < this.#rows; e++) {
       const loss = this.#round[e] ?? Number.NaN;
       if (Number.isNaN(loss)) continue;
-      const weight = this.#weights[from + e] ?? 0;
-      total += weight;
-      sum += weight * loss;
+      total += this.#weights[from + e] ?? 0;
       if (loss < least) least = loss;
     }
-    const mean = sum / total;
     const rate = this.#rateOf(l);
-    if (rate === Number.POSITIVE_INFINITY || !(mean > least)) return [mean, mean - least];
+    if (rate === Number.POSITIVE_INFINITY) return least;
     let kept = 0;
     for (let e = 0; e < this.#rows; e++) {
       const loss = this.#round[e] ?? Number.NaN;
       if (!Number.isNaN(loss))
         kept += (this.#weights[from + e] ?? 0) * Math.exp(-rate * (loss - least));
     }
-    const ideal = least - Math.log(kept / total) / rate;
-    return [mean, Math.max(0, mean - ideal)];
+    return least - Math.log(kept / total) / rate;
   }
 
   #rateOf(l: number): number {
     return Math.log(this.#rows) / (this.#gaps[l] ?? 0);
   }
+}
+
+function lossAt(l: number, actual: number, forecast: number): number {
+  const error = actual - forecast;
+  const level = LEVELS[l] ?? 0;
+  return error >= 0 ? level * error : (level - 1) * error;
 }
