@@ -107,7 +107,9 @@ export class Coordinator {
     this.#images = new ImageCatalog({ store, trust, clock: this.#clock });
     const common = { clock, demandClock: this.#demandClock, random, log, metrics, store };
     this.#catalog = new Catalog(store);
-    this.#elsewhere = new Elsewhere((hash) => this.#fleet.with(hash));
+    this.#elsewhere = new Elsewhere((hash) =>
+      this.#fleet.with(hash, store.artifacts.facts(hash)?.publisher),
+    );
     const stages = new ExplicitStages(store.models);
     this.#stages = stages;
     const measured = this.#measured;

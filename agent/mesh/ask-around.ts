@@ -27,6 +27,8 @@ export type AskAroundDeps = {
 /** So many more than the publisher while the coordinator is away. */
 const GUESSED = 3;
 const ANSWER_MS = 3_000;
+/** So long a site whose turn it is waits for what others have. */
+const FIRST_MS = 300;
 
 export class AskAround {
   readonly #deps: AskAroundDeps;
@@ -37,7 +39,7 @@ export class AskAround {
     this.#deps = deps;
   }
 
-  /** Gives whose turn it is at once, then what hosts have, as they answer. */
+  /** Tells what hosts have, as they answer, and whose turn at the origin it is. */
   async look(
     wants: readonly Looked[],
     tell: (where: Elsewhere, host?: HostId, have?: Bitmap) => void,
@@ -52,13 +54,18 @@ export class AskAround {
         .catch(() => now.map((want) => this.#guess(want)));
       const urgent = new Set(now.filter((want) => want.foreground).map((want) => want.id));
       await Promise.all(
-        found.flatMap((where) => {
+        found.map(async (where) => {
+          const what = { hash: where.id, foreground: urgent.has(where.id) };
+          const answers = Promise.all(
+            where.hosts.map(async (host) => {
+              const have = await this.#holdings(host, what, signal);
+              if (have) tell(where, host, have);
+            }),
+          );
+          // What others have is known first, or the origin is asked for it.
+          if (where.origin) await Promise.race([answers, this.#deps.clock.sleep(FIRST_MS)]);
           tell(where);
-          return where.hosts.map(async (host) => {
-            const what = { hash: where.id, foreground: urgent.has(where.id) };
-            const have = await this.#holdings(host, what, signal);
-            if (have) tell(where, host, have);
-          });
+          await answers;
         }),
       );
     } finally {

@@ -56,6 +56,24 @@ const report = (): HostReport => ({
   stagedBytes: { peerBytes: 0, originBytes: 0, foregroundBytes: 0, wastedBytes: 0 },
   lease: null,
 });
+
+test("fleet: connected hosts that have all of a version are found, and its publisher before it says so", () => {
+  const fleet = new Fleet();
+  for (const id of ["a", "b", "c"]) {
+    fleet.apply(id, { kind: "enrolled", site: id }, 0);
+    fleet.apply(id, { kind: "hello", site: id, hello: hello() }, 0);
+  }
+  const part = report();
+  part.holdings = part.holdings.map((h) => ({ ...h, active: false }));
+  fleet.apply("a", { kind: "report", report: report() }, 0);
+  fleet.apply("b", { kind: "report", report: part }, 0);
+  expect(fleet.with("h")).toEqual([{ host: "a", site: "a" }]);
+  expect(fleet.with("h", "c").map((one) => one.host)).toEqual(["a", "c"]);
+  fleet.apply("a", { kind: "disconnected" }, 0);
+  fleet.apply("c", { kind: "revoked" }, 0);
+  expect(fleet.with("h", "c")).toEqual([]);
+});
+
 const events = {
   enrolled: { kind: "enrolled", site: "s" },
   hello: { kind: "hello", site: "s", hello: hello() },

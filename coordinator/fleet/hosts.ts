@@ -177,10 +177,12 @@ export class Fleet {
     return [...this.#hosts.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
-  /** Connected hosts that have all of a version, by id. */
-  with(manifestHash: string): { host: HostId; site: string }[] {
+  /** Connected hosts that have all of a version, by id; also its publisher, before it reports it. */
+  with(manifestHash: string, publisher?: HostId): { host: HostId; site: string }[] {
     return this.all().flatMap(({ id, site, connected, revoked, report }) => {
-      const held = report?.holdings.some((h) => h.active && h.manifestHash === manifestHash);
+      const held =
+        id === publisher ||
+        report?.holdings.some((h) => h.active && h.manifestHash === manifestHash);
       return held && connected && !revoked ? [{ host: id, site }] : [];
     });
   }

@@ -98,6 +98,14 @@ describe.skipIf(obstacle)("cold hosts that want the same at once", () => {
     expect((await sent()) - before).toBeLessThanOrEqual(1.05 * BYTES);
   });
 
+  test("take it from the origin once, in two sites together", { timeout: WITHIN_MS }, async () => {
+    const version = await published("both");
+    const before = await sent();
+    expect(await stage("both", [...COLD, ...FAR])).toMatchObject({ exit: 0 });
+    await expectWhole(version, "both.bin", [...COLD, ...FAR]);
+    expect((await sent()) - before).toBeLessThanOrEqual(1.05 * BYTES);
+  });
+
   test("cross from one site to another once", { timeout: WITHIN_MS }, async () => {
     const dir = join(folder, "crossing");
     await mkdir(dir);

@@ -104,7 +104,9 @@ export class SimCoordinator {
     const history = new DemandHistory();
     for (const bin of this.#ledger.bins) history.add(bin);
     const measured = new MeasuredCosts();
-    const elsewhere = new Elsewhere((hash) => fleet.with(hash));
+    const elsewhere = new Elsewhere((hash) =>
+      fleet.with(hash, world.artifacts.get(hash)?.publisher),
+    );
     const boot = { alive: true, fleet, elsewhere, history, measured } as Boot;
     const stages = new ExplicitStages({
       state: (key) => this.#kept.get(key),

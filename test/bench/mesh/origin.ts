@@ -1,6 +1,7 @@
 /**
  * Cold hosts that are all told at once to hold a version that only an origin has:
- * node test/bench/mesh/origin.ts HOSTS MIB [--kill] [--at 0.5] [--mbit N] [--origin-mbit N] [--get]
+ * node test/bench/mesh/origin.ts HOSTS MIB [--sites 1] [--kill] [--at 0.5] [--mbit N]
+ *   [--origin-mbit N] [--get]
  * The real agents and commands, a network namespace each, and nginx as the origin. Prints what nginx
  * sent over the artifact, and the last host's time; before it the same of HOSTS times curl.
  * --kill: SIGKILL to the agent that fetches when so much of it is there. --get: by `prestage get`.
@@ -18,6 +19,7 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     kill: { type: "boolean", default: false },
+    sites: { type: "string", default: "1" },
     at: { type: "string", default: "0.5" },
     mbit: { type: "string" },
     "origin-mbit": { type: "string" },
@@ -54,6 +56,7 @@ class Run {
       hosts: ["publisher", ...hosts],
       linkMbit: mbit(values.mbit),
       others: [ORIGIN],
+      sites: (host) => `site-${hosts.indexOf(host) % Number(values.sites)}`,
     });
     const root = join(bench.dir, "root");
     await mkdir(root);
@@ -98,7 +101,7 @@ class Run {
     const asking = new Set(sent.map(({ to }) => to)).size;
     const how = dead === null ? "" : `, ${dead} killed at ${killAt}`;
     say(
-      `prestage: ${count} cold hosts, ${mib} MiB${how}: origin ${times(sent)} ×, ` +
+      `prestage: ${count} cold hosts in ${values.sites} sites, ${mib} MiB${how}: origin ${times(sent)} ×, ` +
         `last host ${seconds(lastMs)}, ${asking} hosts asked the origin`,
     );
   }
