@@ -1,5 +1,6 @@
 /** `coordinator.yaml`: every setting of the coordinator, default, unit, and what gets worse. */
 import { z } from "zod";
+import { TimeZone } from "../shared/calendar-time.ts";
 import { Name } from "../shared/domain.ts";
 import { ReplaySettings } from "../shared/replay.ts";
 import { SignalSettings } from "./signals/settings.ts";
@@ -54,6 +55,13 @@ export const CoordinatorConfig = z.strictObject({
         .min(0)
         .default(2)
         .describe("Cost of a GB·hour held, in seconds of latency, until history calibrates it."),
+    })
+    .prefault({}),
+  forecast: z
+    .strictObject({
+      timeZone: TimeZone.default("UTC").describe(
+        "Where the people live whose demand it is: when their days off begin, and their clocks change.",
+      ),
     })
     .prefault({}),
   qos: z

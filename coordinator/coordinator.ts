@@ -22,6 +22,7 @@ import { Experts } from "./experts.ts";
 import { Elsewhere } from "./fleet/elsewhere.ts";
 import { Fleet } from "./fleet/hosts.ts";
 import { Following } from "./following.ts";
+import { calendarOf } from "./forecast/calendar.ts";
 import { Gateway } from "./gateway/api.ts";
 import { Sessions } from "./gateway/sessions.ts";
 import { ImageCatalog } from "./images.ts";
@@ -180,6 +181,7 @@ export class Coordinator {
         measured,
         stages,
         eventEffect: (...asked) => this.#signals.eventEffect(...asked),
+        calendar: calendarOf(config.forecast.timeZone),
         outlook: (...asked) => this.#experts.outlook(...asked),
         forecastState: store.models.state(FORECAST),
         affinity: (workload, host) => this.#affinities.score(workload, host),

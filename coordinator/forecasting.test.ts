@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { csvText } from "./cli/series-forecast.ts";
-import { forecastFiles } from "./forecasting.ts";
+import { forecastFiles, type Place } from "./forecasting.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -14,9 +14,9 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function write(name: string, counts: readonly number[]): Promise<string> {
+async function write(name: string, counts: readonly number[], day = 0): Promise<string> {
   const file = join(folder, name);
-  const lines = counts.map((count, i) => `${i * 3600},${count}`);
+  const lines = counts.map((count, i) => `${day * 86_400 + i * 3600},${count}`);
   await writeFile(file, `timestamp,value\n${lines.join("\n")}\n`);
   return file;
 }
@@ -51,6 +51,28 @@ test("forecast files: CSV as the scorer reads it", async () => {
 test("forecast files: too few bins are refused by file and line", async () => {
   const file = await write("short.csv", wave(8));
   await expect(forecastFiles([file], 12, 2)).rejects.toThrow(`${file}, line 9: 8 bins are too few`);
+});
+
+test("forecast files: a public holiday of the country is a day off (Good Friday 1970)", async () => {
+  const [first, goodFriday] = [72, 85];
+  const isWeekend = (day: number) => (day + 4) % 7 === 0 || (day + 4) % 7 === 6;
+  const counts = Array.from({ length: 24 * (goodFriday - first) }, (_, t) => {
+    const busy = 90 + 60 * Math.sin((t * Math.PI) / 12) + (t % 5);
+    return Math.round(busy * (isWeekend(first + Math.floor(t / 24)) ? 1 / 3 : 1));
+  });
+  const file = await write("holiday.csv", counts, first);
+  const noon = async (country?: string) => {
+    const { series } = await forecastFiles([file], 24, null, { country });
+    return series[0]?.forecasts[0]?.quantiles[12]?.[4] ?? Number.NaN;
+  };
+  expect(await noon("DE")).toBeLessThan(0.8 * (await noon()));
+});
+
+test("forecast files: a country or time zone that is not known is named", async () => {
+  const file = await write("nowhere.csv", wave(60));
+  const asked = (place: Place) => forecastFiles([file], 2, null, place);
+  await expect(asked({ country: "XX" })).rejects.toThrow("--country XX");
+  await expect(asked({ timeZone: "Mars/Base" })).rejects.toThrow("Mars/Base");
 });
 
 type Row = { seconds: number; value: string };

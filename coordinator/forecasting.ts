@@ -7,6 +7,7 @@ import { basename } from "node:path";
 import { PrestageError } from "../shared/errors.ts";
 import type { FileForecast, FileForecasts } from "./cli/series-forecast.ts";
 import { parseTimestamp } from "./demand/timestamp.ts";
+import { type Calendar, calendarOf } from "./forecast/calendar.ts";
 import { Ensemble, seasonsOf } from "./forecast/ensemble.ts";
 import { LEVELS } from "./forecast/levels.ts";
 import type { Past } from "./forecast/model.ts";
@@ -17,12 +18,16 @@ const FIT_BINS_MAX = 20_000;
 /** Seasons are looked for again when the past has grown by so much. */
 const GROWTH = 1.15;
 
+export type Place = { timeZone?: string | undefined; country?: string | undefined };
+
 /** From the end of each series when `origins` is null, else from its last quarter. */
 export async function forecastFiles(
   files: readonly string[],
   horizon: number,
   origins: number | null,
+  place: Place = {},
 ): Promise<FileForecasts> {
+  const calendar = await calendarAt(place);
   const series: FileForecast[] = [];
   for (const file of files) {
     const text = await readFile(file, "utf8").catch((cause: unknown) => {
@@ -32,10 +37,24 @@ export async function forecastFiles(
     const name = basename(file).replace(/\.csv$/i, "");
     series.push({
       series: name,
-      ...rolling(past, horizon, originsOf(past, horizon, origins, file)),
+      ...rolling(past, originsOf(past, horizon, origins, file), horizon, calendar),
     });
   }
   return { levels: LEVELS, horizon, series };
+}
+
+/** `country` may name a state too: `DE-BY`. */
+async function calendarAt({ timeZone = "UTC", country }: Place): Promise<Calendar> {
+  if (country === undefined) return calendarOf(timeZone);
+  // Loads the holidays of all countries.
+  const { holidayDays } = await import("./signals/holidays.ts");
+  const [land = "", state] = country.split("-");
+  try {
+    return calendarOf(timeZone, holidayDays(land, state));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new PrestageError("USAGE", `--country ${country}: ${why}`, { cause });
+  }
 }
 
 /** The first bin that is not seen, for each; evenly over the last quarter, as R's `seq` rounds. */
@@ -61,8 +80,9 @@ function halfEven(x: number): number {
 
 function rolling(
   { startMs, binMs, counts }: Past,
-  horizon: number,
   origins: readonly number[],
+  horizon: number,
+  calendar: Calendar,
 ): Omit<FileForecast, "series"> {
   let model: Ensemble | null = null;
   let seen = 0;
@@ -81,7 +101,7 @@ function rolling(
       looked = origin;
     }
     if (model === null || stale) {
-      model = Ensemble.fit(past, horizon);
+      model = Ensemble.fit(past, horizon, calendar);
       fittedMs = past.startMs;
       looked = origin;
     } else {

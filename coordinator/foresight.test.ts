@@ -3,6 +3,7 @@ import { type Clock, systemClock } from "../shared/runtime/clock.ts";
 import { Metrics } from "../shared/runtime/metrics.ts";
 import { seededRandom } from "../shared/runtime/random.ts";
 import { DemandHistory } from "./demand/history.ts";
+import { UTC_CALENDAR } from "./forecast/calendar.ts";
 import { Foresight } from "./foresight.ts";
 
 const MINUTE = 60_000;
@@ -37,6 +38,7 @@ function foresight(
     metrics,
     history,
     eventEffect: () => null,
+    calendar: UTC_CALENDAR,
     outlook: () => new Map(),
     forecastState: saved,
   });

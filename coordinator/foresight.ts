@@ -8,6 +8,7 @@ import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { DemandHistory } from "./demand/history.ts";
 import { type EventEffectOf, EventForecaster } from "./event-forecaster.ts";
 import type { ArrivalCurve } from "./forecast/arrivals.ts";
+import type { Calendar } from "./forecast/calendar.ts";
 import type { Calibration } from "./forecast/calibration.ts";
 import { type CategoryWatch, Forecaster, type ForecasterState } from "./forecast/forecaster.ts";
 import { ForecastMetrics } from "./forecast/metrics.ts";
@@ -19,6 +20,7 @@ export type ForesightDeps = {
   metrics: Metrics;
   history: DemandHistory;
   eventEffect: EventEffectOf;
+  calendar: Calendar;
   /** Experts of the forecast that live elsewhere. */
   outlook: Outlook;
   /** `state()` of an earlier start, as it was saved. */
@@ -151,8 +153,8 @@ export class Foresight {
   }
 
   #newForecaster(): EventForecaster {
-    const { eventEffect, outlook } = this.#deps;
-    return new EventForecaster(eventEffect, new Forecaster({ outlook }));
+    const { eventEffect, outlook, calendar } = this.#deps;
+    return new EventForecaster(eventEffect, new Forecaster({ outlook, calendar }));
   }
 
   /** What an earlier start left out is gone through minute by minute, as it would have done. */

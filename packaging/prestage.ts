@@ -186,9 +186,9 @@ async function addForecasts(program: Command, shell: Shell): Promise<void> {
   const { addForecast } = await import("../coordinator/cli/forecast.ts");
   addForecast(program, shell, SEE, async () => {
     const { forecastFiles } = await import("../coordinator/forecasting.ts");
-    return (files, horizon, origins) => {
+    return (files, ...asked) => {
       if (files.length <= FEW_SERIES) compileBriefly();
-      return forecastFiles(files, horizon, origins);
+      return forecastFiles(files, ...asked);
     };
   });
 }

@@ -13,6 +13,7 @@ type ForecastFiles = (
   files: readonly string[],
   horizon: number,
   origins: number | null,
+  place: { timeZone: string; country?: string | undefined },
 ) => Promise<FileForecasts>;
 
 type Options = {
@@ -20,6 +21,8 @@ type Options = {
   host?: string;
   horizon: string;
   origins?: string;
+  timeZone: string;
+  country?: string;
   csv?: boolean;
 };
 
@@ -37,7 +40,8 @@ export function addForecast(
       "Quantiles of the requests per future bin, drawn as a fan, and which models made them; of a " +
       "workload also the recent past and how its forecasts have done. WHAT is a workload, " +
       "or files SERIES.csv with the columns timestamp (ISO-8601 or Unix seconds at the start of " +
-      "each bin) and value; seasons are found in the data. Files need no coordinator.",
+      "each bin) and value; seasons are found in the data, and what days off change is learned " +
+      "(Saturdays and Sundays; with a country its public holidays). Files need no coordinator.",
     examples: [
       ["prestage forecast maps --category eu", "the next bins of one category"],
       ["prestage forecast requests.csv --horizon 24", "what follows a recorded series"],
@@ -49,6 +53,8 @@ export function addForecast(
         .option("--host <name>", "of a workload: what enters at this host, not at all of them")
         .option("--horizon <bins>", "of files: bins ahead", "12")
         .option("--origins <n>", "of files: so many from the last quarter (default: the end)")
+        .option("--time-zone <name>", "of files: whose clock people keep, Europe/Berlin", "UTC")
+        .option("--country <code>", "of files: whose public holidays are days off, DE or DE-BY")
         .option("--csv", "of files: every quantile as CSV");
     },
     run: async (call, api) => {
@@ -64,10 +70,13 @@ async function showFiles(
   files: readonly string[],
   forecast: ForecastFiles,
 ): Promise<void> {
-  const { horizon, origins, csv } = call.options;
+  const { horizon, origins, timeZone, country, csv } = call.options;
   const count = origins === undefined ? null : whole(origins, "--origins", 10_000);
   const startMs = call.clock.monotonic();
-  const made = await forecast(files, whole(horizon, "--horizon", 1000), count);
+  const made = await forecast(files, whole(horizon, "--horizon", 1000), count, {
+    timeZone,
+    country,
+  });
   const forecasts = made.series.reduce((sum, { forecasts }) => sum + forecasts.length, 0);
   const eachMs = (call.clock.monotonic() - startMs) / forecasts;
   if (csv && !call.json) {

@@ -1,5 +1,6 @@
 /** Times as recordings write them. */
-import { PrestageError } from "../../shared/errors.ts";
+
+import { wallTime } from "../../shared/wall-clock.ts";
 
 const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const CLF = /^(\d{1,2})\/([A-Za-z]{3})\/(\d{4}):(\d{2}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2})$/;
@@ -76,24 +77,7 @@ export class ClfTimes {
 
 /** The clock on a wall in an IANA time zone. Throws USAGE for a zone there is not. */
 export function wallClock(timeZone: string): WallClock {
-  let format: Intl.DateTimeFormat;
-  try {
-    format = new Intl.DateTimeFormat("en-US", {
-      ...{ timeZone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric" },
-      ...{ hour: "numeric", minute: "numeric", second: "numeric" },
-    });
-  } catch (cause) {
-    throw new PrestageError("USAGE", `no time zone is called ${timeZone}: e.g. Europe/Berlin`, {
-      cause,
-    });
-  }
-  const shownAt = (utcMs: number) => {
-    const parts = Object.fromEntries(
-      format.formatToParts(utcMs).map(({ type, value }) => [type, Number(value)]),
-    );
-    const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = parts;
-    return Date.UTC(year, month - 1, day, hour, minute, second);
-  };
+  const shownAt = wallTime(timeZone);
   const offsets = new Map<number, number>();
   return (localMs) => {
     // Offsets change at quarters of an hour, nowhere finer.

@@ -2,8 +2,16 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import { AnchoredEnsembles } from "./anchored.ts";
+import { UTC_CALENDAR } from "./calendar.ts";
 
-const OPTIONS = { fitBins: 2000, settleMinutes: 2, lateMinutes: 15, youngest: 32, borrow: null };
+const OPTIONS = {
+  fitBins: 2000,
+  settleMinutes: 2,
+  lateMinutes: 15,
+  youngest: 32,
+  calendar: UTC_CALENDAR,
+  borrow: null,
+};
 /** Some minute; series begin there. */
 const START = 28_000_000;
 

@@ -4,6 +4,7 @@
  * beginning, so one that was never stopped and one that starts now hold the same.
  */
 import { DEMAND_BIN_MS } from "../../shared/domain.ts";
+import type { Calendar } from "./calendar.ts";
 import { Ensemble } from "./ensemble.ts";
 
 const DAY = 1440;
@@ -31,6 +32,7 @@ export type AnchoredOptions = {
   lateMinutes: number;
   /** Age in bins at which a category is fitted first. */
   youngest: number;
+  calendar: Calendar;
   /** What stands for the past of a young category; others and those without have no ensemble. */
   borrow: Borrow | null;
 };
@@ -161,7 +163,9 @@ export class AnchoredEnsembles {
   #fitted(past: Float64Array, anchor: number): Ensemble {
     this.fits++;
     const startMs = (anchor - past.length) * DEMAND_BIN_MS;
-    return Ensemble.fit({ startMs, binMs: DEMAND_BIN_MS, counts: past }, HORIZON, LEARNING);
+    const { calendar } = this.#options;
+    const whole = { startMs, binMs: DEMAND_BIN_MS, counts: past };
+    return Ensemble.fit(whole, HORIZON, calendar, LEARNING);
   }
 
   /** What is fitted to, up to before the anchor; null when that is not worth it. */

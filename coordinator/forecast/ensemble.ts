@@ -3,6 +3,7 @@
  * say how sure it is, and what they were worth decides how much each quantile listens to it.
  * Everything is learned by forecasting the visible past as it was met.
  */
+import { BinCalendar, type Calendar, UTC_CALENDAR } from "./calendar.ts";
 import { Combination } from "./combination.ts";
 import { Drift } from "./drift.ts";
 import { Errors, SPREAD_CUT, SPREAD_GAIN } from "./errors.ts";
@@ -38,6 +39,8 @@ const EXACT = 1e-9;
 const OFFSET_GAIN_MAX = 1 / 200;
 const OFFSET_GAIN_MIN = 1 / 1000;
 const REGRESSION_PRIOR = 4;
+/** A past that is shorter shows too little of what days off are like. */
+const CALENDAR_DAYS_MIN = 7;
 /** While learning, weights are as of so many forecasts before at most. */
 const WEIGH_EVERY = 12;
 /** Where forecasts are scored less often than one in so many bins, weights are renewed less too. */
@@ -73,11 +76,14 @@ export class Ensemble {
   readonly #free: Pending[] = [];
   readonly #work;
 
-  private constructor(past: Past, seasons: readonly number[], horizon: number, learning: Learning) {
+  private constructor(past: Past, horizon: number, calendar: Calendar, learning: Learning) {
+    const seasons = seasonsOf(past);
     const unit = unitOf(past.counts);
     this.#distances = scoredDistances(horizon);
     this.#groups = this.#distances.length > GROUP_DISTANCES ? 2 : 1;
-    this.signal = new Signal(unit, seasons);
+    const bins = new BinCalendar(past, calendar);
+    const longEnough = past.counts.length >= CALENDAR_DAYS_MIN * bins.day;
+    this.signal = new Signal(unit, seasons, longEnough ? bins : null);
     const learned = Math.min(learning.bins, past.counts.length);
     this.#from = past.counts.length - learned;
     this.#every = Math.max(1, learned / learning.rounds);
@@ -93,7 +99,7 @@ export class Ensemble {
     const experts = this.names.length;
     const G = this.#distances.length;
     const spread = startSpread(unit);
-    this.#ridges = this.#distances.map(() => new Ridge(seasons.length, this.#every));
+    this.#ridges = this.#distances.map(() => new Ridge(this.signal, this.#every));
     this.#volatility = new Volatility(seasons[0] ?? 1);
     this.#drift = new Drift(seasons[0] ?? 1);
     this.#intermittent = new Intermittent(horizon);
@@ -107,7 +113,7 @@ export class Ensemble {
       ...INTERMITTENT.map(([, share]) => share),
     ];
     this.#combination = new Combination(this.#groups, this.#prior);
-    const features = featureCount(seasons.length);
+    const features = featureCount(this.signal);
     this.#work = {
       features: new Float64Array(features),
       experts: new Float64Array((experts + 1) * L),
@@ -119,8 +125,8 @@ export class Ensemble {
     };
   }
 
-  static fit(past: Past, horizon: number, learning = LEARNING): Ensemble {
-    const fitted = new Ensemble(past, seasonsOf(past), horizon, learning);
+  static fit(past: Past, horizon: number, calendar = UTC_CALENDAR, learning = LEARNING): Ensemble {
+    const fitted = new Ensemble(past, horizon, calendar, learning);
     for (const count of past.counts) fitted.update(count);
     return fitted;
   }

@@ -267,6 +267,17 @@ test("forecaster: a category never seen may be like any of its workload, at once
   expect(stranger.quantiles[0]).toEqual([0, 0, 0, 0, 0, 0, 0]);
 });
 
+test("forecaster: a category that was silent for days is none that was never seen", () => {
+  const forecaster = new Forecaster();
+  const history = new DemandHistory();
+  const now = 4 * 1440;
+  add(history, { category: "x", minute: 0, count: 50 });
+  for (let minute = 0; minute < now; minute++) add(history, { category: "y", minute, count: 90 });
+  forecaster.update(history, at(now));
+  const { quantiles } = forecaster.forecast("w", "x", null, at(now), 5);
+  expect(quantiles.flat().every((quantile) => quantile === 0)).toBe(true);
+});
+
 test("forecaster: after an hour a new category's forecast has the others' shape (steep rise)", () => {
   const days = 4 * 1440;
   const now = days + 660;

@@ -12,6 +12,7 @@ import {
   type ArrivalCurve as Curve,
 } from "./arrivals.ts";
 import { borrowedPast, type Lane } from "./borrowed.ts";
+import { type Calendar, UTC_CALENDAR } from "./calendar.ts";
 import type { Calibration as Calibrated } from "./calibration.ts";
 import type { Ensemble } from "./ensemble.ts";
 import { LEVELS } from "./levels.ts";
@@ -32,6 +33,8 @@ export type ArrivalCurve = Curve;
 export type Calibration = Calibrated;
 /** With fewer bins since its first request a category may be like any other of its workload. */
 const UNKNOWN_BINS = 8;
+/** A category with no request in so many bins is as good as never seen. */
+const KNOWN_BINS = 28 * 1440;
 const SIBLINGS_MAX = 16;
 
 type CategoryOf = { workload: string; category: string };
@@ -52,6 +55,8 @@ export type ForecasterOptions = ArrivalOptions & {
   lookBins: number;
   /** Whether the quantile models are scored; false where only arrivals are asked for. */
   scoring: boolean;
+  /** By which days are told apart. */
+  calendar: Calendar;
   /** Experts that are not fitted here. */
   outlook: Outlook;
 };
@@ -74,6 +79,7 @@ export class Forecaster {
       fitBins: 8 * 1440,
       lookBins: 3 * 1440,
       scoring: true,
+      calendar: UTC_CALENDAR,
       outlook: () => new Map(),
       ...options,
     };
@@ -243,6 +249,9 @@ export class Forecaster {
   /** For a category that has shown next to nothing; null for others, and where there are none. */
   #siblings(of: CategoryOf, open: number, { counts }: Past): Look["borrowed"] {
     if (counts.length >= UNKNOWN_BINS) return null;
+    // Silent for as long as experts look back, it is known to be silent.
+    if (counts.length === 0 && this.#read(of, open - KNOWN_BINS, open).some((count) => count > 0))
+      return null;
     const { lead } = this.#ensembles;
     const known: (Ensemble | null)[] = [];
     for (const lane of this.#lanes()) {

@@ -9,6 +9,7 @@ import { FAST, MEDIUM, type Signal, SLOW } from "./signal.ts";
 const HARMONICS = 2;
 const BASE = 5;
 const PER_SEASON = 6;
+const PER_CALENDAR = 2;
 /** Bins that the sums remember. */
 const MEMORY_BINS = 1300;
 /** The prior counts like that many bins. */
@@ -17,9 +18,13 @@ const SOLVE_BINS = 32;
 const HUBER = 2.5;
 const WEIGHT_RESCALE = 1e8;
 
-export function featureCount(seasons: number): number {
-  return BASE + seasons * PER_SEASON + (seasons > 0 ? 2 * HARMONICS : 0);
+export function featureCount({ seasons, knowsDayTypes }: Knowing): number {
+  const harmonics = seasons.length > 0 ? 2 * HARMONICS : 0;
+  return BASE + seasons.length * PER_SEASON + harmonics + (knowsDayTypes ? PER_CALENDAR : 0);
 }
+
+/** Of a signal, what decides how much there is to know. */
+type Knowing = { seasons: readonly number[]; knowsDayTypes: boolean };
 
 /** Writes what is known about the bin `ahead` (1 = the next), all relative to the slow mean. */
 export function writeFeatures(signal: Signal, ahead: number, into: Float64Array): void {
@@ -50,10 +55,14 @@ export function writeFeatures(signal: Signal, ahead: number, into: Float64Array)
     into[at++] = Math.cos(angle);
     into[at++] = Math.sin(angle);
   }
+  if (!signal.knowsDayTypes) return;
+  into[at] = signal.dayType(target);
+  into[at + 1] = signal.dayTypeLately;
 }
 
 /** Of the solver, which is done before it returns. */
-const SCRATCH = new Float64Array(featureCount(SEASONS_MAX) ** 2);
+const SIZE_MAX = featureCount({ seasons: Array(SEASONS_MAX), knowsDayTypes: true });
+const SCRATCH = new Float64Array(SIZE_MAX ** 2);
 
 export class Ridge {
   readonly #size: number;
@@ -70,11 +79,12 @@ export class Ridge {
   #spread = 0;
 
   /** Of so many bins, one is learned from. */
-  constructor(seasons: number, every: number) {
+  constructor(knowing: Knowing, every: number) {
+    const seasons = knowing.seasons.length;
     this.#memory = MEMORY_BINS / every;
     this.#ridge = PRIOR_BINS / every;
     this.#solveEvery = Math.max(1, Math.round(SOLVE_BINS / every));
-    this.#size = featureCount(seasons);
+    this.#size = featureCount(knowing);
     this.#gram = new Float64Array(this.#size * this.#size);
     this.#cross = new Float64Array(this.#size);
     this.#prior = new Float64Array(this.#size);

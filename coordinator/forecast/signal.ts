@@ -1,19 +1,18 @@
 /**
  * What all experts of a series know of its past, kept up to date bin by bin: the counts on a
  * logarithmic scale that is linear near zero, means over short and long times, a profile for each
- * season and how far the series is from it.
+ * season and how far the series is from it, and what its day is by the calendar.
  */
 import { assert } from "../../shared/runtime/assert.ts";
+import type { BinCalendar } from "./calendar.ts";
+import { DayTypes } from "./day-types.ts";
+import { Profile } from "./profile.ts";
 
 /** Shares that the newest bin has in the running means, fastest first. */
 export const GAINS = [0.5, 0.15, 0.03] as const;
 export const FAST = 0;
 export const MEDIUM = 1;
 export const SLOW = 2;
-/** What a phase of a profile moves towards a new value, at least. */
-const PROFILE_GAIN_MIN = 0.25;
-/** From there on it is the least gain that counts. */
-const CYCLES_MAX = 8;
 /** A phase borrows from so many neighbours on each side: a part of the first season. */
 const SMOOTH_SHARE = 1 / 96;
 const SMOOTH_MAX = 4;
@@ -39,33 +38,37 @@ export class Signal {
   readonly #unit: number;
   readonly #ring: Float64Array;
   readonly #means = new Float64Array(GAINS.length);
-  readonly #profiles: Float64Array[];
-  /** Times that each phase was seen, as far as that makes a difference. */
-  readonly #seen: Uint8Array[];
-  /** Of each phase and its neighbours: sums of what `#profiles` say, and how many were seen. */
-  readonly #sums: Float64Array[];
-  readonly #weights: Uint8Array[];
+  readonly #profiles: Profile[];
   readonly #deviations: Float64Array[];
-  readonly #width: number;
+  /** By season: the calendar whose clock it keeps; null: it follows no clock. */
+  readonly #clocks: (BinCalendar | null)[];
+  readonly #calendar: BinCalendar | null;
+  /** Of the season of a day; null where that or a calendar is missing. */
+  readonly #dayTypes: DayTypes | null;
+  /** Which season is a day; -1: none. */
+  readonly #day: number;
+  #dayTypeLately = 0;
   #top = 0;
   #zeros = 0;
   #zeroShare = 0;
   #trendLevel = 0;
   #trendSlope = 0;
 
-  /** `unit`: from where on the scale is logarithmic. */
-  constructor(unit: number, seasons: readonly number[]) {
+  /** `unit`: from where on the scale is logarithmic. `calendar`: null: day types do not count. */
+  constructor(unit: number, seasons: readonly number[], calendar: BinCalendar | null = null) {
     assert(unit > 0, "a unit is positive");
     this.#unit = unit;
     this.seasons = seasons;
     const longest = Math.max(1, ...seasons);
     this.#ring = new Float64Array(longest + 2);
-    this.#profiles = seasons.map((season) => new Float64Array(season));
-    this.#seen = seasons.map((season) => new Uint8Array(season));
-    this.#sums = seasons.map((season) => new Float64Array(season));
-    this.#weights = seasons.map((season) => new Uint8Array(season));
+    const width = Math.min(SMOOTH_MAX, Math.floor((seasons[0] ?? 0) * SMOOTH_SHARE));
+    this.#profiles = seasons.map((season) => new Profile(season, width));
     this.#deviations = seasons.map(() => new Float64Array(GAINS.length));
-    this.#width = Math.min(SMOOTH_MAX, Math.floor((seasons[0] ?? 0) * SMOOTH_SHARE));
+    const day = calendar?.day ?? 0;
+    this.#clocks = seasons.map((season) => (season % day === 0 ? calendar : null));
+    this.#day = seasons.indexOf(day);
+    this.#calendar = calendar;
+    this.#dayTypes = this.#day < 0 ? null : new DayTypes(day, width);
   }
 
   toZ(count: number): number {
@@ -91,6 +94,7 @@ export class Signal {
     const z = gap ? this.#expected() : this.toZ(count);
     if (z > this.#top) this.#top = z;
     this.#ring[t % this.#ring.length] = z;
+    this.#learnDayType(t, z);
     for (let s = 0; s < this.seasons.length; s++) this.#learnSeason(s, t, z);
     for (let i = 0; i < GAINS.length; i++) {
       const gain = Math.max(GAINS[i] ?? 1, 1 / (t + 1));
@@ -118,11 +122,25 @@ export class Signal {
 
   /** Expected z of bin `t` by the profile of season `s`; 0 without such a season. */
   seasonal(s: number, t: number): number {
-    const sums = this.#sums[s];
-    if (!sums) return 0;
-    const phase = t % sums.length;
-    const weight = this.#weights[s]?.[phase] ?? 0;
-    return weight > 0 ? (sums[phase] ?? 0) / weight : this.mean(SLOW);
+    const profile = this.#profiles[s];
+    return profile ? profile.expected(this.#phase(s, t), this.mean(SLOW)) : 0;
+  }
+
+  /** Whether bins differ by what their day is by the calendar. */
+  get knowsDayTypes(): boolean {
+    return this.#dayTypes !== null;
+  }
+
+  /** What the calendar adds to what the day's profile says of bin `t`. */
+  dayType(t: number): number {
+    if (!this.#dayTypes || !this.#calendar) return 0;
+    const off = this.#calendar.isDayOff(t);
+    return this.#dayTypes.difference(this.#phase(this.#day, t), off, this.seasonal(this.#day, t));
+  }
+
+  /** Running mean of what it added. */
+  get dayTypeLately(): number {
+    return this.#dayTypeLately;
   }
 
   /** Running mean of z less its profile. */
@@ -159,28 +177,27 @@ export class Signal {
 
   #learnSeason(s: number, t: number, z: number): void {
     const profile = this.#profiles[s];
-    const seen = this.#seen[s];
     const deviations = this.#deviations[s];
-    if (!profile || !seen || !deviations) return;
+    if (!profile || !deviations) return;
     const expected = this.seasonal(s, t);
     for (let i = 0; i < GAINS.length; i++) {
       const deviation = deviations[i] ?? 0;
       deviations[i] = deviation + (GAINS[i] ?? 1) * (z - expected - deviation);
     }
-    const phase = t % profile.length;
-    const cycles = Math.min(CYCLES_MAX, (seen[phase] ?? 0) + 1);
-    seen[phase] = cycles;
-    const gain = Math.max(PROFILE_GAIN_MIN, 1 / cycles);
-    const step = gain * (z - (profile[phase] ?? 0));
-    profile[phase] = (profile[phase] ?? 0) + step;
-    const sums = this.#sums[s];
-    const weights = this.#weights[s];
-    if (!sums || !weights) return;
-    for (let j = -this.#width; j <= this.#width; j++) {
-      const near = (phase + j + profile.length) % profile.length;
-      sums[near] = (sums[near] ?? 0) + step;
-      if (cycles === 1) weights[near] = (weights[near] ?? 0) + 1;
-    }
+    profile.learn(this.#phase(s, t), z);
+  }
+
+  #learnDayType(t: number, z: number): void {
+    if (!this.#dayTypes || !this.#calendar) return;
+    this.#dayTypeLately += (GAINS[MEDIUM] ?? 1) * (this.dayType(t) - this.#dayTypeLately);
+    this.#dayTypes.learn(this.#phase(this.#day, t), this.#calendar.isDayOff(t), z);
+  }
+
+  /** Seasons of whole days keep to the clock on the wall. */
+  #phase(s: number, t: number): number {
+    const season = this.seasons[s] ?? 1;
+    const clock = this.#clocks[s];
+    return clock ? (t + clock.shift(t) + season) % season : t % season;
   }
 }
 

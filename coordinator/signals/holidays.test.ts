@@ -1,10 +1,23 @@
 import { describe, expect, test } from "vitest";
-import { readHolidays } from "./holidays.ts";
+import { holidayDays, readHolidays } from "./holidays.ts";
 
 const year = { fromMs: Date.UTC(2026, 0, 2), toMs: Date.UTC(2026, 11, 31) };
 const of = { state: undefined, region: undefined, kinds: ["public" as const], timeZone: undefined };
 
 describe("holidays", () => {
+  test("by the day: of the country, and of a state of it", () => {
+    const at = (month: number, date: number) =>
+      Math.floor(Date.UTC(2026, month, date) / 86_400_000);
+    const germany = holidayDays("de");
+    expect([germany(at(11, 24)), germany(at(11, 25)), germany(at(0, 6))]).toEqual([
+      false,
+      true,
+      false,
+    ]);
+    expect(holidayDays("DE", "BY")(at(0, 6))).toBe(true);
+    expect(() => holidayDays("DE", "XX")).toThrow("no holidays are known of DE, state XX");
+  });
+
   test("are whole days of the country's zone, moving ones too", () => {
     const { events } = readHolidays({ ...of, country: "de", state: "by" }, year);
     const [epiphany] = events.filter((e) => new Date(e.startMs).getUTCMonth() === 0);

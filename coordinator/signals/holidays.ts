@@ -4,6 +4,8 @@ import type { Read } from "./calendar.ts";
 import { shortText } from "./event.ts";
 import type { SignalSource } from "./settings.ts";
 
+const DAY_MS = 86_400_000;
+
 export type HolidaySettings = Pick<
   Extract<SignalSource, { type: "holidays" }>,
   "country" | "state" | "region" | "kinds" | "timeZone"
@@ -33,6 +35,28 @@ export function readHolidays(
     }))
     .filter(({ startMs, endMs }) => startMs < toMs && endMs > fromMs);
   return { events, problems: [] };
+}
+
+/**
+ * Whether a day (so many since 1970) has a public holiday; years are looked up once each. Throws for
+ * a country or state that is not known.
+ */
+export function holidayDays(country: string, state?: string): (day: number) => boolean {
+  const holidays = new Holidays(requirePlace(country, state), { types: ["public"] });
+  const years = new Map<number, ReadonlySet<number>>();
+  return (day) => {
+    const year = new Date(day * DAY_MS).getUTCFullYear();
+    const known = years.get(year) ?? new Set(holidays.getHolidays(year).flatMap(daysOf));
+    years.set(year, known);
+    return known.has(day);
+  };
+}
+
+/** `date` is as on the wall there: `2026-12-25 00:00:00`, perhaps with a zone. */
+function daysOf({ date, start, end }: { date: string; start: Date; end: Date }): number[] {
+  const first = Math.floor(Date.parse(`${date.slice(0, 10)}T00:00:00Z`) / DAY_MS);
+  const days = Math.max(1, Math.round((end.getTime() - start.getTime()) / DAY_MS));
+  return Array.from({ length: days }, (_, i) => first + i);
 }
 
 function requirePlace(country: string, state?: string, region?: string) {

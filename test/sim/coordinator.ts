@@ -3,11 +3,13 @@
  * round (planner, leases, throttle, desired states, route table). A crash forgets everything but
  * what the ledger committed.
  */
+
 import { Catalog } from "../../coordinator/catalog.ts";
 import { CoordinatorConfig } from "../../coordinator/config.ts";
 import { DemandHistory } from "../../coordinator/demand/history.ts";
 import { Elsewhere, type Wanted } from "../../coordinator/fleet/elsewhere.ts";
 import { Fleet } from "../../coordinator/fleet/hosts.ts";
+import { UTC_CALENDAR } from "../../coordinator/forecast/calendar.ts";
 import {
   AGENT_SESSION_DEFAULTS,
   type AgentSession,
@@ -121,6 +123,7 @@ export class SimCoordinator {
         demandClock: queue,
         log: silentLog,
         metrics: new Metrics(),
+        calendar: UTC_CALENDAR,
         fleet,
         history,
         catalog: new Catalog(storeOf(this.#run)),
