@@ -9,7 +9,6 @@ import { reportFailure, type Shell } from "../shared/cli/command.ts";
 import { addDaemon } from "../shared/cli/daemon.ts";
 import { ERRORS } from "../shared/errors.ts";
 import { compileBriefly } from "../shared/runtime/compiler.ts";
-import { collectSeldom, loadLean } from "../shared/runtime/memory.ts";
 import { endWithin, processTerminal, terminalClock } from "../shared/runtime/terminal.ts";
 
 const RUN = "Run:";
@@ -229,6 +228,7 @@ function addDaemons(program: Command, shell: Shell): void {
       "Runs the coordinator until SIGTERM. At its first start it makes the fleet's certificate " +
       "authority and writes DATA/cli.json, with which the other commands speak to it.",
     run: async (options) => {
+      const { loadLean } = await import("../shared/runtime/memory.ts");
       const { runCoordinator } = await loadLean(() => import("../coordinator/main.ts"));
       await runCoordinator(options);
     },
@@ -241,6 +241,7 @@ function addDaemons(program: Command, shell: Shell): void {
       "Runs the agent of this host until SIGTERM. The host must have joined the fleet before " +
       "(prestage join), which also writes a first agent.yaml.",
     run: async (options) => {
+      const { collectSeldom, loadLean } = await import("../shared/runtime/memory.ts");
       collectSeldom();
       const { runAgent } = await loadLean(() => import("../agent/main.ts"));
       await runAgent(options);

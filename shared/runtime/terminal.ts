@@ -62,7 +62,10 @@ export function processTerminal(): Terminal {
     env: process.env,
     home: homedir(),
     nodePath: process.execPath,
-    stdin: process.stdin,
+    // Opened when it is read: few commands do.
+    get stdin() {
+      return process.stdin;
+    },
     stderr: process.stderr,
     outIsTty: process.stdout.isTTY === true,
     errIsTty: process.stderr.isTTY === true,
