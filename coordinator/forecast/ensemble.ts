@@ -77,8 +77,8 @@ export class Ensemble {
   readonly #work;
 
   private constructor(past: Past, horizon: number, calendar: Calendar, learning: Learning) {
-    const seasons = seasonsOf(past);
     const unit = unitOf(past.counts);
+    const seasons = seasonsOf(past, unit);
     this.#distances = scoredDistances(horizon);
     this.#groups = this.#distances.length > GROUP_DISTANCES ? 2 : 1;
     const bins = new BinCalendar(past, calendar);
@@ -423,8 +423,7 @@ function startSpread(unit: number): number {
 }
 
 /** Lengths in bins of the seasons that the past shows. */
-export function seasonsOf(past: Past): number[] {
-  const unit = unitOf(past.counts);
+export function seasonsOf(past: Past, unit = unitOf(past.counts)): number[] {
   const values = new Float64Array(past.counts.length);
   let last = 0;
   for (let i = 0; i < values.length; i++) {
