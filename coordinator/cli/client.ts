@@ -141,8 +141,13 @@ function unreachableError(url: URL, cause: unknown): PrestageError {
     );
   if (name === "HeadersTimeoutError" || name === "BodyTimeoutError")
     return new PrestageError("TIMEOUT", `${url.origin}${url.pathname} did not answer`, { cause });
-  return new PrestageError("UNREACHABLE", `cannot reach the coordinator at ${url.origin}`, {
-    cause,
-    details: { reason: code ?? message ?? "" },
-  });
+  const reason = code ?? message ?? "";
+  return new PrestageError(
+    "UNREACHABLE",
+    `cannot reach the coordinator at ${url.origin}: ${reason}`,
+    {
+      cause,
+      details: { reason },
+    },
+  );
 }
