@@ -8,10 +8,11 @@
  * A fleet of series; a third at a time is held out and forgotten, the others stay known. Each is
  * born with its first request after that, if one comes within hours. From 60 to 120 minutes after
  * its birth forecasts of the next hour are compared by pinball loss, each series' relative to its
- * mean count. Limit: 1.1. `bound`: the same of whoever may choose, knowing the hour that comes,
- * whichever other series' course in it (or a flat one), its level and its spread fit best; where
- * that is high, the series does what no other does. `--series` prints each series, `--network`
- * lets the recurrent network that comes with the product speak too.
+ * mean count. Limit: 1.1. `bound`: the same of whoever knows afterwards which other series' course
+ * (or a flat one) the newcomer would follow from the level it had shown, over how many minutes that
+ * level is best taken, and how sure to be; where that is over 1, the series does what neither its
+ * first hour nor any other series tells. `--series` prints each series, `--network` lets the
+ * recurrent network that comes with the product speak too.
  *
  * Without files: recorded series of ../shared/traces, and made ones. Bins wider than a minute are
  * spread over their minutes by chance. Files (timestamp,value) are one fleet, the part of the name
@@ -45,6 +46,8 @@ const TRACES = join(import.meta.dirname, "../../../shared/traces");
 type Series = { workload: string; category: string; counts: Float64Array };
 type Fleet = { name: string; startMs: number; series: Series[] };
 type Loss = { young: number; old: number; bound: number };
+/** When a series was forecast, and the series that were known then. */
+type Asked = { known: readonly Series[]; nows: number[] };
 
 const { values, positionals } = parseArgs({
   options: {
@@ -124,6 +127,7 @@ function judge(fleet: Fleet): Map<Series, Loss> {
   const bins = Math.min(...fleet.series.map(({ counts }) => counts.length));
   const births = Number(values.births);
   const folds = Math.min(Number(values.folds), fleet.series.length);
+  const asked = new Map<Series, Asked>();
   const add = (one: Series, what: keyof Loss, loss: number) => {
     const sums = losses.get(one) ?? { young: 0, old: 0, bound: 0 };
     sums[what] += loss;
@@ -145,42 +149,60 @@ function judge(fleet: Fleet): Map<Series, Loss> {
       for (const [now, one] of askedOf(held, from)) {
         young.to(now);
         add(one, "young", young.lossOf(one));
-        add(one, "bound", boundOf(one, known, now));
+        const { nows } = asked.get(one) ?? { nows: [] };
+        asked.set(one, { known, nows: [...nows, now] });
       }
     }
   }
+  for (const [one, { known, nows }] of asked) add(one, "bound", boundOf(one, known, nows));
   return losses;
 }
 
-const REACH = 7;
-const BOUND_LEVELS = [0.8, 0.87, 0.93, 0.97, 1, 1.03, 1.07, 1.15, 1.25];
-const BOUND_SPREADS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1];
+const COURSE_REACH = 7;
+const BOUND_SHOWN = [3, 10, 30, 60];
+const BOUND_SPREADS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8];
+/** How much wider it is an hour ahead. */
+const BOUND_GROWTHS = [0, 1, 3];
 const NORMAL = QUANTILE_LEVELS.map(normalQuantile);
+/** Minutes that are not known yet when a forecast is made. */
+const SETTLE = 2;
 
-/** Least loss of the hour from `now` on that a known series' course, or a flat one, allows. */
-function boundOf({ counts }: Series, known: readonly Series[], now: number): number {
-  const actual = counts.subarray(now, now + AHEAD);
-  const courses = known.map((one) =>
-    Float64Array.from({ length: AHEAD }, (_, i) =>
-      meanOf(one.counts.subarray(Math.max(0, now + i - REACH), now + i + REACH + 1)),
-    ),
-  );
+/** Least sum of the losses at `nows` of one choice for all of them. */
+function boundOf({ counts }: Series, known: readonly Series[], nows: readonly number[]): number {
   let least = Number.POSITIVE_INFINITY;
-  for (const course of [new Float64Array(AHEAD).fill(1), ...courses]) {
-    const factor = meanOf(actual) / Math.max(meanOf(course), 1e-9);
-    for (const level of BOUND_LEVELS) {
+  for (const other of [null, ...known]) {
+    for (const shown of BOUND_SHOWN) {
+      const courses = nows.map((now) => {
+        const level = meanOf(counts.subarray(now - SETTLE - shown, now - SETTLE));
+        return followed(other?.counts ?? null, level, now, shown);
+      });
       for (const spread of BOUND_SPREADS) {
-        let loss = 0;
-        for (const [i, rate] of course.entries()) {
-          const middle = level * factor * rate;
-          const row = NORMAL.map((z) => Math.max(0, middle + z * spread * middle));
-          loss += pinballLoss(row, actual[i] ?? 0) / AHEAD;
+        for (const growth of BOUND_GROWTHS) {
+          let loss = 0;
+          for (const [n, now] of nows.entries()) {
+            for (const [i, middle] of (courses[n] ?? []).entries()) {
+              const width = middle * spread * (1 + (growth * i) / AHEAD);
+              const row = NORMAL.map((z) => Math.max(0, middle + z * width));
+              loss += pinballLoss(row, counts[now + i] ?? 0) / AHEAD;
+            }
+            if (loss > least) break;
+          }
+          least = Math.min(least, loss);
         }
-        least = Math.min(least, loss);
       }
     }
   }
   return least;
+}
+
+/** The hour from `now` on of who goes on from `level` as the other did from what it had. */
+function followed(other: Float64Array | null, level: number, now: number, shown: number) {
+  if (!other) return Array<number>(AHEAD).fill(level);
+  const base = meanOf(other.subarray(now - SETTLE - shown, now - SETTLE));
+  return Array.from({ length: AHEAD }, (_, i) => {
+    const rate = meanOf(other.subarray(now + i - COURSE_REACH, now + i + COURSE_REACH + 1));
+    return (level * rate) / Math.max(base, 1e-9);
+  });
 }
 
 const meanOf = (counts: Float64Array) =>
