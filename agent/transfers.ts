@@ -1,7 +1,6 @@
 /** What moves data: the link, the sources, the mesh, and who obtains and offers artifacts by them. */
 import { join } from "node:path";
 import { packManifest, unpackManifest } from "../shared/packed-manifest.ts";
-import { ELSEWHERE_MAX } from "../shared/protocol/bodies.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { secret } from "../shared/runtime/random.ts";
 import { Artifacts } from "./artifacts.ts";
@@ -68,9 +67,7 @@ export function makeTransfers(deps: TransferDeps, lastKnown: LastKnown, routerUr
         return unpackManifest(reply.manifest);
       },
       askElsewhere: async (looked) => {
-        const wants = looked
-          .slice(0, ELSEWHERE_MAX)
-          .map(({ id, ...how }) => ({ hash: id, ...how }));
+        const wants = looked.map(({ id, ...how }) => ({ hash: id, ...how }));
         const timeoutMs = ELSEWHERE_MS_MAX;
         const reply = await link.request({ kind: "elsewhere", wants }, { timeoutMs });
         return reply.wants.map(({ hash, ...where }) => ({ id: hash, ...where }));

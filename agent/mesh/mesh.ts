@@ -4,6 +4,7 @@
  */
 import type { HoldArtifact, Member, SignedManifest } from "../../shared/domain.ts";
 import { PrestageError } from "../../shared/errors.ts";
+import { ELSEWHERE_MAX } from "../../shared/protocol/bodies.ts";
 import { HOSTS_PUBLISH, type Publisher } from "../../shared/publishers.ts";
 import { every } from "../../shared/runtime/clock.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
@@ -357,7 +358,8 @@ export class Mesh {
 
   async #tick(): Promise<void> {
     this.#fetcher.tick();
-    const looks = [...this.#transfer.looks(this.#deps.clock.monotonic())];
+    const due = this.#transfer.looks(this.#deps.clock.monotonic());
+    const looks = [...due.take(ELSEWHERE_MAX)];
     if (looks.length > 0)
       this.#group.start("look elsewhere", (s) => this.#hearing.look(looks, this.#around, s));
     await this.#announcer.tick();

@@ -138,7 +138,7 @@ export class Transfer {
   }
 
   /** Wants that this host is to look for in other sites now; and whether the origin gives them. */
-  *looks(nowMs: number): Iterable<{ id: string; foreground: boolean; reaches: boolean }> {
+  *looks(nowMs: number): Generator<{ id: string; foreground: boolean; reaches: boolean }> {
     const now = this.#ordered.filter((w) => w.foreground || this.stages);
     for (const { id, foreground, originFailures } of this.#outside.looks(now, nowMs))
       yield { id, foreground, reaches: originFailures === 0 };
