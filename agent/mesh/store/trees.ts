@@ -61,8 +61,6 @@ export class Tree {
   /** Files whose entry in their folder was made, and will be synced. */
   readonly #entered = new Set<number>();
   readonly #made = new Map<string, Promise<unknown>>();
-  /** The last write to each file that is under way. */
-  readonly #writing = new Map<number, Promise<unknown>>();
   #unsyncedFolders = new Set<string>();
   #dirty: number[] = [];
   #dirtyBytes = 0;
@@ -226,9 +224,7 @@ export class Tree {
     if (this.placed || this.#linked.has(index))
       await this.#disk.chmod(path, 0o644).catch(ignoreMissing);
     await this.#begin(position);
-    await this.#inTurn(index, () =>
-      this.#handles.use(path, "write", (file) => writeAt(file, bytes, offset)),
-    );
+    await this.#handles.use(path, "write", (file) => writeAt(file, bytes, offset));
     this.#dirtied(position);
     await this.#noteLosses();
     if (!this.placed) this.#journal.written([position]);
@@ -381,18 +377,6 @@ export class Tree {
       await this.#disk.chmod(path, file.mode === 0o755 ? 0o555 : 0o444);
       return true;
     });
-  }
-
-  /** One write to a file at a time: the kernel lets in no more, and threads that wait for it spin. */
-  async #inTurn(file: number, write: () => Promise<void>): Promise<void> {
-    const before = this.#writing.get(file);
-    const done = before ? before.then(write, write) : write();
-    this.#writing.set(file, done);
-    try {
-      await done;
-    } finally {
-      if (this.#writing.get(file) === done) this.#writing.delete(file);
-    }
   }
 
   /** Notes that a position is about to be written, and what of its file is likely to follow. */

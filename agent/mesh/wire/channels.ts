@@ -5,13 +5,7 @@
  */
 import { constants } from "node:crypto";
 import type { AddressInfo, Server } from "node:net";
-import {
-  connect,
-  createSecureContext,
-  createServer,
-  type SecureContext,
-  type TLSSocket,
-} from "node:tls";
+import { connect, createServer, type TLSSocket } from "node:tls";
 import type { Member } from "../../../shared/domain.ts";
 import { PrestageError } from "../../../shared/errors.ts";
 import type { Clock } from "../../../shared/runtime/clock.ts";
@@ -22,9 +16,6 @@ import { type Credentials, credentialsOf, peerIdOfCertificate } from "./credenti
 const ALPN = "prestage-chunks/1";
 /** The cheapest a byte first. */
 const CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-const PROTOCOL = { minVersion: "TLSv1.3" as const, ciphers: CIPHERS };
-/** The certificate is not judged by an authority but by the key in it, in `#accept` and `#dial`. */
-const JUDGED_HERE = { rejectUnauthorized: false, ALPNProtocols: [ALPN] };
 const DIAL_MS_MAX = 5_000;
 /** Open to one host, of both sides' opening; the oldest makes room. */
 const PER_HOST_MAX = 4;
@@ -49,8 +40,6 @@ export class Channels {
   #members = new Map<string, Member>();
   #peers = new Map<string, string>();
   #credentials: Credentials = { cert: "", key: "" };
-  /** For all that this host opens: making one costs as much as a handshake. */
-  #dialling: SecureContext | null = null;
   #server: Server | null = null;
   #accepting = 0;
 
@@ -61,7 +50,6 @@ export class Channels {
   /** Listens; on another port where nobody insists on this one. Throws ADDRESS_UNUSABLE. */
   async start(at: Endpoint & { insist: boolean }): Promise<void> {
     this.#credentials = await credentialsOf(this.#deps.identity.seed);
-    this.#dialling = createSecureContext({ ...this.#credentials, ...PROTOCOL });
     try {
       await this.#listen(at.host, at.port);
     } catch (cause) {
@@ -119,8 +107,7 @@ export class Channels {
     const server = createServer(
       {
         ...this.#credentials,
-        ...PROTOCOL,
-        ...JUDGED_HERE,
+        ...tlsSettings(),
         requestCert: true,
         handshakeTimeout: DIAL_MS_MAX,
         secureOptions: constants.SSL_OP_NO_TICKET,
@@ -165,8 +152,8 @@ export class Channels {
     // One buffer for all that is read: a third of the cost of reading.
     const settings = {
       ...endpoint,
-      ...(this.#dialling && { secureContext: this.#dialling }),
-      ...JUDGED_HERE,
+      ...this.#credentials,
+      ...tlsSettings(),
       onread: {
         buffer,
         callback: (bytes: number) => {
@@ -210,6 +197,16 @@ export class Channels {
     this.#deps.opened(channel);
     return channel;
   }
+}
+
+/** The certificate is not judged by an authority but by the key in it, in `#accept` and `#dial`. */
+function tlsSettings() {
+  return {
+    minVersion: "TLSv1.3" as const,
+    ciphers: CIPHERS,
+    rejectUnauthorized: false,
+    ALPNProtocols: [ALPN],
+  };
 }
 
 /** Multiaddrs of the chunk listener: those of the node with its port and `/tls`. */
