@@ -1,5 +1,4 @@
 /** Times as recordings write them. */
-
 import { wallTime } from "../../shared/wall-clock.ts";
 
 const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];

@@ -6,7 +6,7 @@ const GAIN_MIN = 0.25;
 const CYCLES_MAX = 8;
 
 export class Profile {
-  readonly season: number;
+  readonly #season: number;
   readonly #width: number;
   readonly #values: Float64Array;
   /** Times that each phase was seen, as far as that makes a difference. */
@@ -17,7 +17,7 @@ export class Profile {
 
   /** `width`: neighbours on each side. */
   constructor(season: number, width: number) {
-    this.season = season;
+    this.#season = season;
     this.#width = width;
     this.#values = new Float64Array(season);
     this.#seen = new Uint8Array(season);
@@ -32,7 +32,7 @@ export class Profile {
     const step = gain * (z - (this.#values[phase] ?? 0));
     this.#values[phase] = (this.#values[phase] ?? 0) + step;
     for (let j = -this.#width; j <= this.#width; j++) {
-      const near = (phase + j + this.season) % this.season;
+      const near = (phase + j + this.#season) % this.#season;
       this.#sums[near] = (this.#sums[near] ?? 0) + step;
       if (cycles === 1) this.#weights[near] = (this.#weights[near] ?? 0) + 1;
     }

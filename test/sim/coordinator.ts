@@ -3,7 +3,6 @@
  * round (planner, leases, throttle, desired states, route table). A crash forgets everything but
  * what the ledger committed.
  */
-
 import { Catalog } from "../../coordinator/catalog.ts";
 import { CoordinatorConfig } from "../../coordinator/config.ts";
 import { DemandHistory } from "../../coordinator/demand/history.ts";

@@ -204,7 +204,8 @@ export class Outside {
     if (!foreground && this.#sources.urgent(URGENT_MS, nowMs)) return null;
     const bytes = want.units.bytes(unit);
     if (!want.alone && !want.lead.allows(bytes, this.#underWay(want), nowMs)) return null;
-    const distant = this.#sources.pick(want, unit, nowMs, (s) => !s.local);
+    // For each unit nobody near has, over all hosts: only where it can find one.
+    const distant = this.elsewhere && this.#sources.pick(want, unit, nowMs, (s) => !s.local);
     if (distant) return distant.host;
     const goes = this.#originFree(want, nowMs) && this.#mayGo(want, unit, nowMs);
     return goes ? ORIGIN : null;

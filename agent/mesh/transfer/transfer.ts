@@ -133,15 +133,17 @@ export class Transfer {
    * are fetched now.
    */
   sourceless(nowMs: number): string[] {
-    const now = this.#ordered.filter((w) => w.foreground || this.stages);
-    return now.filter((w) => w.sourceless(nowMs)).map((w) => w.id);
+    return this.#fetched.filter((w) => w.sourceless(nowMs)).map((w) => w.id);
   }
 
-  /** Wants that this host is to look for in other sites now; and whether the origin gives them. */
+  /** Wants that this host is to look for in other sites now; `reaches`: its way to the origin works. */
   *looks(nowMs: number): Generator<{ id: string; foreground: boolean; reaches: boolean }> {
-    const now = this.#ordered.filter((w) => w.foreground || this.stages);
-    for (const { id, foreground, originFailures } of this.#outside.looks(now, nowMs))
+    for (const { id, foreground, originFailures } of this.#outside.looks(this.#fetched, nowMs))
       yield { id, foreground, reaches: originFailures === 0 };
+  }
+
+  get #fetched(): WantState[] {
+    return this.#ordered.filter((w) => w.foreground || this.stages);
   }
 
   get underWay(): { peers: number; origin: number; rate: number; open: Map<string, number> } {
