@@ -9,8 +9,11 @@ import { decodeHoldings } from "./wire/gossip.ts";
 
 /** A version that a host of this site is to bring in. */
 export type Looked = { id: string; foreground: boolean; reaches: boolean };
-/** `origin`: it is for this site to go to the origin. */
-export type Elsewhere = { id: string; origin: boolean; hosts: readonly HostId[] };
+/**
+ * `origin`: it is for this site to go to the origin. `ahead`: another host of this site has it, or
+ * brings it in since before.
+ */
+export type Elsewhere = { id: string; origin: boolean; ahead: boolean; hosts: readonly HostId[] };
 /** Asks the coordinator, for each version. */
 export type AskElsewhere = (wants: readonly Looked[]) => Promise<readonly Elsewhere[]>;
 
@@ -83,7 +86,7 @@ export class AskAround {
       const host = random.pick(rest);
       if (!hosts.includes(host)) hosts.push(host);
     }
-    return { id, origin: true, hosts };
+    return { id, origin: true, ahead: false, hosts };
   }
 
   async #holdings(

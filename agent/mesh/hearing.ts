@@ -1,9 +1,8 @@
 /** What other members say they have, on its way to the transfer core; and what this host says. */
 import type { Member } from "../../shared/domain.ts";
-import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Log } from "../../shared/runtime/log.ts";
 import { Newest } from "./announcer.ts";
-import type { AskAround, Looked } from "./ask-around.ts";
+import { AskAround, type AskAroundDeps, type Looked } from "./ask-around.ts";
 import type { Store } from "./store/store.ts";
 import { Bitmap } from "./transfer/bitmap.ts";
 import type { Transfer } from "./transfer/transfer.ts";
@@ -12,8 +11,7 @@ import type { Said, TransferEvent } from "./transfer/wants.ts";
 import type { Have } from "./wire/frames.ts";
 import { decodeAnnouncement } from "./wire/gossip.ts";
 
-export type HearingDeps = {
-  clock: Clock;
+export type HearingDeps = Omit<AskAroundDeps, "others"> & {
   log: Log;
   site: string;
   members: () => ReadonlyMap<string, Member>;
@@ -25,14 +23,16 @@ export type HearingDeps = {
 
 export class Hearing {
   readonly #deps: HearingDeps;
+  readonly #around: AskAround;
   readonly #newest = new Newest();
   /** Other hosts of the site. */
   others = 0;
   /** Hosts of other sites. */
-  elsewhere: readonly Member[] = [];
+  #elsewhere: readonly Member[] = [];
 
   constructor(deps: HearingDeps) {
     this.#deps = deps;
+    this.#around = new AskAround({ ...deps, others: () => this.#elsewhere });
   }
 
   membersChanged(): void {
@@ -41,7 +41,7 @@ export class Hearing {
       m.site === site ? "local" : "elsewhere",
     );
     this.others = local.length;
-    this.elsewhere = elsewhere;
+    this.#elsewhere = elsewhere;
     const hosts = local.map((m) => m.host);
     dispatch({ type: "members", hosts, elsewhere: elsewhere.length > 0 });
   }
@@ -69,12 +69,12 @@ export class Hearing {
   }
 
   /** Asks beyond the site's gossip. */
-  async look(wants: readonly Looked[], around: AskAround, signal: AbortSignal): Promise<void> {
+  async look(wants: readonly Looked[], signal: AbortSignal): Promise<void> {
     const { dispatch } = this.#deps;
-    await around.look(
+    await this.#around.look(
       wants,
-      ({ id, origin }, host, have) => {
-        if (host === undefined || !have) return dispatch({ type: "turn", id, ours: origin });
+      ({ id, origin, ahead }, host, have) => {
+        if (host === undefined || !have) return dispatch({ type: "turn", id, ours: origin, ahead });
         const manifests = [{ id, have, wanting: false, urgent: false, claims: [] }];
         dispatch({ type: "said", host, local: false, whole: false, manifests });
       },

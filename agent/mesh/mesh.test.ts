@@ -235,6 +235,7 @@ test("mesh: one site goes to the origin, and the others follow it (three sites)"
     wants.map(({ id }) => ({
       id,
       origin: site === "south",
+      ahead: false,
       hosts: hosts.map((h) => h.host).filter((name) => name !== host),
     }));
   const signed = await fleet.publish(north, dir, { originUrl: `${server.url}/d/`, keep: false });

@@ -9,7 +9,6 @@ import { HOSTS_PUBLISH, type Publisher } from "../../shared/publishers.ts";
 import { every } from "../../shared/runtime/clock.ts";
 import { TaskGroup } from "../../shared/runtime/tasks.ts";
 import { Announcer } from "./announcer.ts";
-import { AskAround } from "./ask-around.ts";
 import { Fetcher } from "./fetcher.ts";
 import { Hearing, saidOf } from "./hearing.ts";
 import {
@@ -62,7 +61,6 @@ export class Mesh {
   readonly #metrics: MeshMetrics;
   readonly #signers: Signers;
   readonly #hearing: Hearing;
-  readonly #around: AskAround;
   readonly #interests = new Map<string, Interest>();
   readonly pins = new Pins();
   readonly #provenance: Provenance;
@@ -105,16 +103,15 @@ export class Mesh {
       isOutside,
     });
     this.#hearing = new Hearing({
-      clock,
-      log,
+      ...deps,
+      store: this.store,
+      exchange: this.#exchange,
       site: identity.site,
       members: () => this.#members,
       connected: (host) => this.#network.isConnected(host),
       dispatch: (event) => this.#fetcher.dispatch(event),
       fetches: (host, hash) => this.#transfer.fetching(hash) && this.#exchange.meet(host),
     });
-    const others = () => this.#hearing.elsewhere;
-    this.#around = new AskAround({ ...deps, ...kept, exchange: this.#exchange, others });
     this.#haves = new Haves({ clock, exchange: this.#exchange });
     const random = deps.random.fork("transfer");
     const transfer = { ...TRANSFER_DEFAULTS, askedAheadMs: ASKED_AHEAD_MS };
@@ -358,12 +355,16 @@ export class Mesh {
 
   async #tick(): Promise<void> {
     this.#fetcher.tick();
-    const due = this.#transfer.looks(this.#deps.clock.monotonic());
-    const looks = [...due.take(ELSEWHERE_MAX)];
-    if (looks.length > 0)
-      this.#group.start("look elsewhere", (s) => this.#hearing.look(looks, this.#around, s));
+    this.#look();
     await this.#announcer.tick();
     await this.#provenance.save((hash) => this.store.get(hash) !== undefined);
+  }
+
+  /** Asks the coordinator who has what is brought in here. */
+  #look(): void {
+    const due = this.#transfer.looks(this.#deps.clock.monotonic());
+    const looks = [...due.take(ELSEWHERE_MAX)];
+    if (looks.length > 0) this.#group.start("look", (s) => this.#hearing.look(looks, s));
   }
 
   #reconcileAll(): void {
@@ -444,6 +445,7 @@ export class Mesh {
       resolveManifest: this.#deps.resolveManifest,
       connectedHosts: () => this.#network.connectedHosts,
       names: (hash: string) => this.#interests.get(hash)?.holds.map((h) => h.ref.name) ?? [],
+      look: () => this.#look(),
       completed: (hash: string, signal: AbortSignal) => this.#completions.wait(hash, signal),
     };
   }

@@ -31,6 +31,8 @@ export type ObtainDeps = {
   connectedHosts: () => string[];
   /** Names of artifacts that the version is known to be of. */
   names: (manifestHash: string) => string[];
+  /** What has just been wished for is looked for at once. */
+  look: () => void;
   /** Resolves when the transfer core says that all chunks are there. */
   completed: (manifestHash: string, signal: AbortSignal) => Promise<void>;
 };
@@ -69,6 +71,7 @@ export async function obtain(
       const hasOrigin = manifest.originUrl !== null;
       const want = { id: manifestHash, chunks, missing, hasOrigin, ...urgency() };
       fetcher.dispatch({ type: "want", want });
+      if (want.foreground) deps.look();
       await completed;
     }
     const refusal = deps.signers.refusal(manifestHash);

@@ -47,6 +47,28 @@ describe("elsewhere: the turn at the origin", () => {
   });
 });
 
+describe("elsewhere: who of a site is ahead", () => {
+  const ahead = (elsewhere: Elsewhere, asker: Asker, now: number) =>
+    elsewhere.answer(asker, WANT, now).ahead;
+
+  test("nobody of the one that asked first, as long as it asks", () => {
+    const elsewhere = new Elsewhere(nobody);
+    for (const now of [0, 2_000, 4_000]) {
+      expect(ahead(elsewhere, at("a", "a2"), now)).toBe(false);
+      expect(ahead(elsewhere, at("a", "a1"), now)).toBe(true);
+      expect(ahead(elsewhere, at("b", "b1"), now)).toBe(false);
+    }
+    expect(ahead(elsewhere, at("a", "a1"), 8_000)).toBe(false);
+    expect(ahead(elsewhere, at("a", "a2"), 8_000)).toBe(true);
+  });
+
+  test("one that has all of it", () => {
+    const elsewhere = new Elsewhere(() => [at("a", "a9")]);
+    expect(ahead(elsewhere, at("a", "a1"), 0)).toBe(true);
+    expect(ahead(elsewhere, at("b", "b1"), 0)).toBe(false);
+  });
+});
+
 describe("elsewhere: whom to ask", () => {
   test("those that have all of it, then those who bring it in, none of one's own site", () => {
     const elsewhere = new Elsewhere(() => [at("a", "a1"), at("b", "b9"), at("c", "c1")]);

@@ -43,18 +43,25 @@ export class Elsewhere {
     this.#holders = holders;
   }
 
-  /** `origin`: it is for the asker's site to go to the origin. */
+  /**
+   * `origin`: it is for the asker's site to go to the origin. `ahead`: another host of the site has
+   * it, or brings it in and said so earlier.
+   */
   answer(
     asker: Asker,
     want: Wanted,
     nowMs: number,
-  ): { hash: string; origin: boolean; hosts: HostId[] } {
+  ): { hash: string; origin: boolean; ahead: boolean; hosts: HostId[] } {
     const version = this.#version(want.hash, nowMs);
     for (const [host, { atMs }] of version.askers)
       if (nowMs - atMs >= TURN_MS) version.askers.delete(host);
     version.askers.set(asker.host, { site: asker.site, atMs: nowMs });
     const origin = takeTurn(version, asker.site, want, nowMs);
     const whole = version.holders.filter(({ site }) => site !== asker.site);
+    const first = [...version.askers].find(([, { site }]) => site === asker.site)?.[0];
+    const held = version.holders.some(
+      ({ host, site }) => site === asker.site && host !== asker.host,
+    );
     const fetching = [...version.askers].flatMap(([host, { site }]) =>
       site === asker.site ? [] : { host, site },
     );
@@ -66,7 +73,7 @@ export class Elsewhere {
       ...some(turn, FETCHING_MAX, asker.host),
       ...some(rest, FETCHING_MAX, asker.host),
     ]);
-    return { hash: want.hash, origin, hosts: [...hosts] };
+    return { hash: want.hash, origin, ahead: held || first !== asker.host, hosts: [...hosts] };
   }
 
   #version(hash: string, nowMs: number): Version {

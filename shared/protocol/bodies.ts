@@ -312,6 +312,8 @@ export const ReplyBody = z.discriminatedUnion("kind", [
         hash: Sha256,
         /** It is for the host's site to go to the origin. */
         origin: z.boolean(),
+        /** Another host of the site has it, or brings it in since before. */
+        ahead: z.boolean(),
         hosts: list(HostId, ELSEWHERE_HOSTS_MAX),
       }),
       ELSEWHERE_MAX,

@@ -146,21 +146,22 @@ export class Run {
   askElsewhere(asker: HostId, { id, ...how }: Looked): void {
     const mine = this.#agents.get(asker)?.spec.site;
     let heard = false;
-    const hear = (origin: boolean, hosts: readonly HostId[]) => {
+    const hear = (origin: boolean, ahead: boolean, hosts: readonly HostId[]) => {
       if (heard) return;
       heard = true;
-      this.#agents.get(asker)?.mesh?.step({ type: "turn", id, ours: origin });
+      this.#agents.get(asker)?.mesh?.step({ type: "turn", id, ours: origin, ahead });
       for (const other of hosts)
         if (this.#agents.get(other)?.spec.site !== mine)
           this.network.datagram(asker, other, () => this.#answerWhole(other, asker, false, id));
     };
     this.network.datagram(asker, COORDINATOR, () => {
       const told = this.coordinator.elsewhere(asker, { hash: id, ...how });
-      if (told) this.network.datagram(COORDINATOR, asker, () => hear(told.origin, told.hosts));
+      if (told)
+        this.network.datagram(COORDINATOR, asker, () => hear(told.origin, told.ahead, told.hosts));
     });
     const { publisher } = this.world.artifacts.get(id) ?? {};
     const guess = [publisher ?? asker, this.random.pick(this.world.hosts).id];
-    this.queue.in(ELSEWHERE_MS, () => hear(true, guess));
+    this.queue.in(ELSEWHERE_MS, () => hear(true, false, guess));
   }
 
   #answerWhole(from: HostId, to: HostId, local: boolean, only: string | null): void {

@@ -20,7 +20,9 @@ export const FETCHERS_MAX = 4;
 const HEARTBEAT_MS = 1_000;
 /** A request waits so long for what a host without a request fetches. */
 const FOREGROUND_CLAIM_MS = 500;
-/** Requests at several hosts come together: so long one unit at a time is fetched for each. */
+/** A request waits so long for another site that goes to the origin. */
+const FOREGROUND_OTHERS_MS = 1_000;
+/** Requests at several hosts come together: so long the first fetches one unit at a time. */
 const FOREGROUND_START_MS = 300;
 /** A host of the site that says so and gets nothing for so long holds nobody up any more. */
 const URGENT_MS = 3_000;
@@ -85,11 +87,14 @@ export class Outside {
     }
   }
 
-  /** Of these wants, those that this host is to look for in other sites now. */
+  /**
+   * Of these wants, those that the coordinator is to be asked about now: who has them in other sites,
+   * and, where a request waits, who else of this one.
+   */
   *looks(wants: readonly WantState[], nowMs: number): Iterable<WantState> {
-    if (!this.elsewhere) return;
     for (const want of wants) {
-      const everyMs = want.foreground ? FOREGROUND_LOOK_MS : LOOK_MS;
+      if (!this.elsewhere && !(want.foreground && this.members.length > 0)) continue;
+      const everyMs = want.foreground && this.elsewhere ? FOREGROUND_LOOK_MS : LOOK_MS;
       if (nowMs - want.lookedMs < everyMs || !this.#goes(want, nowMs)) continue;
       want.lookedMs = nowMs;
       yield want;
@@ -213,7 +218,8 @@ export class Outside {
 
   /** Whether the origin is to give what other sites lack and this one is to see to, or nothing comes. */
   #mayGo(want: WantState, unit: number, nowMs: number): boolean {
-    const patienceMs = want.foreground ? FOREGROUND_CLAIM_MS : OTHERS_FACTOR * this.#o.takeoverMs;
+    const requestMs = want.turn === false ? FOREGROUND_OTHERS_MS : FOREGROUND_CLAIM_MS;
+    const patienceMs = want.foreground ? requestMs : OTHERS_FACTOR * this.#o.takeoverMs;
     const idleMs = nowMs - Math.max(want.flownMs, this.#listensMs);
     if (!this.elsewhere || (want.flights.size === 0 && idleMs >= patienceMs)) return true;
     if (!want.turn) return false;
@@ -242,7 +248,10 @@ export class Outside {
     if (this.members.length === 0) return true;
     const { settleMs, self } = this.#o;
     if (want.foreground)
-      return nowMs - want.startedMs >= FOREGROUND_START_MS || this.#underWay(want) === 0;
+      return (
+        nowMs - want.startedMs >= FOREGROUND_START_MS ||
+        (want.ahead === false && this.#underWay(want) === 0)
+      );
     const unheard = !this.#sources.anyLocal;
     if (unheard && nowMs - (this.#bornMs ?? nowMs) < FIRST_CONTACT_MS) return false;
     const first = isAmong(FETCHERS_MAX, self, this.members, want.id);

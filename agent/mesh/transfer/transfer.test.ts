@@ -287,14 +287,17 @@ test("transfer: rate 0 cancels what is under way within a second", () => {
   expect(kinds(t.step({ type: "tick" }, 5_000))).toEqual([]);
 });
 
-test("transfer: foreground goes to the origin at once for what no host of the site has", () => {
+test("transfer: a request goes to the origin for what no host of the site has, when it is first", () => {
   const t = core();
   t.step({ type: "members", hosts: ["p", "q", "r"] }, 0);
   const some = new Bitmap(2);
   some.set(0);
   t.step(has("p", some), 0);
   const effects = t.step({ type: "want", want: want(2, { foreground: true, hasOrigin: true }) }, 1);
-  expect(kinds(effects)).toEqual(["request", "origin"]);
+  expect(kinds(effects)).toEqual(["request"]);
+  const turn = { type: "turn", id: "m", ours: true } as const;
+  expect(kinds(t.step({ ...turn, ahead: true }, 2))).toEqual([]);
+  expect(kinds(t.step({ ...turn, ahead: false }, 3))).toEqual(["origin"]);
 });
 
 /** A link to hosts that drop, refuse, corrupt, answer twice or late, and go. */

@@ -243,9 +243,12 @@ export class Transfer {
     if (state.missing.count === 0) this.#complete(state);
   }
 
-  #turn({ id, ours }: Extract<TransferEvent, { type: "turn" }>): void {
+  #turn({ id, ours, ahead }: Extract<TransferEvent, { type: "turn" }>): void {
     const want = this.#wants.get(id);
-    if (want) want.turn = ours;
+    if (!want) return;
+    want.turn = ours;
+    want.ahead = ahead;
+    want.restUntilMs = 0;
   }
 
   #unwant(id: string): void {

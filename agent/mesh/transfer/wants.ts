@@ -47,8 +47,11 @@ export type TransferEvent =
   | { type: "rate"; bytesPerSecond: number }
   /** The other hosts of the site, connected or not; `elsewhere`: there are other sites too. */
   | { type: "members"; hosts: readonly string[]; elsewhere?: boolean }
-  /** Whether it is for this site to go to the origin of a version, or for another one. */
-  | { type: "turn"; id: string; ours: boolean }
+  /**
+   * Whether it is for this site to go to the origin of a version, or for another one; `ahead`: another
+   * host of the site has it or brings it in since before.
+   */
+  | { type: "turn"; id: string; ours: boolean; ahead: boolean }
   /** A host of the site is a neighbour now, asked freely, or no longer. */
   | { type: "near"; host: string; near: boolean }
   /**
@@ -150,6 +153,8 @@ export class WantState {
   originBackoffUntilMs = 0;
   /** Whether this site is the one that goes to the origin; null: not heard yet. */
   turn: boolean | null = null;
+  /** Whether another host of the site was before this one; null: not heard yet. */
+  ahead: boolean | null = null;
   /** When it was last looked for in other sites. */
   lookedMs = Number.NEGATIVE_INFINITY;
   /** When something of it was last under way. */

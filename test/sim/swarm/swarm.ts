@@ -249,9 +249,9 @@ export class Swarm {
     const asker = { host: host.name, site: `${host.site}` };
     for (const { id, foreground, reaches } of host.core.looks(now)) {
       const want = { hash: id, foreground, reaches };
-      const { origin, hosts } = this.#elsewhere.answer(asker, want, now);
+      const { origin, ahead, hosts } = this.#elsewhere.answer(asker, want, now);
       const knownMs = now + COORDINATOR_MS;
-      const turn: TransferEvent = { type: "turn", id, ours: origin };
+      const turn: TransferEvent = { type: "turn", id, ours: origin, ahead };
       this.#events.add(knownMs, KIND.said, host.index, 0, turn);
       for (const name of hosts) {
         const other = this.#byName.get(name);
