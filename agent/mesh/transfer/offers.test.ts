@@ -69,6 +69,20 @@ test("offers: one neighbour alone may ask for all; a second one makes the host s
   expect(offers.spreading("m")).toBe(false);
 });
 
+test("offers: who comes first is offered no more than if four had come (of a site of many)", () => {
+  const firstOf = (neighbours: number) => {
+    const offers = new OfferBook(seededRandom(1));
+    offers.neighbours(neighbours, 0, []);
+    offers.hold({ id: "m", units: 100 }, nobody, 0, []);
+    const effects: Effect[] = [];
+    offers.said(said("first", true, new Bitmap(100)), 0, effects);
+    return offered(effects).length;
+  };
+  const [many, two] = [firstOf(20), firstOf(2)];
+  expect(many).toBeGreaterThan(0);
+  expect(many).toBeLessThanOrEqual(two / 2);
+});
+
 test("offers: while one takes the last units, others get again what they lack (much was given)", () => {
   const many = 100;
   const offers = new OfferBook(seededRandom(1));

@@ -207,6 +207,17 @@ class Lonely {
     this.step({ type: "turn", id: ID, ours, ahead: false });
   }
 
+  /** A neighbour has all of it and offers it unit by unit. */
+  spreading(host: string): void {
+    const one = { id: ID, have: Bitmap.full(UNITS), wanting: false, urgent: false, claims: [] };
+    const manifests = [{ ...one, spreading: true }];
+    this.step({ type: "said", host, local: true, near: true, whole: true, manifests });
+  }
+
+  gone(host: string): void {
+    this.step({ type: "gone", host });
+  }
+
   distant(host: string, units: readonly number[]): void {
     const have = new Bitmap(UNITS);
     for (const unit of units) have.set(unit);
@@ -263,4 +274,15 @@ test("outside: other sites are looked at once a second, three times where a requ
     request.run(100);
   }
   expect([s, r]).toEqual([3, 10]);
+});
+
+test("outside: nobody looks in other sites while a neighbour that has all of it gives it out", () => {
+  const host = new Lonely();
+  host.spreading("near");
+  host.run(2_000);
+  expect(host.looks).toBe(0);
+  expect(host.asked).toEqual([]);
+  host.gone("near");
+  host.run(1_000);
+  expect(host.looks).toBe(1);
 });

@@ -5,18 +5,34 @@ import { BufferPool } from "../store/buffer-pool.ts";
 import type { Channel } from "./channel.ts";
 import { Exchange } from "./exchange.ts";
 
+const QUIET = {
+  log: silentLog,
+  serve: async () => null,
+  heard: () => {},
+  paced: () => {},
+  isOutside: () => false,
+};
+
+test("exchange: a host that is met is dialled once, not again while that goes on", () => {
+  const dialled: string[] = [];
+  const clock = new SimulatedClock();
+  const dial = (host: string) => {
+    dialled.push(host);
+    return new Promise<Channel>(() => {});
+  };
+  const exchange = new Exchange({ ...QUIET, clock, pool: new BufferPool(clock), dial });
+  for (const host of ["a", "b", "a"]) exchange.meet(host);
+  expect(dialled).toEqual(["a", "b"]);
+});
+
 test("exchange: who asks leaves with its signal while the host is dialled, others wait on", async () => {
   const clock = new SimulatedClock();
   const dialled = Promise.withResolvers<Channel>();
   const exchange = new Exchange({
-    log: silentLog,
+    ...QUIET,
     clock,
     dial: () => dialled.promise,
-    serve: async () => null,
     pool: new BufferPool(clock),
-    heard: () => {},
-    paced: () => {},
-    isOutside: () => false,
   });
   const what = { kind: "holdings", hash: "", bytes: null, foreground: true } as const;
   const leaving = new AbortController();
