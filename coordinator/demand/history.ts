@@ -51,7 +51,7 @@ export class DemandHistory {
   constructor(options: HistoryOptions = {}) {
     this.#options = {
       binMs: DEMAND_BIN_MS,
-      keepMs: 9 * DAY_MS,
+      keepMs: 15 * DAY_MS,
       keepHostMs: 2 * DAY_MS,
       keepHoursMs: 400 * DAY_MS,
       categoriesMax: 20_000,

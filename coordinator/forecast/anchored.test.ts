@@ -6,6 +6,7 @@ import { UTC_CALENDAR } from "./calendar.ts";
 
 const OPTIONS = {
   fitBins: 2000,
+  learning: { bins: 2000, rounds: 250 },
   settleMinutes: 2,
   lateMinutes: 15,
   youngest: 32,

@@ -5,7 +5,7 @@
  */
 import { DEMAND_BIN_MS } from "../../shared/domain.ts";
 import type { Calendar } from "./calendar.ts";
-import { Ensemble } from "./ensemble.ts";
+import { Ensemble, type Learning } from "./ensemble.ts";
 
 const DAY = 1440;
 /** A category younger than that, in bins, is fitted anew each time it is twice as old. */
@@ -17,8 +17,6 @@ const ACTIVE_MIN = 16;
 const ACTIVE_SHARE_MIN = 0.05;
 /** Bins ahead that errors are learned for; farther ones go by the last of these. */
 const HORIZON = 64;
-/** With twice as many rounds nothing got better. */
-const LEARNING = { bins: 16_000, rounds: 250 };
 
 /** Counts of the bins from `from` to before `to`. */
 export type ReadBins = (from: number, to: number) => Float64Array;
@@ -26,6 +24,7 @@ export type ReadBins = (from: number, to: number) => Float64Array;
 export type AnchoredOptions = {
   /** Bins before the anchor that are fitted to; more costs time at each fit. */
   fitBins: number;
+  learning: Learning;
   /** The newest bins, which may be incomplete, are not learned. */
   settleMinutes: number;
   /** Learned bins that are looked at again; one that has changed means a new fit. */
@@ -163,9 +162,9 @@ export class AnchoredEnsembles {
   #fitted(past: Float64Array, anchor: number): Ensemble {
     this.fits++;
     const startMs = (anchor - past.length) * DEMAND_BIN_MS;
-    const { calendar } = this.#options;
+    const { calendar, learning } = this.#options;
     const whole = { startMs, binMs: DEMAND_BIN_MS, counts: past };
-    return Ensemble.fit(whole, HORIZON, calendar, LEARNING);
+    return Ensemble.fit(whole, HORIZON, calendar, learning);
   }
 
   /** What is fitted to, up to before the anchor; null when that is not worth it. */

@@ -14,6 +14,7 @@ import { LEVELS } from "./levels.ts";
 import { locationsOf, writeLocations } from "./locations.ts";
 import type { Past } from "./model.ts";
 import { featureCount, Ridge, writeFeatures } from "./regression.ts";
+import { Scratch } from "./scratch.ts";
 import { detectSeasons } from "./seasons.ts";
 import { MEDIUM, Signal, SLOW, unitOf } from "./signal.ts";
 import { STEPS, sortRow } from "./tracker.ts";
@@ -28,7 +29,7 @@ const GROUP_DISTANCES = 5;
  * faded. About so many `rounds` of them are taken at each distance, by lot, as overlapping ones tell
  * nearly the same. More of either costs time at each fit and bin.
  */
-type Learning = { bins: number; rounds: number };
+export type Learning = { bins: number; rounds: number };
 const LEARNING: Learning = { bins: 1400, rounds: 500 };
 /** Where more bins have no demand, only those that have some let the mix forget. */
 const QUIET = 0.75;
@@ -422,9 +423,11 @@ function startSpread(unit: number): number {
   return Math.min(1, Math.sqrt(Math.max(mean, 1)) / (mean + unit)) + 0.02;
 }
 
+const VALUES = new Scratch();
+
 /** Lengths in bins of the seasons that the past shows. */
 export function seasonsOf(past: Past, unit = unitOf(past.counts)): number[] {
-  const values = new Float64Array(past.counts.length);
+  const values = VALUES.take(past.counts.length);
   let last = 0;
   for (let i = 0; i < values.length; i++) {
     const count = past.counts[i] ?? Number.NaN;

@@ -1,4 +1,8 @@
 /** Autocorrelation of a series. */
+import { Scratch } from "./scratch.ts";
+
+const REAL = new Scratch();
+const IMAGINARY = new Scratch();
 
 /** At one lag, by its products. */
 export function autocorrelationAt(values: Float64Array, lag: number): number {
@@ -17,8 +21,8 @@ export function autocorrelationAt(values: Float64Array, lag: number): number {
 export function autocorrelation(values: Float64Array, lagMax: number): Float64Array {
   let size = 1;
   while (size < values.length + lagMax + 1) size *= 2;
-  const real = new Float64Array(size);
-  const imaginary = new Float64Array(size);
+  const real = REAL.take(size).fill(0);
+  const imaginary = IMAGINARY.take(size).fill(0);
   const mean = meanOf(values);
   for (let i = 0; i < values.length; i++) real[i] = (values[i] ?? 0) - mean;
   transform(real, imaginary);

@@ -331,3 +331,26 @@ test("forecaster: ×3 from one minute on: one alarm, and nine in ten inside afte
   expect(scores?.relativeLoss).toBeLessThan(0.9);
   expect(Object.values(ensemble).reduce((a, b) => a + b, 0)).toBeCloseTo(1);
 }, 60_000);
+
+test("forecaster: the days of a week are told apart after two, and a restart changes nothing", () => {
+  const history = new DemandHistory();
+  const day = 1440;
+  const now = 20 * day + 700; // a Sunday, about noon
+  const rate = (minute: number) => (Math.floor(minute / day) % 7 === 6 ? 40 : 100);
+  const stays = new Forecaster();
+  for (let minute = 0; minute < now; minute++) {
+    add(history, { category: "x", minute, count: rate(minute) + (minute % 7) });
+    if (minute > now - 2 * day && minute % 60 === 0) {
+      history.prune(at(minute - 400 * day));
+      stays.update(history, at(minute));
+    }
+  }
+  const anew = new Forecaster();
+  expect(anew.restore(structuredClone(stays.state()))).toBe(true);
+  stays.update(history, at(now));
+  anew.update(history, at(now));
+  const of = (forecaster: Forecaster) => forecaster.forecast("w", "x", null, at(now), day);
+  expect(of(anew)).toEqual(of(stays));
+  const noonOf = of(stays).quantiles[day - 1]?.[QUANTILE_LEVELS.indexOf(0.5)] ?? 0;
+  expect(noonOf).toBeGreaterThan(85);
+});

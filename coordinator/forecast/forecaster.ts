@@ -36,6 +36,10 @@ const UNKNOWN_BINS = 8;
 /** A category with no request in so many bins is as good as never seen. */
 const KNOWN_BINS = 28 * 1440;
 const SIBLINGS_MAX = 16;
+/** The weeks are for the seasons: who is right is told by the last days, and changes by the hour. */
+const LEARNING = { bins: 4320, rounds: 375 };
+/** Of a past that is made of others': that one lies near tells nothing. */
+const BORROWED = { fitBins: 8 * 1440, learning: { bins: 8 * 1440, rounds: 250 } };
 
 type CategoryOf = { workload: string; category: string };
 export type CategoryWatch = {
@@ -76,7 +80,7 @@ export class Forecaster {
       lateMinutes: 15,
       learnStepsMax: 1_500_000,
       rememberMinutesMax: 9 * 1440,
-      fitBins: 8 * 1440,
+      fitBins: 14 * 1440,
       lookBins: 3 * 1440,
       scoring: true,
       calendar: UTC_CALENDAR,
@@ -84,9 +88,15 @@ export class Forecaster {
       ...options,
     };
     this.#quantiles = new QuantileForecasts(this.#options.outlook);
-    this.#ensembles = new AnchoredEnsembles({ ...this.#options, youngest: 32, borrow: null });
+    this.#ensembles = new AnchoredEnsembles({
+      ...this.#options,
+      learning: LEARNING,
+      youngest: 32,
+      borrow: null,
+    });
     this.#borrowed = new AnchoredEnsembles({
       ...this.#options,
+      ...BORROWED,
       youngest: 4,
       borrow: (key, shown) => this.#borrow(key, shown),
     });

@@ -3,6 +3,7 @@
  * day and week are looked at first, as cause enough; any other has to stand out more.
  */
 import { autocorrelation, autocorrelationAt } from "./fft.ts";
+import { Scratch } from "./scratch.ts";
 
 const HOUR_MS = 3_600_000;
 const CALENDAR_MS = [HOUR_MS, 24 * HOUR_MS, 168 * HOUR_MS];
@@ -15,6 +16,7 @@ const OTHER_CORRELATION_MIN = 0.25;
 const REFINE_CYCLES = 4;
 /** At a longer season the series is so much more alike than a shorter one before and after it. */
 const LONGER_ERRORS = 2;
+const FLAT = new Scratch();
 
 /** Season lengths in bins, shortest first; `values` have no gaps. */
 export function detectSeasons(values: Float64Array, binMs: number): number[] {
@@ -110,7 +112,7 @@ function detrended(values: Float64Array): Float64Array {
     square += t * t;
   }
   const slope = square > 0 ? cross / square : 0;
-  const flat = new Float64Array(n);
+  const flat = FLAT.take(n);
   let spread = 0;
   for (let i = 0; i < n; i++) {
     const left = (values[i] ?? 0) - mean - slope * (i - (n - 1) / 2);

@@ -7,6 +7,7 @@ import { assert } from "../../shared/runtime/assert.ts";
 import type { BinCalendar } from "./calendar.ts";
 import { DayTypes } from "./day-types.ts";
 import { Profile } from "./profile.ts";
+import { Scratch } from "./scratch.ts";
 
 /** Shares that the newest bin has in the running means, fastest first. */
 export const GAINS = [0.5, 0.15, 0.03] as const;
@@ -30,13 +31,14 @@ const HEADROOM = 0.7;
 const UNIT_CUT = 20;
 /** So that the largest count over it, and what lies above that, are numbers still. */
 const UNIT_MIN = 1e-30;
+const BUSY = new Scratch();
 
 export class Signal {
   /** Bins seen. */
   n = 0;
   readonly seasons: readonly number[];
   readonly #unit: number;
-  readonly #ring: Float64Array;
+  readonly #ring: Float32Array;
   readonly #means = new Float64Array(GAINS.length);
   readonly #profiles: Profile[];
   readonly #deviations: Float64Array[];
@@ -60,7 +62,7 @@ export class Signal {
     this.#unit = unit;
     this.seasons = seasons;
     const longest = Math.max(1, ...seasons);
-    this.#ring = new Float64Array(longest + 2);
+    this.#ring = new Float32Array(longest + 2);
     const width = Math.min(SMOOTH_MAX, Math.floor((seasons[0] ?? 0) * SMOOTH_SHARE));
     this.#profiles = seasons.map((season) => new Profile(season, width));
     this.#deviations = seasons.map(() => new Float64Array(GAINS.length));
@@ -72,7 +74,7 @@ export class Signal {
   }
 
   toZ(count: number): number {
-    return Math.log1p(count / this.#unit);
+    return Math.fround(Math.log1p(count / this.#unit));
   }
 
   toCount(z: number): number {
@@ -203,9 +205,13 @@ export class Signal {
 
 /** From where on the scale of a series is logarithmic: a part of its mean where it is not zero. */
 export function unitOf(counts: Float64Array): number {
-  const busy = counts.filter((count) => count > 0).sort();
-  if (busy.length === 0) return 1;
-  const cut = UNIT_CUT * (busy[busy.length >> 1] ?? 1);
-  const sum = busy.reduce((total, count) => total + Math.min(count, cut), 0);
-  return Math.max(UNIT_MIN, (sum / busy.length) * LINEAR_SHARE);
+  const room = BUSY.take(counts.length);
+  let bins = 0;
+  for (const count of counts) if (count > 0) room[bins++] = count;
+  if (bins === 0) return 1;
+  const busy = room.subarray(0, bins).sort();
+  const cut = UNIT_CUT * (busy[bins >> 1] ?? 1);
+  let sum = 0;
+  for (const count of busy) sum += Math.min(count, cut);
+  return Math.max(UNIT_MIN, (sum / bins) * LINEAR_SHARE);
 }

@@ -1,8 +1,9 @@
 /**
- * What the live forecaster costs: `node test/bench/forecast.ts [--categories 1000] [--days 9]
- * [--kinds timer,chance,busy]`. A third timers, a third chance arrivals of rates from one a day to one a minute, a third busy ones
- * with a daily curve. Times are those of one core. Limits: full refit 30 s, a new minute of all
- * with forecasts of an hour 1 s, 600 MB.
+ * What the live forecaster costs: `node test/bench/forecast.ts [--categories 1000] [--days 16]
+ * [--kinds timer,chance,busy]`. A third timers, a third chance arrivals of rates from one a day to
+ * one a minute, a third busy ones with a daily curve; `weekly` are busy ones with less demand on
+ * days off. Times are those of one core. Limits: full refit 30 s, a new minute of all with
+ * forecasts of an hour 1 s, 600 MB.
  */
 import { parseArgs } from "node:util";
 import { DemandHistory } from "../../coordinator/demand/history.ts";
@@ -14,7 +15,7 @@ const TICKS = 40;
 const { values } = parseArgs({
   options: {
     categories: { type: "string", default: "1000" },
-    days: { type: "string", default: "9" },
+    days: { type: "string", default: "16" },
     kinds: { type: "string", default: "timer,chance,busy" },
   },
 });
@@ -40,13 +41,16 @@ function play(until: number): void {
         startMs: (startMinute + Math.floor(at)) * MINUTE_MS,
         count,
       });
-    if (one.kind === "busy") {
+    const steady = one.kind === "busy" || one.kind === "weekly";
+    if (steady) {
       for (let at = minute; at < until; at++) {
-        const mean = one.rate * (1.2 + Math.sin((2 * Math.PI * at) / 1440));
+        // The first day is a Monday.
+        const share = one.kind === "weekly" && Math.floor(at / 1440) % 7 >= 5 ? 0.4 : 1;
+        const mean = share * one.rate * (1.2 + Math.sin((2 * Math.PI * at) / 1440));
         add(at, Math.max(0, Math.round(mean + Math.sqrt(mean) * random.normal())));
       }
     }
-    while (one.kind !== "busy" && one.next < until) {
+    while (!steady && one.next < until) {
       add(one.next, 1);
       one.next +=
         one.kind === "timer" ? Math.max(1, Math.round(one.gap)) : random.exponential(one.gap);
