@@ -179,12 +179,13 @@ export class Fleet {
 
   /** Connected hosts that have all of a version, by id; also its publisher, before it reports it. */
   with(manifestHash: string, publisher?: HostId): { host: HostId; site: string }[] {
-    return this.all().flatMap(({ id, site, connected, revoked, report }) => {
-      const held =
-        id === publisher ||
-        report?.holdings.some((h) => h.active && h.manifestHash === manifestHash);
-      return held && connected && !revoked ? [{ host: id, site }] : [];
-    });
+    const found: { host: HostId; site: string }[] = [];
+    for (const { id, site, connected, revoked, report } of this.#hosts.values()) {
+      if (!connected || revoked) continue;
+      const held = report?.holdings.some((h) => h.active && h.manifestHash === manifestHash);
+      if (held || id === publisher) found.push({ host: id, site });
+    }
+    return found.sort((a, b) => (a.host < b.host ? -1 : 1));
   }
 
   /** For planner and routes, by id: every host that was ever seen and is not revoked. */
