@@ -49,7 +49,9 @@ export const CoordinatorConfig = z.strictObject({
         .min(1)
         .max(400)
         .default(28)
-        .describe("Demand kept in minute bins. Higher: more memory and slower starts."),
+        .describe(
+          "Demand kept in minute bins. Under 15 the days of a week are not told apart. Higher: more memory and slower starts.",
+        ),
       gbHourCost: z
         .number()
         .min(0)

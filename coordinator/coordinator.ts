@@ -34,6 +34,7 @@ import type { Prices } from "./plan/input.ts";
 import { type Expected, Planning } from "./planning.ts";
 import { Prewarming } from "./prewarming.ts";
 import { Publications } from "./publications.ts";
+import { Relearning } from "./relearning.ts";
 import { makeScheduling, type Scheduling } from "./scheduling.ts";
 import { Signalling } from "./signalling.ts";
 import { ExplicitStages } from "./stages.ts";
@@ -53,11 +54,6 @@ export type CoordinatorDeps = {
   env: Readonly<Record<string, string | undefined>>;
 };
 
-/** After an import or new workloads, learning the history waits for more of them, real time. */
-const RELEARN_SETTLE_MS = 500;
-/** While there is no demand of declared workloads, real time. */
-const RELEARN_RETRY_MS = 5_000;
-const RELEARN_LOOK_MS = 250;
 const HOUSEKEEPING_MS = 600_000;
 const DAY_MS = 86_400_000;
 const BANDIT = "bandit";
@@ -93,8 +89,7 @@ export class Coordinator {
   readonly #elsewhere: Elsewhere;
   readonly #importing: Importing;
   readonly #reports = new Map<HostId, Report>();
-  #relearnDueMs = 0;
-  #relearn = false;
+  readonly #relearning: Relearning;
   #port = 0;
 
   private constructor(deps: CoordinatorDeps, store: Store, trust: Trust) {
@@ -128,10 +123,7 @@ export class Coordinator {
       env,
       history: this.#history,
       settings: config.signals,
-      pastLearned: () => {
-        this.#relearn = true;
-        this.#relearnSoon();
-      },
+      pastLearned: () => this.#relearning.pastChanged(),
     });
     this.#prewarming = new Prewarming({
       ...common,
@@ -200,13 +192,27 @@ export class Coordinator {
     );
     const { planning, fleet } = { planning: this.#planning, fleet: this.#fleet };
     this.#scheduling = makeScheduling({ ...common, trust, stages, planning, fleet });
+    this.#relearning = new Relearning({
+      clock: this.#clock,
+      freeze: () => planning.freeze(),
+      forecasts: async (signal) => {
+        await planning.relearn(signal);
+        await this.#saveForecasts();
+      },
+      prices: async (signal) => {
+        const { memoryRatio } = config.plan;
+        const known = await this.#prewarming.relearn(memoryRatio, this.#demandClock.now(), signal);
+        if (known) this.#reprice();
+        return known;
+      },
+    });
     this.#importing = new Importing({
       ...common,
       history: this.#history,
+      demandChanges: () => this.#relearning.historyChanges(),
       demandChanged: () => {
-        this.#relearn = true;
         this.#signals.historyChanged();
-        this.#relearnSoon();
+        this.#relearning.historyChanged();
       },
     });
     this.#gateway = new Gateway(
@@ -231,7 +237,7 @@ export class Coordinator {
             scheduling: this.#scheduling,
             reports: this.#reports,
             calibration: () => this.#planning.calibration(),
-            workloadsChanged: () => this.#relearnSoon(),
+            workloadsChanged: () => this.#relearning.workloadsChanged(),
           },
           clock.now(),
         ),
@@ -272,9 +278,7 @@ export class Coordinator {
       tasks.start("signals", (s) => this.#signals.run(s));
       tasks.start("experts", (s) => this.#experts.run(s));
       tasks.start("affinities", (s) => this.#affinities.run(s));
-      tasks.start("prewarming", (s) =>
-        every(this.#clock, RELEARN_LOOK_MS, s, () => this.#relearnIfDue(s)),
-      );
+      tasks.start("relearning", (s) => this.#relearning.run(s));
       tasks.start("housekeeping", (s) =>
         every(this.#clock, HOUSEKEEPING_MS, s, () => this.#housekeep()),
       );
@@ -441,24 +445,6 @@ export class Coordinator {
   }
 
   // ── upkeep ─────────────────────────────────────────────────────────────────────────────────
-
-  #relearnSoon(): void {
-    this.#relearnDueMs = this.#clock.monotonic() + RELEARN_SETTLE_MS;
-  }
-
-  async #relearnIfDue(signal: AbortSignal): Promise<void> {
-    if (this.#clock.monotonic() < this.#relearnDueMs) return;
-    this.#relearnDueMs = Number.POSITIVE_INFINITY;
-    if (this.#relearn) {
-      this.#relearn = false;
-      await this.#planning.relearn(signal);
-      await this.#saveForecasts();
-    }
-    const { memoryRatio } = this.#config.plan;
-    const now = this.#demandClock.now();
-    if (await this.#prewarming.relearn(memoryRatio, now, signal)) this.#reprice();
-    else this.#relearnDueMs = this.#clock.monotonic() + RELEARN_RETRY_MS;
-  }
 
   #minute(minute: number, seen: Iterable<Expected>, { memoryGbHour }: Prices): void {
     const curves = [...seen];

@@ -26,7 +26,12 @@ export class EventForecaster {
   }
 
   update(history: DemandSource, nowMs: number): void {
-    this.base.update(withoutEvents(history, this.#effectOf), nowMs);
+    for (const _ of this.updating(history, nowMs));
+  }
+
+  /** See `Forecaster.updating`. */
+  updating(history: DemandSource, nowMs: number): Generator<void> {
+    return this.base.updating(withoutEvents(history, this.#effectOf), nowMs);
   }
 
   arrival(workload: string, category: string, nowMs: number): ArrivalCurve {

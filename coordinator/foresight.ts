@@ -47,6 +47,9 @@ export class Foresight {
   readonly #curves = new Map<string, { minute: number; seen: number; curve: ArrivalCurve }>();
   #forecaster: EventForecaster;
   #minute = -1;
+  /** How often it was frozen, and up to which of these it has learned anew. */
+  #freezes = 0;
+  #thawed = 0;
 
   constructor(deps: ForesightDeps) {
     this.#deps = deps;
@@ -57,16 +60,18 @@ export class Foresight {
     if (known && this.#forecaster.base.restore(saved.forecaster)) this.#minute = saved.minute;
   }
 
-  /** Fits what the first update needs, in slices: for a thousand categories half a minute. */
+  /** Does what the first update would, in slices: for a thousand categories half a minute. */
   async prepare(signal: AbortSignal): Promise<void> {
-    const first = this.#firstToLearn(Math.floor(this.#deps.demandClock.now() / MINUTE_MS));
-    await this.#fit(this.#forecaster, first * MINUTE_MS, signal);
+    const minute = Math.floor(this.#deps.demandClock.now() / MINUTE_MS);
+    const first = Math.min(this.#firstToLearn(minute), minute - 1);
+    await inSlices(this.#deps.clock, this.#learning(this.#forecaster, first, minute), signal);
+    this.#minute = Math.max(this.#minute, minute - 1);
   }
 
   /** Learns a minute when it is over, not before; true when one was. */
   update(now: number): boolean {
     const minute = Math.floor(now / MINUTE_MS);
-    if (minute === this.#minute) return false;
+    if (minute === this.#minute || this.#freezes > this.#thawed) return false;
     for (let at = this.#firstToLearn(minute); at < minute; at++)
       this.#forecaster.update(this.#deps.history, at * MINUTE_MS);
     this.#forecaster.update(this.#deps.history, now);
@@ -77,22 +82,23 @@ export class Foresight {
     return true;
   }
 
+  /** The history is about to be another one: what was learned serves on, as it is, until `relearn`. */
+  freeze(): void {
+    this.#freezes++;
+  }
+
   /**
    * Learns the whole history anew: after an import, what was learned is of another past. The end
    * of it is learned minute by minute, so that the forecasts for it can be scored at once.
    */
   async relearn(signal: AbortSignal): Promise<void> {
-    const { history, demandClock, clock } = this.#deps;
-    const fresh = this.#newForecaster();
-    const open = Math.floor(demandClock.now() / MINUTE_MS);
-    const minutes = this.#playable();
-    await this.#fit(fresh, (open - minutes) * MINUTE_MS, signal);
-    for (let back = minutes; back > 0; back--) {
-      fresh.update(history, (open - back) * MINUTE_MS);
-      if (back % 20 === 0) await clock.sleep(0, { signal });
-    }
+    const [fresh, freezes] = [this.#newForecaster(), this.#freezes];
+    const open = Math.floor(this.#deps.demandClock.now() / MINUTE_MS);
+    const first = open - this.#playable();
+    await inSlices(this.#deps.clock, this.#learning(fresh, first, open), signal);
     this.#forecaster = fresh;
     this.#minute = open - 1;
+    this.#thawed = freezes;
   }
 
   forecast(workload: string, category: string, host: HostId | null, bins: number): Forecast {
@@ -167,14 +173,24 @@ export class Foresight {
     return Math.min(PLAYED_MINUTES, Math.floor(PLAYED_STEPS_MAX / categories));
   }
 
-  async #fit(forecaster: EventForecaster, nowMs: number, signal: AbortSignal): Promise<void> {
-    const { clock, history } = this.#deps;
-    let sinceMs = clock.monotonic();
+  /** Fits a forecaster, then has it learn minute by minute, up to before `end`. */
+  *#learning(forecaster: EventForecaster, first: number, end: number): Generator<void> {
+    const { history } = this.#deps;
     for (const of of history.keys()) {
-      forecaster.prepare(history, of, nowMs);
-      if (clock.monotonic() - sinceMs < SLICE_MS) continue;
-      await clock.sleep(0, { signal });
-      sinceMs = clock.monotonic();
+      forecaster.prepare(history, of, first * MINUTE_MS);
+      yield;
     }
+    for (let minute = first; minute < end; minute++)
+      yield* forecaster.updating(history, minute * MINUTE_MS);
+  }
+}
+
+/** Work step by step, with turns of the event loop in between. */
+async function inSlices(clock: Clock, steps: Iterable<void>, signal: AbortSignal): Promise<void> {
+  let sinceMs = clock.monotonic();
+  for (const _ of steps) {
+    if (clock.monotonic() - sinceMs < SLICE_MS) continue;
+    await clock.sleep(0, { signal });
+    sinceMs = clock.monotonic();
   }
 }

@@ -19,7 +19,9 @@ export type ImportingDeps = {
   clock: Clock;
   store: Store;
   history: DemandHistory;
-  /** History came in or went: what is derived from it has to be made anew. */
+  /** History is about to come in or go. */
+  demandChanges(): void;
+  /** It has: what is derived from it is to be made anew. Once for each `demandChanges`. */
   demandChanged(): void;
 };
 
@@ -52,7 +54,7 @@ export class Importing {
   }
 
   async commit(body: ImportCommit): Promise<Imported> {
-    const { store, history, demandChanged } = this.#deps;
+    const { store, history, demandChanges, demandChanged } = this.#deps;
     const result = await store.imports.commit(body, body, ({ gone }) => {
       for (const { id } of gone) this.#leaving.add(id);
     });
@@ -60,6 +62,7 @@ export class Importing {
     const { id, bins, requests, gone, removed } = result;
     const replaced = { bins: removed.length, requests: 0 };
     for (const bin of removed) replaced.requests += bin.count;
+    demandChanges();
     try {
       await this.#eachBin(id, (bin) => history.add(bin));
       for (const bin of removed) history.remove(bin);
@@ -68,11 +71,11 @@ export class Importing {
         replaced.bins += batch.bins;
         replaced.requests += batch.requests;
       }
+      if (replaced.bins > 0) history.forgetEmpty();
     } finally {
       for (const batch of gone) this.#leaving.delete(batch.id);
+      demandChanged();
     }
-    if (replaced.bins > 0) history.forgetEmpty();
-    demandChanged();
     return { bins, requests, duplicate: false, replaced };
   }
 

@@ -193,6 +193,11 @@ export class Planning {
     return this.#foresight.state();
   }
 
+  /** Before an import; see `Foresight.freeze`. */
+  freeze(): void {
+    this.#foresight.freeze();
+  }
+
   /** After an import: what was learned is of another past. */
   async relearn(signal: AbortSignal): Promise<void> {
     await this.#foresight.relearn(signal);

@@ -10,7 +10,7 @@ import { Track, type TrackState } from "./track.ts";
 
 export const CURVE_MINUTES = 120;
 /** Minutes fetched from the history at a time. */
-const BLOCK_MINUTES = 1440;
+const BLOCK_MINUTES = 120;
 
 /** When the next request of a category will come, given that none came until now. */
 export type ArrivalCurve = {
@@ -62,8 +62,8 @@ export class Arrivals {
     this.#model.restore(taughtHazard());
   }
 
-  /** Learns what has settled by `nowMs` and takes in what has not. */
-  update(source: DemandSource, nowMs: number): void {
+  /** Learns what has settled by `nowMs` and takes in what has not; a part of it at each step. */
+  *update(source: DemandSource, nowMs: number): Generator<void> {
     const open = Math.floor(nowMs / this.#binMs);
     const end = open - this.#options.settleMinutes;
     const lanes = source
@@ -81,6 +81,7 @@ export class Arrivals {
       const to = Math.min(end, from + BLOCK_MINUTES);
       const block = lanes.map((lane) => ({ ...lane, counts: this.#read(source, lane, from, to) }));
       this.#learn(block, from, to, learnFrom);
+      yield;
     }
     if (lanes.length > 0) this.#next = Math.max(this.#next ?? end, end);
     for (const lane of lanes) this.#preview(source, lane, open);

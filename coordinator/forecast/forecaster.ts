@@ -110,10 +110,15 @@ export class Forecaster {
 
   /** Learns every bin that has ended by `nowMs`; call once a minute, and after an import. */
   update(history: DemandSource, nowMs: number): void {
+    for (const _ of this.updating(history, nowMs));
+  }
+
+  /** As `update`, in steps: of a long history it takes seconds. */
+  *updating(history: DemandSource, nowMs: number): Generator<void> {
     assert(history.binMs === DEMAND_BIN_MS, "the forecaster works on minutes");
     this.#source = history;
-    this.#arrivals.update(history, nowMs);
-    if (this.#options.scoring) this.#score(nowMs);
+    yield* this.#arrivals.update(history, nowMs);
+    if (this.#options.scoring) yield* this.#score(nowMs);
   }
 
   /** Of the minute of `nowMs` alone: what its arrival curve begins with. */
@@ -216,7 +221,7 @@ export class Forecaster {
   }
 
   /** Scores what has settled and puts new forecasts aside. */
-  #score(nowMs: number): void {
+  *#score(nowMs: number): Generator<void> {
     const open = Math.floor(nowMs / DEMAND_BIN_MS);
     const keys = this.#lanes();
     const known = new Set(keys.map((of) => of.key));
@@ -224,6 +229,7 @@ export class Forecaster {
     this.#ensembles.forget(known);
     this.#borrowed.forget(known);
     for (const { key, ...of } of keys) {
+      yield;
       const turn = turnOf(key);
       const due = HALF_NAMES.filter((half) => (open + turn) % HALVES[half].everyBins === 0);
       for (const half of HALF_NAMES) this.#close(key, half, of, open);
