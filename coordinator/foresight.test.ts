@@ -88,6 +88,25 @@ test("foresight: learns an imported past anew, and scores its end", async () => 
   expect(text).toMatch(/prestage_forecast_fits_total [1-9]/);
 }, 60_000);
 
+test("foresight: while the history is replaced what was learned serves on, until it is learned anew", async () => {
+  const clock = { minute: 300 };
+  const of = foresight(historyUntil(2000), clock, null);
+  const tick = () => of.update(START + clock.minute * MINUTE);
+  expect(tick()).toBe(true);
+  const before = of.state();
+  of.freeze();
+  for (; clock.minute < 310; clock.minute++) expect(tick()).toBe(false);
+  expect(of.state()).toEqual(before);
+  const learned = of.relearn(never);
+  of.freeze(); // another one begins meanwhile
+  await learned;
+  clock.minute++;
+  expect(tick()).toBe(false);
+  await of.relearn(never);
+  clock.minute++;
+  expect(tick()).toBe(true);
+});
+
 test("foresight: a state from the future is not taken (a replay that starts again)", () => {
   const clock = { minute: 300 };
   const of = foresight(historyUntil(300), clock, null);

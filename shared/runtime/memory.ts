@@ -7,11 +7,12 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { type Clock, every } from "./clock.ts";
 
-const PERIOD_MS = 10_000;
+const SECOND_MS = 1_000;
+const PERIOD_SECONDS = 10;
 /** Quiet is less of one core than this. */
 const QUIET_CORE_SHARE = 0.05;
 const AGAIN_AFTER_MS = 60_000;
-/** A collection costs some 50 ms: not worth it for less. */
+/** A collection costs 60 ms, some 400 on a busy machine: not worth it for less. */
 const GROWN_BYTES = 6 << 20;
 
 /**
@@ -37,21 +38,17 @@ export async function loadLean<T>(load: () => Promise<T>): Promise<T> {
 /** Collects garbage and gives memory back whenever the process has become quiet after growing. */
 export async function trimWhenQuiet(clock: Clock, signal: AbortSignal): Promise<void> {
   const collect = collector();
+  const quiet = new Quiet();
   let cpu = process.cpuUsage();
   let left = 0;
   let trimmedMs = Number.NEGATIVE_INFINITY;
-  let first = true;
-  await every(clock, PERIOD_MS, signal, () => {
+  await every(clock, SECOND_MS, signal, () => {
     const used = process.cpuUsage(cpu);
     cpu = process.cpuUsage();
-    if (first) {
-      first = false;
-      return;
-    }
+    if (!quiet.after((used.user + used.system) / 1_000)) return;
     const nowMs = clock.monotonic();
-    const quiet = (used.user + used.system) / 1_000 < PERIOD_MS * QUIET_CORE_SHARE;
     const grown = process.memoryUsage().heapTotal - left > GROWN_BYTES;
-    if (!quiet || !grown || nowMs - trimmedMs < AGAIN_AFTER_MS) return;
+    if (!grown || nowMs - trimmedMs < AGAIN_AFTER_MS) return;
     // What was compiled since the start is known to the next start even after a kill.
     flushCompileCache();
     collect();
@@ -59,6 +56,20 @@ export async function trimWhenQuiet(clock: Clock, signal: AbortSignal): Promise<
     left = process.memoryUsage().heapTotal;
     trimmedMs = nowMs;
   });
+}
+
+/** Whether a process is quiet, and not just about to be busy: a collection would come in its way. */
+export class Quiet {
+  /** Milliseconds of CPU in each of the last seconds; before the start nothing was quiet. */
+  readonly #seconds = Array.from({ length: PERIOD_SECONDS }, () => Number.POSITIVE_INFINITY);
+
+  /** One more second has gone by, with so many milliseconds of CPU in it. */
+  after(cpuMs: number): boolean {
+    this.#seconds.shift();
+    this.#seconds.push(cpuMs);
+    const bound = SECOND_MS * QUIET_CORE_SHARE;
+    return cpuMs < bound && this.#seconds.reduce((sum, ms) => sum + ms) < PERIOD_SECONDS * bound;
+  }
 }
 
 function collector(): () => void {
