@@ -1,7 +1,4 @@
-/**
- * `npm run sim -- --seeds N [--seed S] [--hosts 50] [--seconds 1000] [--break NAME] [--twice]`:
- * runs seeds S … S+N−1, on two threads, and says what was found. Exit 1 when an invariant broke.
- */
+/** `npm run sim -- --help` says what it does. */
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { BREAKS, isBreakName } from "./breaks.ts";
@@ -9,6 +6,17 @@ import { Summary } from "./report.ts";
 import type { RunOptions, RunResult } from "./run.ts";
 import { simulate } from "./simulate.ts";
 import { runMesh, runSoak } from "./swarm/main.ts";
+
+const USAGE = `npm run sim -- [--seeds 20] [--seed 1] [--hosts 50] [--seconds 1000] [--threads 2]
+                [--break NAME] [--twice]
+  Runs seeds from the first on and says what was found; exit 1 when an invariant broke.
+  --break makes a deliberate bug (${Object.keys(BREAKS).join(", ")});
+  --twice runs every seed twice, to see that it does the same.
+npm run sim -- mesh [--hosts 2600] [--bytes 3e9] [--link 300e6] [--seeds 5] [--threads 2] …
+  One version goes to all hosts; times of the last ones.
+npm run sim -- soak [--hosts 50] [--hours 24]
+  Churn; whether memory grows.
+`;
 
 type Job = { seeds: number[]; options: RunOptions; twiceEvery: number };
 
@@ -66,7 +74,18 @@ async function main(): Promise<number> {
 }
 
 const [command, ...rest] = process.argv.slice(2);
+async function run(): Promise<number> {
+  if (command === "mesh") return runMesh(rest);
+  if (command === "soak") return runSoak(rest);
+  if (command !== "--help" && command !== "-h") return main();
+  process.stdout.write(USAGE);
+  return 0;
+}
+
 if (!isMainThread) await work(workerData as Job);
-else if (command === "mesh") process.exitCode = await runMesh(rest);
-else if (command === "soak") process.exitCode = runSoak(rest);
-else process.exitCode = await main();
+else
+  process.exitCode = await run().catch((cause: unknown) => {
+    if (!(cause instanceof TypeError) || !("code" in cause)) throw cause;
+    process.stderr.write(`${cause.message}\n${USAGE}`);
+    return 2;
+  });
