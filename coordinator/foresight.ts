@@ -3,7 +3,7 @@
  * over restarts and imports.
  */
 import { categoryKey, type Forecast, type HostId } from "../shared/domain.ts";
-import type { Clock } from "../shared/runtime/clock.ts";
+import { type Clock, inSlices } from "../shared/runtime/clock.ts";
 import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { DemandHistory } from "./demand/history.ts";
 import { type EventEffectOf, EventForecaster } from "./event-forecaster.ts";
@@ -64,7 +64,8 @@ export class Foresight {
   async prepare(signal: AbortSignal): Promise<void> {
     const minute = Math.floor(this.#deps.demandClock.now() / MINUTE_MS);
     const first = Math.min(this.#firstToLearn(minute), minute - 1);
-    await inSlices(this.#deps.clock, this.#learning(this.#forecaster, first, minute), signal);
+    const steps = this.#learning(this.#forecaster, first, minute);
+    await inSlices(this.#deps.clock, SLICE_MS, signal, steps);
     this.#minute = Math.max(this.#minute, minute - 1);
   }
 
@@ -95,7 +96,7 @@ export class Foresight {
     const [fresh, freezes] = [this.#newForecaster(), this.#freezes];
     const open = Math.floor(this.#deps.demandClock.now() / MINUTE_MS);
     const first = open - this.#playable();
-    await inSlices(this.#deps.clock, this.#learning(fresh, first, open), signal);
+    await inSlices(this.#deps.clock, SLICE_MS, signal, this.#learning(fresh, first, open));
     this.#forecaster = fresh;
     this.#minute = open - 1;
     this.#thawed = freezes;
@@ -182,15 +183,5 @@ export class Foresight {
     }
     for (let minute = first; minute < end; minute++)
       yield* forecaster.updating(history, minute * MINUTE_MS);
-  }
-}
-
-/** Work step by step, with turns of the event loop in between. */
-async function inSlices(clock: Clock, steps: Iterable<void>, signal: AbortSignal): Promise<void> {
-  let sinceMs = clock.monotonic();
-  for (const _ of steps) {
-    if (clock.monotonic() - sinceMs < SLICE_MS) continue;
-    await clock.sleep(0, { signal });
-    sinceMs = clock.monotonic();
   }
 }

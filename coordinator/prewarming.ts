@@ -4,7 +4,7 @@
  * between which the coordinator serves.
  */
 import { categoryKey, DEMAND_BIN_MS } from "../shared/domain.ts";
-import type { Clock } from "../shared/runtime/clock.ts";
+import { type Clock, inSlices } from "../shared/runtime/clock.ts";
 import type { Log } from "../shared/runtime/log.ts";
 import { seededRandom } from "../shared/runtime/random.ts";
 import type { Catalog } from "./catalog.ts";
@@ -92,7 +92,7 @@ export class Prewarming {
     const taken = sampled(all);
     const fresh = new PrewarmLearner();
     const startMs = clock.monotonic();
-    await this.#learn(fresh, taken, { end, memoryRatio, signal });
+    await inSlices(clock, SLICE_MS, signal, this.#learn(fresh, taken, { end, memoryRatio }));
     for (const { key, counts, from } of all)
       if (!fresh.knows(key)) fresh.remember(key, arrivals(counts, from));
     const categories = { ...this.#learner.state().categories, ...fresh.state().categories };
@@ -107,19 +107,17 @@ export class Prewarming {
     return true;
   }
 
-  async #learn(
+  *#learn(
     fresh: PrewarmLearner,
     taken: readonly Learned[],
-    { end, memoryRatio, signal }: { end: number; memoryRatio: number; signal: AbortSignal },
-  ): Promise<void> {
-    const { clock } = this.#deps;
+    { end, memoryRatio }: { end: number; memoryRatio: number },
+  ): Generator<void> {
     const views = new PrequentialViews(
       taken.map(({ category }) => {
         return { ...category, leadMinutes: this.#stakes(category.workload)?.leadMinutes ?? 1 };
       }),
     );
     const first = Math.min(...taken.map(({ from }) => from));
-    let sinceMs = clock.monotonic();
     for (let minute = first; minute < end; minute++) {
       for (const [i, { category, key, counts, from }] of taken.entries()) {
         const count = counts[minute - from] ?? 0;
@@ -131,9 +129,7 @@ export class Prewarming {
         views.observe(i, minute, count);
       }
       fresh.endMinute();
-      if (clock.monotonic() - sinceMs < SLICE_MS) continue;
-      await clock.sleep(0, { signal });
-      sinceMs = clock.monotonic();
+      yield;
     }
   }
 

@@ -62,6 +62,21 @@ export async function every(
   }
 }
 
+/** Takes long work step by step, and gives way to others whenever `sliceMs` have gone by. */
+export async function inSlices(
+  clock: Clock,
+  sliceMs: number,
+  signal: AbortSignal,
+  steps: Iterable<void>,
+): Promise<void> {
+  let sinceMs = clock.monotonic();
+  for (const _ of steps) {
+    if (clock.monotonic() - sinceMs < sliceMs) continue;
+    await clock.sleep(0, { signal });
+    sinceMs = clock.monotonic();
+  }
+}
+
 /**
  * What `work` gives with a signal that aborts when `signal` does, or after `ms`: who waits for
  * others decides in `work` what it means that they were late.

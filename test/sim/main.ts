@@ -85,7 +85,8 @@ async function run(): Promise<number> {
 if (!isMainThread) await work(workerData as Job);
 else
   process.exitCode = await run().catch((cause: unknown) => {
-    if (!(cause instanceof TypeError) || !("code" in cause)) throw cause;
+    if (!(cause instanceof TypeError && "code" in cause)) throw cause;
+    if (!String(cause.code).startsWith("ERR_PARSE_ARGS")) throw cause;
     process.stderr.write(`${cause.message}\n${USAGE}`);
     return 2;
   });

@@ -174,6 +174,17 @@ test("outside: a request goes to the origin though the coordinator does not answ
   expect(site.whole).toEqual(["a", "b"]);
 });
 
+test("outside: the coordinator is not asked who of the site wants what has no origin", () => {
+  for (const hasOrigin of [true, false]) {
+    const core = new Transfer({ ...TRANSFER_DEFAULTS, self: "a", random: seededRandom("a") });
+    core.step({ type: "members", hosts: ["b"] }, 0);
+    const how = { priority: 1, deadlineMs: 0, foreground: true, hasOrigin };
+    const want = { id: ID, chunks: CHUNKS, missing: CHUNKS.keys(), ...how };
+    core.step({ type: "want", want }, 0);
+    expect([...core.looks(0)].length).toBe(hasOrigin ? 1 : 0);
+  }
+});
+
 /** A host alone in its site wants a version from an origin; other sites are there. */
 class Lonely {
   readonly #core = new Transfer({ ...TRANSFER_DEFAULTS, self: "a", random: seededRandom("a") });

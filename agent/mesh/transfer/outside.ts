@@ -89,11 +89,12 @@ export class Outside {
 
   /**
    * Of these wants, those that the coordinator is to be asked about now: who has them in other sites,
-   * and, where a request waits, who else of this one.
+   * and, where a request may go to the origin, who else of this one.
    */
   *looks(wants: readonly WantState[], nowMs: number): Iterable<WantState> {
     for (const want of wants) {
-      if (!this.elsewhere && !(want.foreground && this.members.length > 0)) continue;
+      const others = want.foreground && want.hasOrigin && this.members.length > 0;
+      if (!this.elsewhere && !others) continue;
       const everyMs = want.foreground && this.elsewhere ? FOREGROUND_LOOK_MS : LOOK_MS;
       if (nowMs - want.lookedMs < everyMs || !this.#goes(want, nowMs)) continue;
       want.lookedMs = nowMs;
